@@ -1,0 +1,238 @@
+"""Extension points of DreamerV3, filled by the entry points `dreamerv3.plugins`.
+
+Each entry point is a callable without arguments that returns a dict with any of
+
+  defaults  path of a YAML file: new keys with their default values
+  overlays  {name: path of a YAML file that changes values}
+  agents    {agent.typ: factory(config) -> fn(obs_space, act_space, agent_config)}
+  envs      {suite: 'module:Class'}
+  scripts   fn(config) -> {script: fn(config, args)}, ahead of the host's own
+  prepare   fn(config) -> config, called once before the run script starts
+
+It may be called many times and in every process. The environment variable
+DREAMERV3_PLUGINS holds a comma separated list of the entry points to load;
+empty, none is.
+"""
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import os
+import pathlib
+import re
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+SCRIPTS = (
+    'train', 'train_eval', 'eval_only', 'parallel', 'parallel_env',
+    'parallel_envs', 'parallel_replay')
+
+
+class PluginError(ValueError, SystemExit):
+  """A mistake the user can mend: uncaught, only the sentence is printed."""
+
+  def __init__(self, message):
+    SystemExit.__init__(self, message)
+
+
+@functools.cache
+def load():
+  """Return `{name: plugin dict}` for the entry points that are switched on."""
+  points = {
+      x.name: x for x in importlib.metadata.entry_points(group='dreamerv3.plugins')}
+  wanted = os.environ.get('DREAMERV3_PLUGINS')
+  names = points if wanted is None else [x for x in wanted.split(',') if x]
+  plugins = {}
+  for name in names:
+    if name not in points:
+      raise PluginError(
+          f"DREAMERV3_PLUGINS names the plugin '{name}', which is not installed; "
+          f"installed are: {', '.join(points) or 'none'}.")
+    try:
+      plugins[name] = points[name].load()()
+    except Exception as e:
+      raise PluginError(
+          f"The plugin '{name}' ({points[name].value}) failed to load with "
+          f"{type(e).__name__}: {e}; mend it, or set DREAMERV3_PLUGINS to a list "
+          f"without it.") from e
+  return plugins
+
+
+def configs(path):
+  """Return the host's presets with the plugins' defaults and overlays."""
+  path = pathlib.Path(str(path))
+  host = {k: v for k, v in YAML(typ='safe').load(path.read_text()).items()}
+  for name, plugin in load().items():
+    if 'defaults' in plugin:
+      new = YAML(typ='safe').load(pathlib.Path(plugin['defaults']).read_text())
+      host['defaults'] = _extend(host['defaults'], new, name)
+  return Overlays(host, {
+      k: v for plugin in load().values() for k, v in plugin.get('overlays', {}).items()})
+
+
+def prepare(config):
+  for plugin in load().values():
+    if 'prepare' in plugin:
+      config = plugin['prepare'](config)
+  return config
+
+
+def agent(config):
+  typ = config.agent.get('typ', 'dreamerv3')
+  if typ == 'dreamerv3':
+    from .agent import Agent
+    return Agent
+  return _lookup('agents', typ, 'agent.typ', ['dreamerv3'])(config)
+
+
+def env(suite):
+  module, cls = _lookup('envs', suite, 'task, before its first underscore,').split(':')
+  return getattr(importlib.import_module(module), cls)
+
+
+def run(config, args):
+  """Run a plugin's script and return whether there was one."""
+  scripts = {}
+  for plugin in load().values():
+    if 'scripts' in plugin:
+      scripts.update(plugin['scripts'](config))
+  if config.script in scripts:
+    scripts[config.script](config, args)
+    return True
+  if config.script not in SCRIPTS:
+    raise PluginError(
+        f"Unknown script '{config.script}'; choose one of "
+        f"{', '.join(sorted({*SCRIPTS, *scripts}))}.")
+  return False
+
+
+class Overlays(dict):
+  """The named presets; a path to a YAML file is accepted wherever a name is."""
+
+  def __init__(self, host, files):
+    super().__init__(host)
+    self.files = files
+
+  def __getitem__(self, name):
+    if name in self.files:
+      return overlay(self.files[name], super().__getitem__('defaults'))
+    if name in self:
+      return super().__getitem__(name)
+    if name.endswith(('.yaml', '.yml')) or os.sep in name:
+      return overlay(name, super().__getitem__('defaults'))
+    known = sorted({*self, *self.files})
+    near = difflib.get_close_matches(name, known, 3, 0.5) or known
+    raise PluginError(
+        f"Unknown overlay '{name}' in --configs; did you mean {' or '.join(near)}? "
+        f"A path to a YAML file works as well.")
+
+
+def overlay(path, defaults):
+  """Read one overlay file and check every value against the defaults.
+
+  The host casts values to the default's type, which turns `off` into True and
+  a string into a list of letters, so types are compared before that.
+  """
+  try:
+    text = pathlib.Path(path).expanduser().read_text()
+    node = YAML().compose(text)
+    values = YAML(typ='safe').load(text)
+  except OSError as e:
+    raise PluginError(f"The overlay file '{path}' cannot be read: {e.strerror}.") from e
+  except (YAMLError, UnicodeDecodeError) as e:
+    mark = getattr(e, 'problem_mark', None)
+    where = f'{path}:{mark.line + 1}' if mark else str(path)
+    problem = getattr(e, 'problem', None) or str(e)
+    raise PluginError(f'{where}: not valid YAML: {" ".join(problem.split())}.') from e
+  if not isinstance(values, dict):
+    raise PluginError(
+        f'{path}:1: an overlay is a mapping of keys to values, but this is '
+        f'{"empty" if values is None else type(values).__name__}.')
+  known = dict(_flat(defaults))
+  for key, value, line in _lines(node, values):
+    _check(f'{path}:{line}', key, value, known)
+  return values
+
+
+def _check(where, key, value, known):
+  pattern = not re.fullmatch(r'[A-Za-z0-9_.-]+', key)
+  try:
+    keys = [k for k in known if re.match(key, k)] if pattern else [key]
+  except re.error as e:
+    raise PluginError(f"{where}: the key pattern '{key}' is malformed: {e}.") from e
+  if not keys or keys[0] not in known:
+    near = difflib.get_close_matches(key, known, 3, 0.6)
+    hint = f'; did you mean {" or ".join(near)}?' if near else '.'
+    raise PluginError(f"{where}: no setting has the key '{key}'{hint}")
+  for name in keys:
+    if not _fits(value, known[name]):
+      raise PluginError(
+          f"{where}: the key '{key}' has the value {value!r} of type "
+          f"{type(value).__name__}, but {name} needs {_describe(known[name])}.")
+
+
+def _fits(value, default):
+  if isinstance(default, (list, tuple)):
+    return (
+        isinstance(value, (list, tuple)) and len(value) > 0
+        and all(_fits(x, default[0]) for x in value))
+  if isinstance(default, bool) or isinstance(value, bool):
+    return isinstance(default, bool) and isinstance(value, bool)
+  if isinstance(default, int):
+    return isinstance(value, (int, float)) and value == int(value)
+  if isinstance(default, float):
+    return isinstance(value, (int, float))
+  return isinstance(value, type(default))
+
+
+def _describe(default):
+  if isinstance(default, (list, tuple)):
+    return f'a non-empty list of {type(default[0]).__name__} such as {list(default)}'
+  return f'{type(default).__name__} such as {default!r}'
+
+
+def _flat(mapping, prefix=''):
+  for key, value in mapping.items():
+    if isinstance(value, dict):
+      yield from _flat(value, f'{prefix}{key}.')
+    else:
+      yield prefix + key, value
+
+
+def _lines(node, values, prefix=''):
+  keys = {str(k): k for k in values}
+  for key, child in node.value:
+    if key.value not in keys:  # A `<<` merge: its keys are checked where they are written.
+      continue
+    value = values[keys[key.value]]
+    name = prefix + key.value
+    if isinstance(value, dict):
+      sep = r'\.' if re.search(r'[^A-Za-z0-9_.-]', name) else '.'
+      yield from _lines(child, value, name + sep)
+    else:
+      yield name, value, key.start_mark.line + 1
+
+
+def _extend(old, new, plugin, prefix=''):
+  result = dict(old)
+  for key, value in new.items():
+    if isinstance(value, dict) and isinstance(old.get(key, {}), dict):
+      result[key] = _extend(old.get(key, {}), value, plugin, f'{prefix}{key}.')
+    elif key in old:
+      raise PluginError(
+          f"The plugin '{plugin}' redefines the key '{prefix}{key}'; defaults can only add keys.")
+    else:
+      result[key] = value
+  return result
+
+
+def _lookup(kind, name, key, extra=()):
+  found = {k: v for plugin in load().values() for k, v in plugin.get(kind, {}).items()}
+  if name not in found:
+    known = sorted({*found, *extra})
+    near = difflib.get_close_matches(name, known, 3, 0.5) or known
+    raise PluginError(
+        f"Unknown value '{name}' of the key {key}; did you mean {' or '.join(near) or 'none'}?")
+  return found[name]

@@ -1,0 +1,128 @@
+"""Small agents, built once per session: compiling one takes most of the time of a test."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+SMALL = {
+    'task': 'metaworld_door-lock', 'batch_size': 4, 'batch_length': 6, 'report_length': 6,
+    'jax': {'platform': 'cpu', 'compute_dtype': 'float32', 'prealloc': False},
+    r'.*\.rssm': {'deter': 16, 'hidden': 8, 'classes': 4, 'stoch': 4},
+    r'.*\.mults': [1, 2], r'.*\.depth': 4, r'.*\.units': 16, r'.*\.layers': 1, r'.*\.bins': 15,
+    'agent.imag_length': 4, 'agent.imag_last': 3, 'agent.opt.warmup': 0, 'agent.opt.lr': 1e-3}
+OURS = {
+    'jax.profiler': False, 'agent.vid2act.relevance.width': 16,
+    'agent.vid2act.vae': {'width': 16, 'code': 8, 'batch': 48}}
+
+
+@pytest.fixture(scope='session', autouse=True)
+def compiled():
+  """Keep what XLA compiles between test runs."""
+  import jax
+  cache = pathlib.Path.home() / '.cache' / 'vid2act' / 'xla'
+  jax.config.update('jax_compilation_cache_dir', str(cache))
+
+
+@pytest.fixture(scope='session')
+def overlays():
+  import dreamerv3
+  from dreamerv3 import plugins
+  return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
+
+
+@pytest.fixture(scope='session')
+def configure(overlays):
+  """Return a function (names of overlays, changes) -> config at the size of these tests.
+
+  With `defaults`, the config has no key of ours.
+  """
+  import elements
+
+  def fn(*names, defaults=None, **changes):
+    config = elements.Config(defaults or overlays['defaults'])
+    for name in names:
+      config = config.update(overlays[name])
+    return config.update(SMALL).update({} if defaults else OURS).update(changes)
+  return fn
+
+
+@pytest.fixture(scope='session')
+def spaces():
+  import elements
+  import numpy as np
+  flag = elements.Space(bool)
+  obs = {
+      'image': elements.Space(np.uint8, (16, 16, 3)), 'reward': elements.Space(np.float32),
+      'is_first': flag, 'is_last': flag, 'is_terminal': flag}
+  return obs, {'action': elements.Space(np.float32, 3, -1, 1)}
+
+
+@pytest.fixture(scope='session')
+def batches(spaces):
+  """Return a function (agent, count) -> batches as the host's stream would give them."""
+  import embodied
+  import numpy as np
+
+  def fn(agent, count, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = agent.config.batch_size, agent.config.batch_length + agent.config.replay_context
+    def sample():
+      data = {k: np.zeros((*shape, *v.shape), v.dtype) for k, v in agent.spaces.items()
+              if not k.startswith(('teacher/', 'memory/'))}
+      data['image'] = rng.integers(0, 256, data['image'].shape, np.uint8)
+      data['reward'] = rng.normal(size=shape).astype(np.float32)
+      data['action'] = rng.uniform(-1, 1, data['action'].shape).astype(np.float32)
+      data['is_first'][:, 0] = True
+      return data
+    stream = iter(agent.stream(embodied.streams.Stateless(sample)))
+    return [next(stream) for _ in range(count)]
+  return fn
+
+
+@pytest.fixture(scope='session')
+def bundle(configure, tmp_path_factory):
+  """A real bundle of three sources with untrained weights."""
+  import embodied.jax.nets
+  import jax
+  import jax.numpy as jnp
+  import ninjax as nj
+  import numpy as np
+
+  from vid2act_plugin.bundle import MODEL, Bundle
+  config, rng, M, A = configure(), np.random.default_rng(0), 60, 16
+  manifest = dict(
+      sources=['one', 'two', 'three'], act_sizes=[3, 2, 3], act_width=A, image=[16, 16, 3],
+      agent={k: config.agent[k] for k in MODEL}, env={}, recordings='none', updates=0)
+  made = Bundle({}, {}, manifest)
+  embodied.jax.nets.COMPUTE_DTYPE = jnp.float32
+  image, action = np.zeros((1, 2, 16, 16, 3), np.uint8), np.zeros((1, 2, A), np.float32)
+  with jax.transfer_guard('allow'):  # The host forbids implicit transfers in the whole process.
+    made.params = jax.device_get(nj.init(made.model().features)(
+        {}, image, action, np.ones((1, 2), bool), seed=0))
+  made.memory = dict(
+      deter=rng.uniform(-1, 1, (M, 16)).astype(np.float16),
+      stoch=rng.integers(0, 4, (M, 4)).astype(np.uint8),
+      action=rng.uniform(-1, 1, (M, A)).astype(np.float32),
+      source=(np.arange(M) % 3).astype(np.int32))
+  folder = tmp_path_factory.mktemp('bundle') / 'teacher'
+  made.save(folder)
+  return folder
+
+
+@pytest.fixture(scope='session')
+def make_agent(spaces, tmp_path_factory):
+  """Return a function config -> agent, as the host's `make_agent` builds it."""
+  import elements
+  from dreamerv3 import plugins
+
+  def fn(config):
+    logdir = str(tmp_path_factory.mktemp('agent'))
+    keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
+            'replica', 'replicas')
+    settings = elements.Config(
+        **config.agent, logdir=logdir, **{k: config[k] for k in keys})
+    return plugins.agent(config)(*spaces, settings)
+  return fn

@@ -1,0 +1,129 @@
+"""The finetuning agent: what it shares with the host, what moves, what must not."""
+
+import pathlib
+
+import dreamerv3
+import jax
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from vid2act_plugin import bundle as bundles
+from vid2act_plugin.errors import UserError
+
+
+STOCK = {'agent.typ': 'dreamerv3'}
+
+
+def params(agent):
+  return {k: np.array(v) for k, v in agent.save()['params'].items()}
+
+
+def update(agent, batches, count=2):
+  carry, metrics = agent.init_train(agent.config.batch_size), []
+  for batch in batches(agent, count):
+    carry, _, mets = agent.train(carry, batch)
+    metrics.append(mets)
+  return metrics
+
+
+@pytest.fixture(scope='module')
+def taught(configure, make_agent, bundle):
+  return make_agent(configure('vid2act', **{'vid2act.teacher': str(bundle)}))
+
+
+@pytest.fixture(scope='module')
+def stock(configure, make_agent):
+  return make_agent(configure())
+
+
+@pytest.mark.parametrize('case', ['off', 'ours'])
+def test_equals_the_host(case, configure, make_agent, batches, tmp_path):
+  """Without our keys, with them but no overlay of ours, and with both parts off: bit for bit."""
+  path = pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml'
+  host = make_agent(configure(defaults=YAML(typ='safe').load(path)['defaults']))
+  other = make_agent(configure('metaworld', **STOCK) if case == 'ours' else configure(
+      'vid2act', **{'agent.vid2act.distill': False, 'agent.vid2act.guide': False}))
+  metrics = [update(x, batches, 3) for x in (host, other)]
+  first, second = params(host), params(other)
+  assert first.keys() == second.keys()
+  for key in first:
+    np.testing.assert_array_equal(first[key], second[key], key)
+  for a, b in zip(*metrics):
+    assert a.keys() == b.keys()
+    for key in a:
+      np.testing.assert_array_equal(a[key], b[key], key)
+
+
+def test_update_moves_what_it_should(taught, batches):
+  before, teacher = params(taught), jax.device_get(taught.teacher.params)
+  update(taught, batches)
+  after = params(taught)
+  still = {k.split('/')[0] for k in before
+           if k.endswith(('kernel', 'bias', 'scale')) and (before[k] == after[k]).all()}
+  moved = {k.split('/')[0] for k in before if (before[k] != after[k]).any()}
+  assert {'enc', 'dyn', 'dec', 'rew', 'con', 'pol', 'val', 'relevance', 'adapter', 'amortised',
+          'vae'} <= moved, moved
+  assert not still & {'relevance', 'adapter', 'amortised', 'vae'}, still
+  for key, value in jax.device_get(taught.teacher.params).items():
+    np.testing.assert_array_equal(value, teacher[key], key)
+
+
+def test_teacher_is_not_in_the_checkpoint(taught, stock):
+  added = {k.split('/')[0] for k in params(taught)} - {k.split('/')[0] for k in params(stock)}
+  assert added == {'relevance', 'adapter', 'amortised', 'vae'}
+
+
+def test_teacher_in_both_stages(taught, bundle):
+  """The frozen features of source k equal those of a batch that is all of source k."""
+  import ninjax as nj
+
+  from vid2act_plugin.teacher import pack
+  loaded = bundles.load(bundle)
+  loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
+  model, params_ = loaded.model(), loaded.params
+  rng = np.random.default_rng(1)
+  image = rng.integers(0, 256, (2, 5, 16, 16, 3), np.uint8)
+  action = rng.uniform(-1, 1, (2, 5, 16)).astype(np.float32)
+  first = np.zeros((2, 5), bool)
+  first[:, 0] = first[1, 3] = True
+  # With one certain class per group the state is not random, so that the two passes can be compared.
+  params_ = {k: 1e4 * v if 'obslogit' in k else v for k, v in params_.items()}
+  with jax.transfer_guard('allow'):
+    params_ = jax.device_put(params_)
+    seeds = jax.random.split(jax.random.PRNGKey(0), 2)
+    _, frozen = jax.jit(nj.pure(model.features))(params_, image, action, first, seed=seeds[0])
+    for k in range(3):
+      source = np.full((2, 5), k, np.int32)
+      def single(source=source):
+        tokens = model.encode(image, source, False)
+        acts = model.prevacts(action, source)
+        return pack(model.dyn.observe(model.dyn.initial(2), tokens, acts, first, False)[2])
+      _, alone = jax.jit(nj.pure(single))(params_, seed=seeds[1])
+      np.testing.assert_array_equal(frozen['stoch'][:, :, k], alone['stoch'])
+      np.testing.assert_allclose(frozen['deter'][:, :, k], alone['deter'], atol=1e-5)
+
+
+def test_acting(taught):
+  """In evaluation the guide's noise is 0; in training it is drawn."""
+  carry = taught.init_policy(2)
+  obs = {k: np.zeros((2, *v.shape), v.dtype) for k, v in taught.obs_space.items()}
+  obs['is_first'][:] = True
+  for mode in ('train', 'eval'):
+    _, act, _ = taught.policy(carry, obs, mode=mode)
+    assert act['action'].shape == (2, 3) and np.isfinite(act['action']).all()
+
+
+def test_report_has_a_relevance_picture(taught, batches):
+  _, metrics = taught.report(taught.init_report(4), batches(taught, 1)[0])
+  assert metrics['relevance'].dtype == np.uint8
+  assert metrics['relevance'].shape == (16 + 3 * 10, 6 * 16, 3)
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'vid2act.sources': ['two', 'one', 'three']}, 'vid2act.sources'),
+    ({'vid2act.teacher': '/nowhere'}, 'vid2act.teacher')])
+def test_wrong_teacher(configure, make_agent, bundle, changes, words):
+  config = configure('vid2act', **{'vid2act.teacher': str(bundle), **changes})
+  with pytest.raises(UserError, match=words):
+    make_agent(config)

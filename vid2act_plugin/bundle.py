@@ -1,0 +1,124 @@
+"""Teacher bundles: a folder of safetensors and JSON, nothing that executes."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from .errors import UserError
+
+FORMAT = 1
+MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
+FILES = ('teacher.safetensors', 'memory.safetensors')
+
+
+@dataclasses.dataclass
+class Bundle:
+  """A frozen source model and what finetuning needs of its sources.
+
+  params: `{path: array}` of the source model.
+  memory: states of the sources' recordings with the action taken there: deter
+    `[M, D]` float16, stoch `[M, S]` uint8, action `[M, A]` float32, source `[M]`
+    int32. Empty until pretraining has ended.
+  manifest: sources in order, `act_sizes`, `act_width`, `image` shape, `agent`
+    (the model's configuration), `env`, `recordings`, `updates`, `host`, `jax`.
+  """
+
+  params: dict
+  memory: dict
+  manifest: dict
+
+  @property
+  def config(self):
+    import elements
+    return elements.Config(self.manifest['agent'])
+
+  @property
+  def sources(self):
+    return len(self.manifest['sources'])
+
+  @property
+  def act_width(self):
+    return self.manifest['act_width']
+
+  @property
+  def hash(self):
+    return self.manifest['hash']
+
+  def model(self):
+    import elements
+
+    from .teacher import SourceModel
+    image = elements.Space(np.uint8, tuple(self.manifest['image']))
+    return SourceModel(self.config, image, self.act_width, self.sources)
+
+  def save(self, folder):
+    """Write the bundle at once: `folder` is either absent or complete."""
+    folder = pathlib.Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temp = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}-'))
+    try:
+      for name, arrays in zip(FILES, (self.params, self.memory)):
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temp / name)
+      files = {x: _sha256(temp / x) for x in FILES}
+      self.manifest = {'format': FORMAT, **self.manifest, 'files': files}
+      self.manifest['hash'] = _digest(self.manifest)
+      (temp / 'manifest.json').write_text(json.dumps(self.manifest, indent=1))
+      if folder.exists():
+        shutil.rmtree(folder)
+      temp.chmod(0o755)
+      os.replace(temp, folder)
+    finally:
+      shutil.rmtree(temp, ignore_errors=True)
+
+
+def load(folder):
+  """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
+  folder = pathlib.Path(folder).expanduser()
+  manifest = folder / 'manifest.json'
+  try:
+    content = json.loads(manifest.read_text())
+    files, digest = content['files'], content['hash']
+  except (OSError, ValueError, KeyError, TypeError) as e:
+    raise UserError(
+        f"The key vid2act.teacher is '{folder}', but {manifest} is not a readable bundle "
+        f'manifest ({type(e).__name__}: {e}); make a bundle with '
+        '`python -m dreamerv3 --configs vid2act metaworld --script pretrain`.') from e
+  if content.get('format') != FORMAT:
+    raise UserError(
+        f"{manifest} has the format {content.get('format')!r}, but this version reads "
+        f'{FORMAT}; pretrain the teacher again.')
+  bad = digest != _digest(content) and manifest
+  for name in FILES:
+    if not bad and (not (folder / name).is_file() or files.get(name) != _sha256(folder / name)):
+      bad = folder / name
+  if bad:
+    raise UserError(
+        f'The teacher bundle is damaged: {bad} is missing or does not have the hash that it '
+        'was written with; copy it again or pretrain again.')
+  try:
+    params, memory = [load_file(folder / x) for x in FILES]
+  except SafetensorError as e:
+    raise UserError(f'{folder} holds an unreadable safetensors file: {e}; pretrain again.') from e
+  return Bundle(params, memory, content)
+
+
+def exists(folder):
+  return (pathlib.Path(folder).expanduser() / 'manifest.json').is_file()
+
+
+def _digest(manifest):
+  content = {k: v for k, v in manifest.items() if k != 'hash'}
+  return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path):
+  with path.open('rb') as f:
+    return hashlib.file_digest(f, 'sha256').hexdigest()

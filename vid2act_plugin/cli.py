@@ -1,0 +1,33 @@
+"""The command `vid2act`: everything around a run of `python -m dreamerv3`."""
+
+import argparse
+import importlib
+import sys
+
+# Only the module of the chosen command is imported: `vid2act host` works where
+# JAX and the host are not installed yet.
+COMMANDS = {
+    'host': ('install', 'find, build, patch, verify and revert DreamerV3'),
+    'collect': ('collect', 'record episodes of source tasks'),
+}
+
+
+def main(argv=None):
+  """Run one command; `argv` defaults to the process's arguments."""
+  argv = sys.argv[1:] if argv is None else argv
+  parser = argparse.ArgumentParser(
+      prog='vid2act', description=__doc__,
+      epilog='`vid2act COMMAND --help` tells more about one of them.')
+  sub = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+  chosen = next((x for x in argv if not x.startswith('-')), None)
+  for name, (module, text) in COMMANDS.items():
+    if name == chosen:
+      importlib.import_module(f'.{module}', __package__).add_parser(sub)
+    else:
+      sub.add_parser(name, help=text)
+  args = parser.parse_args(argv)
+  args.run(args)
+
+
+if __name__ == '__main__':
+  main()

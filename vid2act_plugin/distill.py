@@ -1,0 +1,56 @@
+"""Relevance of the sources and the map from teacher to student features."""
+
+import embodied.jax.nets as nn
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+
+sg = jax.lax.stop_gradient
+
+
+class Relevance(nj.Module):
+  """f_weight: one logit per source from teacher and student feature.
+
+  The hidden layer matters: with one linear layer the student's share would be
+  the same for every source and cancel in the softmax.
+  """
+
+  width: int = 256
+
+  def __call__(self, teacher, feat):
+    """Map teacher `[..., N, Ft]` and feat `[..., F]` to logits `[..., N]`."""
+    x = self.sub('teacher', nn.Linear, self.width)(nn.cast(teacher))
+    # The same as one layer on the concatenation, with the student's share computed once.
+    x += self.sub('student', nn.Linear, self.width, bias=False)(nn.cast(feat))[..., None, :]
+    x = nn.act('silu')(self.sub('norm', nn.Norm, 'rms')(x))
+    return self.sub('logit', nn.Linear, 1)(x)[..., 0]
+
+
+class Adapter(nj.Module):
+  """f_distill: a linear map of teacher features into the student's space, shared by sources."""
+
+  rank: int = 0
+
+  def __init__(self, units):
+    self.units = units
+
+  def __call__(self, teacher):
+    """Map `[..., Ft]` to `[..., F]`; with `rank` through a bottleneck of that size."""
+    x = nn.cast(teacher)
+    if self.rank:
+      x = self.sub('down', nn.Linear, self.rank, bias=False)(x)
+    return self.sub('map', nn.Linear, self.units)(x)
+
+
+class Amortised(nj.Module):
+  """Relevance from the student's feature alone, for acting and imagining."""
+
+  width: int = 256
+
+  def __init__(self, sources):
+    self.sources = sources
+
+  def __call__(self, feat):
+    """Map `[..., F]` to logits `[..., N]`; the feature gets no gradient."""
+    x = self.sub('mlp', nn.MLP, 1, self.width)(sg(feat))
+    return jnp.float32(self.sub('logit', nn.Linear, self.sources, outscale=0.0)(x))

@@ -1,0 +1,32 @@
+"""The suites of environments that we register, and their task names."""
+
+import difflib
+
+from ..errors import UserError
+
+
+def check(name, key='task'):
+  """Raise a `UserError` unless `name`, such as metaworld_door-lock, is well formed and known.
+
+  Suites of the host's own are not ours to judge.
+  """
+  suite, _, task = name.partition('_')
+  if not task:
+    raise UserError(
+        f"The key {key} is '{name}', which is not of the form SUITE_TASK; "
+        'an example is metaworld_door-lock.')
+  if suite in TASKS:
+    known = TASKS[suite]()
+    if task.removesuffix('-v3') not in known:
+      near = difflib.get_close_matches(task, known, 3, 0.4) or known
+      raise UserError(
+          f"The key {key} is '{name}', but {suite} has no task '{task}'; "
+          f"did you mean {' or '.join(f'{suite}_{x}' for x in near)}?")
+
+
+def _metaworld():
+  from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+  return sorted(x.removesuffix('-v3') for x in ALL_V3_ENVIRONMENTS)
+
+
+TASKS = {'metaworld': _metaworld}

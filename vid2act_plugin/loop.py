@@ -1,0 +1,266 @@
+"""Run scripts `train`, `train_eval` and `eval_only` that count env steps and keep what they made.
+
+They differ from the host's scripts of the same names in four ways: evaluation
+comes after a number of env steps and has exactly `run.eval_eps` episodes, its
+environments have seeds of their own, and at the end the run evaluates, logs,
+draws and saves.
+"""
+
+import collections
+import json
+import time
+from functools import partial as bind
+
+import elements
+import embodied
+import jax
+import numpy as np
+from dreamerv3 import main as host
+
+from . import backend, bundle, pictures, progress
+from .errors import UserError
+
+EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
+
+
+def train(config, args):
+  """Train without evaluation."""
+  _train(config, args, evaluate=False)
+
+
+def train_eval(config, args):
+  """Train, and evaluate every `run.eval_every` env steps, at the start and at the end."""
+  _train(config, args, evaluate=True)
+
+
+def eval_only(config, args):
+  """Evaluate the checkpoint `run.from_checkpoint` on `run.eval_eps` episodes."""
+  if not args.from_checkpoint:
+    raise UserError(
+        "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
+        'folder inside LOGDIR/ckpt.')
+  agent = _agent(config)
+  logger = host.make_logger(config)
+  _load(agent, args)
+  evaluation = Evaluation(config, args, agent)
+  try:
+    scores = evaluation(logger)
+  finally:
+    evaluation.close()
+    logger.close()
+  path = elements.Path(config.logdir) / 'summary.json'
+  path.write(json.dumps({'eval': scores, **_versions()}, indent=1))
+
+
+def _train(config, args, evaluate):
+  start = time.time()
+  logdir = elements.Path(config.logdir)
+  agent = _agent(config)
+  replay = host.make_replay(config, 'replay')
+  logger = host.make_logger(config)
+  learner = Learner(config, args, agent, replay, logger.step)
+  envs = [bind(host.make_env, config, i) for i in range(args.envs)]
+  driver = embodied.Driver(envs, parallel=not args.debug)
+  evaluation = evaluate and Evaluation(config, args, agent)
+  episodes = Episodes()
+  cp = elements.Checkpoint(logdir / 'ckpt')
+  cp.step, cp.agent, cp.replay = logger.step, agent, replay
+  try:
+    if args.from_checkpoint and not cp.exists():
+      _load(agent, args)
+    cp.load_or_save()
+    driver.on_step(lambda tran, worker: logger.step.increment())
+    driver.on_step(replay.add)
+    driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
+    driver.on_step(lambda tran, worker: learner())
+    _steps(config, args, agent, learner, driver, evaluation, logger, cp)
+    _finish(config, agent, learner, logger, start)
+  except KeyboardInterrupt:
+    print(f'Interrupted: saving step {int(logger.step)}; the same command continues from there.')
+    cp.save()
+    raise
+  finally:
+    driver.close()
+    evaluation and evaluation.close()
+    logger.close()
+
+
+def _steps(config, args, agent, learner, driver, evaluation, logger, cp):
+  """Act and learn until `run.steps`, with logs, reports, evaluations and checkpoints."""
+  step, repeat = logger.step, logger.multiplier
+  should_eval = elements.when.Every(max(1, args.eval_every // repeat), initial=step == 0)
+  should_log = elements.when.Clock(args.log_every, first=False)
+  should_report = elements.when.Clock(args.report_every, first=False)
+  should_save = elements.when.Clock(args.save_every, first=False)
+  policy = lambda *xs: agent.policy(*xs, mode='train')
+  driver.reset(agent.init_policy)
+  with progress.bar('train', int(args.steps), 'steps') as bar:
+    bar.set(int(step))
+    while step < args.steps:
+      if should_eval(step) and evaluation:
+        bar.text(_describe(evaluation(logger)))
+      driver(policy, steps=10)
+      bar.set(int(step))
+      if should_report(step):
+        learner.report(logger)
+      if should_log(step):
+        learner.log(logger)
+      if should_save(step):
+        cp.save()
+  if evaluation:
+    learner.scores = evaluation(logger)
+    print(f'Evaluation at {int(step) * repeat} env steps: {_describe(learner.scores)}')
+  learner.report(logger)
+  learner.log(logger)
+  cp.save()
+
+
+class Learner:
+  """Updates at the train ratio, and what there is to say about them."""
+
+  def __init__(self, config, args, agent, replay, step):
+    self.args, self.agent, self.replay, self.step = args, agent, replay, step
+    self.config, self.scores, self.pictures, self.relevance = config, {}, {}, {}
+    self.ready = args.batch_size * args.batch_length
+    self.ratio = elements.when.Ratio(args.train_ratio / self.ready)
+    self.metrics = elements.Agg()
+    self.usage = elements.Usage(**args.usage)
+    self.rates = {'policy': elements.FPS(), 'train': elements.FPS()}
+    stream = lambda mode: iter(agent.stream(host.make_stream(config, replay, mode)))
+    self.streams = {mode: stream(mode) for mode in ('train', 'report')}
+    self.carry = agent.init_train(args.batch_size)
+    self.carry_report = agent.init_report(args.batch_size)
+
+  def __call__(self):
+    """Make the updates that are due after one more transition."""
+    self.rates['policy'].step()
+    if len(self.replay) < self.ready:
+      return
+    for _ in range(self.ratio(self.step)):
+      self.carry, outs, mets = self.agent.train(self.carry, next(self.streams['train']))
+      self.metrics.add(mets, prefix='train')
+      self.rates['train'].step(self.ready)
+      if 'replay' in outs:
+        self.replay.update(outs['replay'])
+
+  def report(self, logger):
+    if len(self.replay):
+      batch = next(self.streams['report'])
+      self.carry_report, mets = self.agent.report(self.carry_report, batch)
+      self.pictures = {k: v for k, v in mets.items() if getattr(v, 'ndim', 0) > 2}
+      logger.add(mets, prefix='report')
+
+  def log(self, logger):
+    mets = self.metrics.result()
+    weights = {k.split('/')[-1]: float(v) for k, v in mets.items() if '/relevance/' in k}
+    self.relevance = weights or self.relevance
+    logger.add(mets)
+    logger.add(self.replay.stats(), prefix='replay')
+    logger.add(self.usage.stats(), prefix='usage')
+    logger.add({k: v.result() for k, v in self.rates.items()}, prefix='fps')
+    logger.add({'timer': elements.timer.stats()['summary']})
+    logger.write()
+
+
+class Episodes:
+  """Sums up the episodes of a driver's workers."""
+
+  def __init__(self):
+    self.running = collections.defaultdict(lambda: collections.defaultdict(float))
+
+  def add(self, tran, worker):
+    """Add one transition and return the finished episode's numbers, or None."""
+    if tran['is_first']:
+      self.running[worker].clear()
+    episode = self.running[worker]
+    episode['score'] += float(tran['reward'])
+    episode['length'] += 1
+    for key, name in (('log/success', 'success_any'), ('log/success_last', 'success_last')):
+      if key in tran:
+        episode[name] = max(episode[name], float(tran[key]))
+    return dict(episode) if tran['is_last'] else None
+
+
+class Evaluation:
+  """Exactly `run.eval_eps` episodes in environments with seeds of their own."""
+
+  def __init__(self, config, args, agent):
+    self.agent, self.count = agent, args.eval_eps
+    self.workers = min(args.eval_envs, args.eval_eps)
+    envs = [bind(host.make_env, config, EVAL_INDEX + i) for i in range(self.workers)]
+    self.driver = embodied.Driver(envs, parallel=not args.debug)
+    self.driver.on_step(self._add)
+
+  def __call__(self, logger):
+    """Run the episodes, log their means as `eval/...` and return these."""
+    # Each worker owes its share, so that short episodes are not counted more often than long ones.
+    self.owed = [len(range(i, self.count, self.workers)) for i in range(self.workers)]
+    self.episodes, self.results, self.video = Episodes(), [], []
+    self.driver.reset(self.agent.init_policy)
+    while any(self.owed):
+      self.driver(lambda *xs: self.agent.policy(*xs, mode='eval'), steps=1)
+    scores = {k: float(np.mean([x[k] for x in self.results])) for k in self.results[0]}
+    logger.add(scores, prefix='eval')
+    if self.video:
+      logger.add({'video': np.stack(self.video)}, prefix='eval')
+    logger.write()
+    return scores
+
+  def close(self):
+    self.driver.close()
+
+  def _add(self, tran, worker):
+    if not self.owed[worker]:
+      return
+    if worker == 0 and not self.results and 'image' in tran:
+      self.video.append(tran['image'])
+    episode = self.episodes.add(tran, worker)
+    if episode:
+      self.results.append(episode)
+      self.owed[worker] -= 1
+
+
+def _agent(config):
+  with progress.waiting(f'compiling the agent ({config.agent.typ})'):
+    return host.make_agent(config)
+
+
+def _load(agent, args):
+  load = bind(agent.load, regex=args.from_checkpoint_regex or None)
+  elements.checkpoint.load(args.from_checkpoint, {'agent': load})
+
+
+def _log_episode(logger, episode):
+  if episode:
+    logger.add(episode, prefix='episode')
+
+
+def _describe(scores):
+  return ', '.join(f'{k} {v:.3g}' for k, v in scores.items() if k != 'length')
+
+
+def _finish(config, agent, learner, logger, start):
+  """Draw the pictures and write `summary.json`."""
+  logger.close()
+  logdir = elements.Path(config.logdir)
+  pictures.curves(str(logdir))
+  for key, value in learner.pictures.items():
+    name = key.replace('/', '_')
+    if value.ndim == 4:
+      pictures.gif(logdir / f'{name}.gif', value)
+    else:
+      pictures.png(logdir / f'{name}.png', value)
+  teacher = bundle.load(config.vid2act.teacher).manifest if config.vid2act.teacher else {}
+  seconds = {k: v for k, v in config.vid2act.seconds.items()}
+  summary = dict(
+      stages={**seconds, 'train': round(time.time() - start, 1)},
+      env_steps=int(logger.step) * logger.multiplier, updates=int(agent.n_updates),
+      pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
+      final_relevance=learner.relevance, eval=learner.scores, task=config.task, seed=config.seed,
+      **_versions())
+  (logdir / 'summary.json').write(json.dumps(summary, indent=1))
+  print(f'Summary: {logdir / "summary.json"}, curves: {logdir / "curves.png"}')
+
+
+def _versions():
+  return dict(host=backend.host_version(), jax=jax.__version__)

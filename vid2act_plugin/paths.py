@@ -1,0 +1,10 @@
+"""Where the files that are not Python code lie."""
+
+import pathlib
+
+
+def data(name):
+  """Return the folder `patches` or `configs`, of a wheel or of a source tree."""
+  package = pathlib.Path(__file__).resolve().parent
+  packaged = package / name
+  return packaged if packaged.is_dir() else package.parent / name

@@ -1,0 +1,94 @@
+"""Pictures of runs: open-loop predictions, relevance over time, learning curves."""
+
+import json
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+
+f32 = jnp.float32
+COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
+          (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207))
+
+
+def openloop(true, pred, half):
+  """Stack truth over prediction, with a red edge from frame `half` on, where none is shown.
+
+  true, pred: `[B, T, H, W, 3]` float32 in [0, 1] -> video `[T, 2 * H, B * W, 3]` uint8.
+  """
+  red = jnp.array([1.0, 0.0, 0.0])
+  pred = jnp.clip(pred, 0, 1).at[:, half:, :2].set(red)
+  grid = jnp.concatenate([true, pred], 2)
+  B, T, H, W, C = grid.shape
+  grid = grid.transpose((1, 2, 0, 3, 4)).reshape((T, H, B * W, C))
+  return (255 * grid).astype(jnp.uint8)
+
+
+def timeline(image, weights, height=10):
+  """Draw the frames of one sequence above one bar per source, bright where it is relevant.
+
+  image `[T, H, W, 3]` uint8, weights `[T, N]` -> `[H + N * height, T * W, 3]` uint8.
+  """
+  T, H, W, C = image.shape
+  frames = image.transpose((1, 0, 2, 3)).reshape((H, T * W, C))
+  colors = jnp.array([COLORS[i % len(COLORS)] for i in range(weights.shape[1])])
+  bars = f32(weights).T[:, :, None] * colors[:, None]  # [N, T, 3]
+  bars = bars.astype(jnp.uint8).repeat(height, 0).repeat(W, 1)
+  return jnp.concatenate([frames, bars], 0)
+
+
+def gif(path, video, fps=10):
+  """Write a video `[T, H, W, 3]` uint8 as an animated GIF."""
+  import imageio.v3 as iio
+  iio.imwrite(str(path), np.asarray(video), extension='.gif', duration=1000 / fps, loop=0)
+
+
+def png(path, image):
+  import imageio.v3 as iio
+  iio.imwrite(str(path), np.asarray(image), extension='.png')
+
+
+def curves(logdir):
+  """Draw `curves.png` of a run: score, success, losses and relevance over env steps."""
+  import matplotlib
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+  rows = metrics(logdir)
+  panels = {
+      'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation'},
+      'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step'},
+      'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
+      'Relevance': {k: k.split('/')[-1] for k in _keys(rows, 'train/relevance/')}}
+  if not panels['Relevance']:
+    del panels['Relevance']
+  fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
+  for ax, (title, names) in zip(axes[0], panels.items()):
+    for key, name in names.items():
+      xs, ys = zip(*[(x['step'], x[key]) for x in rows if key in x] or [((), ())])
+      ax.plot(xs, ys, marker='o', markersize=3, label=name)
+    ax.set_title(title)
+    ax.set_xlabel('env steps')
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=7)
+  axes[0][2].set_yscale('log')
+  if 'Relevance' in panels:
+    axes[0][3].set_ylim(0, 1)
+  fig.tight_layout()
+  fig.savefig(pathlib.Path(logdir) / 'curves.png', dpi=110)
+  plt.close(fig)
+
+
+def metrics(logdir):
+  """Return the rows of `metrics.jsonl`; a torn last line is left out."""
+  path = pathlib.Path(logdir) / 'metrics.jsonl'
+  rows = []
+  for line in path.read_text().splitlines() if path.exists() else ():
+    try:
+      rows.append(json.loads(line))
+    except ValueError:
+      continue
+  return rows
+
+
+def _keys(rows, prefix):
+  return sorted({k for x in rows for k in x if k.startswith(prefix)})

@@ -1,0 +1,42 @@
+"""The one seam: what the host is told about us, in every process that asks."""
+
+import importlib
+from functools import partial as bind
+
+from .paths import data
+
+
+def plugin():
+  """Return our defaults, overlays, agents, suites, run scripts and preparation."""
+  configs = data('configs')
+  overlays = {x.stem: x for x in sorted(configs.glob('*.yaml'))}
+  return dict(
+      defaults=overlays.pop('defaults'),
+      overlays={k: v for k, v in overlays.items() if k != 'host'},
+      agents={'vid2act': _agent},
+      envs={'metaworld': 'vid2act_plugin.envs.metaworld:MetaWorld'},
+      scripts=_scripts,
+      prepare=_prepare)
+
+
+def _agent(config):
+  from .agent import make
+  return bind(make, config)
+
+
+def _prepare(config):
+  from .chain import prepare
+  return prepare(config)
+
+
+def _scripts(config):
+  scripts = {'pretrain': _lazy('pretrain', 'run')}
+  if config.run.eval_every > 0:
+    scripts.update({k: _lazy('loop', k) for k in ('train', 'train_eval', 'eval_only')})
+  return scripts
+
+
+def _lazy(module, name):
+  def script(config, args):
+    return getattr(importlib.import_module(f'.{module}', __package__), name)(config, args)
+  return script
