@@ -1,0 +1,130 @@
+"""Draw MuJoCo scenes without a window."""
+
+import ctypes
+import os
+import sys
+
+import numpy as np
+
+from ..errors import UserError
+
+QUALITIES = ('full', 'fast')
+ORIENTATIONS = ('upright', 'raw')
+LIBRARIES = {'egl': 'libEGL.so.1', 'osmesa': 'libOSMesa.so.8'}
+SUPERSAMPLE = 2
+
+
+def setup_gl():
+  """Choose how MuJoCo gets its GL context; call it before MuJoCo is imported.
+
+  A value of MUJOCO_GL that the user set is kept.
+  """
+  if sys.platform == 'linux' and not os.environ.get('MUJOCO_GL'):
+    os.environ['MUJOCO_GL'] = choose_gl(_loadable)
+
+
+def choose_gl(find):
+  """Return the first backend whose library `find(file name) -> bool` has, else raise."""
+  for backend, library in LIBRARIES.items():
+    if find(library):
+      return backend
+  raise UserError(
+      f"No library to draw images without a display was found ({', '.join(LIBRARIES.values())}); "
+      'on Debian or Ubuntu install one with `apt-get install libegl1 libgl1-mesa-dri` or with '
+      '`apt-get install libosmesa6`.')
+
+
+def check(size, quality, orientation, key):
+  """Raise a `UserError` that starts with `key` unless a camera can have these settings."""
+  one_of(f'{key}.render', quality, QUALITIES)
+  one_of(f'{key}.orientation', orientation, ORIENTATIONS)
+  if len(size) != 2 or min(size) < 1:
+    raise UserError(
+        f'The key {key}.size is {list(size)}; give a height and a width in pixels, such as '
+        '[64, 64].')
+
+
+def one_of(key, value, options):
+  """Raise a `UserError` unless `value` is one of `options`."""
+  if value not in options:
+    raise UserError(f"The key {key} is '{value}'; choose one of {', '.join(options)}.")
+
+
+class Camera:
+  """One camera and its renderer.
+
+  model, data: MuJoCo's; name: of a camera in the model; size: height and width
+  in pixels. quality `full` draws the scene as its authors meant it; `fast` has
+  no shadows, reflections or multisampling. orientation `upright` turns the
+  image of a camera that hangs upside down by 180 degrees; `raw` never does.
+  The renderer starts with the first image. Raises a `UserError` if it cannot.
+  """
+
+  def __init__(self, model, data, name, size, quality, orientation, key='env'):
+    import mujoco
+    check(size, quality, orientation, key)
+    names = [model.camera(i).name for i in range(model.ncam)]
+    one_of(f'{key}.camera', name, names)
+    self.model, self.data, self.name, self.size = model, data, name, tuple(size)
+    self.fast = quality == 'fast'
+    mujoco.mj_forward(model, data)
+    up = data.cam_xmat[names.index(name)].reshape(3, 3)[2, 1]
+    # A camera that moves with the arm has no fixed up: only those clearly upside down are turned.
+    self.turned = orientation == 'upright' and up < -0.1
+    self.renderer = None
+
+  def __call__(self):
+    """Return the image `[H, W, 3]` uint8 of the present state."""
+    self.renderer = self.renderer or self._start()
+    self.renderer.update_scene(self.data, camera=self.name)
+    image = self.renderer.render()
+    if self.fast:
+      image = _shrink(image, SUPERSAMPLE)
+    return np.ascontiguousarray(image[::-1, ::-1]) if self.turned else image
+
+  def describe(self):
+    """Return the GL backend and the name of what draws, such as 'egl: llvmpipe'."""
+    from OpenGL import GL
+    self()
+    return f"{os.environ.get('MUJOCO_GL', 'default')}: {GL.glGetString(GL.GL_RENDERER).decode()}"
+
+  def close(self):
+    if self.renderer:
+      self.renderer.close()
+    self.renderer = None
+
+  def _start(self):
+    import mujoco
+    # On a CPU most of the time goes into shadows, samples and vertices, hardly any into pixels:
+    # twice the size, averaged, is cheaper than multisampling and keeps thin parts whole.
+    height, width = (x * (SUPERSAMPLE if self.fast else 1) for x in self.size)
+    vis = self.model.vis
+    vis.global_.offheight = max(vis.global_.offheight, height)
+    vis.global_.offwidth = max(vis.global_.offwidth, width)
+    if self.fast:
+      vis.quality.shadowsize = vis.quality.offsamples = 0
+    try:
+      renderer = mujoco.Renderer(self.model, height, width)
+    except Exception as e:  # Each GL backend raises errors of its own.
+      raise UserError(
+          f"The renderer did not start with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} "
+          f'({type(e).__name__}: {e}); install a driver (`apt-get install libegl1 '
+          'libgl1-mesa-dri`) or choose egl, osmesa or glfw by that variable.') from e
+    if self.fast:
+      renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+      renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+    return renderer
+
+
+def _shrink(image, n):
+  # The mean of n x n pixels; sums of strided views are several times faster than `mean`.
+  parts = [image[i::n, j::n] for i in range(n) for j in range(n)]
+  return (sum(x.astype(np.uint16) for x in parts) // (n * n)).astype(np.uint8)
+
+
+def _loadable(name):
+  try:
+    ctypes.CDLL(name)
+  except OSError:
+    return False
+  return True
