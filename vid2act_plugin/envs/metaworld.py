@@ -30,13 +30,13 @@ class MetaWorld:
   def __init__(
       self, task, size=(64, 64), camera='corner', repeat=1, limit=500, reward='v2',
       orientation='upright', render='full', seed=0):
+    drawing.setup_gl()
     suites.check(f'metaworld_{task}')
     drawing.check(size, render, orientation, 'env.metaworld')
     drawing.one_of('env.metaworld.reward', reward, REWARDS)
     for key, value in dict(repeat=repeat, limit=limit).items():
       if value < 1:
         raise UserError(f'The key env.metaworld.{key} is {value}; give a positive number.')
-    drawing.setup_gl()
     self.name = task.removesuffix('-v3')
     self.inner = _simulator(f'{self.name}-v3', reward, limit)
     self.camera = drawing.Camera(

@@ -1,6 +1,7 @@
 """Draw MuJoCo scenes without a window."""
 
 import ctypes
+import importlib
 import os
 import sys
 
@@ -15,12 +16,14 @@ SUPERSAMPLE = 2
 
 
 def setup_gl():
-  """Choose how MuJoCo gets its GL context; call it before MuJoCo is imported.
+  """Choose how MuJoCo gets its GL context.
 
   A value of MUJOCO_GL that the user set is kept.
   """
   if sys.platform == 'linux' and not os.environ.get('MUJOCO_GL'):
     os.environ['MUJOCO_GL'] = choose_gl(_loadable)
+    if 'mujoco.gl_context' in sys.modules:  # It read the variable when it was imported.
+      importlib.reload(sys.modules['mujoco.gl_context'])
 
 
 def choose_gl(find):

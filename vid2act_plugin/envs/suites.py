@@ -3,6 +3,7 @@
 import difflib
 
 from ..errors import UserError
+from . import render
 
 
 def check(name, key='task'):
@@ -25,6 +26,7 @@ def check(name, key='task'):
 
 
 def _metaworld():
+  render.setup_gl()  # Meta-World imports MuJoCo, which chooses its GL backend once.
   from metaworld.env_dict import ALL_V3_ENVIRONMENTS
   return sorted(x.removesuffix('-v3') for x in ALL_V3_ENVIRONMENTS)
 

@@ -1,0 +1,177 @@
+"""The main job through the real command on real Meta-World, at the smallest size."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vid2act_plugin import backend, bundle, chain
+from vid2act_plugin.errors import UserError
+
+TINY = r"""
+batch_size: 4
+batch_length: 8
+report_length: 8
+vid2act: {cache: CACHE, max_sources: 2, collect: {episodes: 2, limit: 12}}
+vid2act.pretrain: {updates: 4, batch_size: 4, batch_length: 8, log_every: 2, memory: 16}
+run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
+env.metaworld: {size: [16, 16], limit: 15}
+.*\.mults: [1, 2]
+.*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
+.*\.units: 16
+.*\.layers: 1
+"""
+
+
+def command(*args, cwd=None):
+  """Run `python -m dreamerv3` and return status, output and the longest silence in seconds."""
+  process = subprocess.Popen(
+      [sys.executable, '-m', 'dreamerv3', *map(str, args)], stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, text=True, cwd=cwd, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+  lines, silence, last = [], 0, time.time()
+  for line in process.stdout:
+    silence, last = max(silence, time.time() - last), time.time()
+    lines.append(line)
+  return process.wait(), ''.join(lines), silence
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('chain')
+  (folder / 'tiny.yaml').write_text(TINY.replace('CACHE', str(folder / 'cache')))
+  return folder / 'tiny.yaml'
+
+
+@pytest.fixture(scope='module')
+def first(tiny):
+  """The whole chain from nothing."""
+  logdir = tiny.parent / 'first'
+  status, output, silence = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir)
+  assert status == 0, output[-3000:]
+  return logdir, output, silence
+
+
+def test_chain_leaves_what_it_promises(first):
+  logdir, output, silence = first
+  for name in ('config.yaml', 'metrics.jsonl', 'scores.jsonl', 'ckpt/latest', 'curves.png',
+               'summary.json', 'relevance.png', 'openloop_image.gif', 'teacher.json'):
+    assert (logdir / name).exists(), name
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert summary['env_steps'] == 80 and summary['updates'] > 5
+  assert summary['pretrain_updates'] == 4
+  assert summary['sources'] == ['metaworld_door-close', 'metaworld_faucet-open']
+  assert set(summary['final_relevance']) == set(summary['sources'])
+  assert abs(sum(summary['final_relevance'].values()) - 1) < 1e-3
+  assert all(summary['stages'][k] > 0 for k in ('collect', 'pretrain', 'train'))
+  assert summary['host'] and summary['jax']
+  assert silence < 20, silence
+
+
+def test_evaluation_counts_env_steps(first):
+  rows = [json.loads(x) for x in (first[0] / 'metrics.jsonl').read_text().splitlines()]
+  assert [x['step'] for x in rows if 'eval/score' in x] == [0, 40, 80]
+  assert all(x['eval/length'] == 16 for x in rows if 'eval/length' in x)
+
+
+def test_second_run_reuses_recordings_and_teacher(first, tiny):
+  logdir = tiny.parent / 'second'
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir,
+      '--run.steps', 30)
+  assert status == 0, output[-3000:]
+  assert 'Recordings: reused' in output and 'Teacher: reused' in output
+  stages = json.loads((logdir / 'summary.json').read_text())['stages']
+  assert stages['collect'] == stages['pretrain'] == 0
+
+
+def test_resume(first, tiny):
+  """The same command with more steps continues, and a finished run is not trained again."""
+  args = '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', first[0]
+  status, output, _ = command(*args, '--run.steps', 100)
+  assert status == 0, output[-3000:]
+  assert 'Loaded checkpoint' in output
+  summary = json.loads((first[0] / 'summary.json').read_text())
+  assert summary['env_steps'] == 100
+
+
+def test_stock_on_the_same_environment(tiny):
+  logdir = tiny.parent / 'stock'
+  status, output, _ = command(
+      '--configs', 'metaworld', 'quickstart', tiny, '--logdir', logdir, '--run.steps', 40)
+  assert status == 0, output[-3000:]
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert summary['sources'] == [] and summary['updates'] > 0
+
+
+def test_one_sentence_and_nothing_written(tiny):
+  logdir = tiny.parent / 'nothing'
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', '--task', 'metaworld_door-lok', '--logdir', logdir)
+  assert status == 1 and 'Traceback' not in output
+  assert "'metaworld_door-lok'" in output and 'metaworld_door-lock' in output
+  assert not logdir.exists()
+
+
+@pytest.fixture
+def config(overlays, tiny):
+  import elements
+  config = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld', 'quickstart', str(tiny)):
+    config = config.update(overlays[name])
+  return config
+
+
+def test_auto_false_names_the_commands(config, tmp_path):
+  config = config.update({'vid2act.auto': False, 'vid2act.cache': str(tmp_path)})
+  with pytest.raises(UserError, match='vid2act.auto.*vid2act collect metaworld_door-close'):
+    chain.prepare(config)
+
+
+@pytest.mark.parametrize('key, value, words', [
+    ('vid2act.recordings', '/nowhere', 'vid2act.recordings.*vid2act collect'),
+    ('vid2act.teacher', '/nowhere', 'vid2act.teacher.*/nowhere'),
+    ('vid2act.sources', ['metaworld_door'], 'vid2act.sources.*metaworld_door'),
+    ('task', 'metaworld', 'task.*SUITE_TASK')])
+def test_bad_values(config, key, value, words):
+  with pytest.raises(UserError, match=words):
+    chain.prepare(config.update({key: value}))
+
+
+def test_platform(config):
+  cuda = config.update({'jax.platform': 'cuda'})
+  with pytest.raises(UserError, match='jax.platform is cuda.*no NVIDIA GPU'):
+    backend.resolve(cuda, find_gpu=lambda: None)
+  assert backend.resolve(config, find_gpu=lambda: None).jax.compute_dtype == 'float32'
+
+
+def test_gpu_without_cuda_names_the_extra(config, capsys):
+  backend.resolve(config, find_gpu=lambda: 'Some GPU')
+  assert 'vid2act-plugin[cuda]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['teacher.safetensors', 'memory.safetensors', 'manifest.json'])
+def test_damaged_bundle(first, tiny, tmp_path, name):
+  import shutil
+  teacher = next((tiny.parent / 'cache' / 'teachers').glob('*/teacher'))
+  shutil.copytree(teacher, tmp_path / 'copy')
+  path = tmp_path / 'copy' / name
+  path.write_bytes(path.read_bytes()[:-7])
+  with pytest.raises(UserError, match=name):
+    bundle.load(tmp_path / 'copy')
+
+
+def test_truncated_recording_stops_pretraining(first, tiny, tmp_path, config):
+  import shutil
+
+  from vid2act_plugin.sources import Sources
+  sources = next((tiny.parent / 'cache' / 'recordings').glob('*'))
+  shutil.copytree(sources, tmp_path / 'copy')
+  episode = next(pathlib.Path(tmp_path / 'copy' / 'metaworld_door-close').glob('*.npz'))
+  episode.write_bytes(episode.read_bytes()[:500])
+  with pytest.raises(UserError, match=episode.name):
+    Sources([tmp_path / 'copy' / 'metaworld_door-close'])
