@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -72,7 +73,7 @@ def _recordings(config):
   if config.vid2act.recordings and missing:
     raise UserError(
         f"The key vid2act.recordings is '{config.vid2act.recordings}', which has no recording of "
-        f"{', '.join(missing)}; make it with `{_collect(config, missing)}`.")
+        f"{', '.join(missing)}; make it with `{shlex.join(_collect(config, missing))}`.")
   if config.vid2act.recordings:
     print(f'Recordings: given, {paths[0].parent}')
     return config
@@ -86,9 +87,9 @@ def _recordings(config):
   if not config.vid2act.auto:
     raise UserError(
         f"There are no recordings of {', '.join(missing)} in {paths[0].parent} and the key "
-        f'vid2act.auto is False; make them with `{command}`.')
+        f'vid2act.auto is False; make them with `{shlex.join(command)}`.')
   return _stage(config, 'collect', f'recordings of {len(missing)} sources', _python(
-      'vid2act_plugin.cli', command.split()[1:]))
+      'vid2act_plugin.cli', command[1:]))
 
 
 def _teacher(config):
@@ -144,9 +145,11 @@ def _collect(config, names):
   out = folders(config)[0].parent
   settings = _behaviour(config)
   options = {**settings['collect'], **settings['env'], 'workers': config.vid2act.collect.workers}
-  text = lambda x: ' '.join(map(str, x)) if isinstance(x, (list, tuple)) else str(x)
-  flags = ' '.join(f"--{k.replace('_', '-')} {text(v)}" for k, v in options.items())
-  return f"vid2act collect {' '.join(names)} --out {out} {flags}"
+  command = ['vid2act', 'collect', *names, '--out', str(out)]
+  for key, value in options.items():
+    values = value if isinstance(value, (list, tuple)) else [value]
+    command += [f"--{key.replace('_', '-')}", *map(str, values)]
+  return command
 
 
 def _teacher_key(config):
