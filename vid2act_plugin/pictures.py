@@ -25,14 +25,14 @@ def openloop(true, pred, half):
 
 
 def timeline(image, weights, height=10):
-  """Draw the frames of one sequence above one bar per source, bright where it is relevant.
+  """Draw the frames of one sequence above one bar per source, brightest where relevance is highest.
 
   image `[T, H, W, 3]` uint8, weights `[T, N]` -> `[H + N * height, T * W, 3]` uint8.
   """
   T, H, W, C = image.shape
   frames = image.transpose((1, 0, 2, 3)).reshape((H, T * W, C))
   colors = jnp.array([COLORS[i % len(COLORS)] for i in range(weights.shape[1])])
-  bars = f32(weights).T[:, :, None] * colors[:, None]  # [N, T, 3]
+  bars = (f32(weights) / jnp.max(weights)).T[:, :, None] * colors[:, None]  # [N, T, 3]
   bars = bars.astype(jnp.uint8).repeat(height, 0).repeat(W, 1)
   return jnp.concatenate([frames, bars], 0)
 
@@ -70,6 +70,7 @@ def curves(logdir):
     ax.set_xlabel('env steps')
     ax.grid(alpha=0.3)
     ax.legend(fontsize=7)
+  axes[0][1].set_ylim(-0.05, 1.05)
   axes[0][2].set_yscale('log')
   if 'Relevance' in panels:
     axes[0][3].set_ylim(0, 1)
