@@ -3,26 +3,27 @@
 import pathlib
 
 import dreamerv3
+import elements
 import jax
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from vid2act_plugin import agent
 from vid2act_plugin import bundle as bundles
 from vid2act_plugin.errors import UserError
-
 
 STOCK = {'agent.typ': 'dreamerv3'}
 
 
-def params(agent):
-  return {k: np.array(v) for k, v in agent.save()['params'].items()}
+def params(model):
+  return {k: np.array(v) for k, v in model.save()['params'].items()}
 
 
-def update(agent, batches, count=2):
-  carry, metrics = agent.init_train(agent.config.batch_size), []
-  for batch in batches(agent, count):
-    carry, _, mets = agent.train(carry, batch)
+def update(model, batches, count=2):
+  carry, metrics = model.init_train(model.config.batch_size), []
+  for batch in batches(model, count):
+    carry, _, mets = model.train(carry, batch)
     metrics.append(mets)
   return metrics
 
@@ -127,3 +128,33 @@ def test_wrong_teacher(configure, make_agent, bundle, changes, words):
   config = configure('vid2act', **{'vid2act.teacher': str(bundle), **changes})
   with pytest.raises(UserError, match=words):
     make_agent(config)
+
+
+@pytest.mark.parametrize('image, action, words', [
+    ((32, 32, 3), 3, 'metaworld_door-lock.*32, 32, 3.*16, 16, 3.*env.metaworld.size'),
+    ((16, 16, 3), 17, '17 action.*16.*vid2act.act_width')])
+def test_teacher_that_does_not_fit(configure, bundle, image, action, words):
+  config = configure('vid2act', **{'vid2act.teacher': str(bundle)})
+  obs = {'image': elements.Space(np.uint8, image)}
+  act = {'action': elements.Space(np.float32, action, -1, 1)}
+  with pytest.raises(UserError, match=words):
+    agent.check(bundles.load(bundle), config, obs, act)
+
+
+def test_a_run_keeps_its_teacher(bundle, tmp_path):
+  loaded = bundles.load(bundle)
+  agent._pin(elements.Path(tmp_path), loaded)
+  agent._pin(elements.Path(tmp_path), loaded)
+  loaded.manifest['hash'] = 64 * '0'
+  with pytest.raises(UserError, match='--logdir'):
+    agent._pin(elements.Path(tmp_path), loaded)
+
+
+def test_bare_job_is_size12m(overlays):
+  bare = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld'):
+    bare = bare.update(overlays[name])
+  sized = elements.Config(overlays['defaults']).update(overlays['size12m'])
+  for key in ('enc', 'dyn', 'dec', 'rewhead', 'conhead', 'policy', 'value'):
+    assert dict(bare.agent[key]) == dict(sized.agent[key])
+  assert bare.task == 'metaworld_door-lock' and bare.run.steps == 3e5

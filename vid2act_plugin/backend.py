@@ -1,6 +1,5 @@
 """Choose the JAX platform and keep what it compiles."""
 
-import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -47,14 +46,6 @@ def gpu_name():
   except subprocess.TimeoutExpired:
     return None
   return out.stdout.splitlines()[0].strip() if out.returncode == 0 and out.stdout else None
-
-
-def host_version():
-  """Return the host's version: PyPI's number, or the folder of a checkout."""
-  try:
-    return f"dreamer {importlib.metadata.version('dreamer')}"
-  except importlib.metadata.PackageNotFoundError:
-    return 'dreamer, git checkout'
 
 
 def _cpu(config):

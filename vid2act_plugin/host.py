@@ -35,6 +35,11 @@ def find():
   return pathlib.Path(places[0]).resolve().parent if places else None
 
 
+def title():
+  """Return the name of the version that would be imported."""
+  return series()[identify(find())[0]]['title']
+
+
 def identify(root):
   """Return `(version, {file: state})` of the version that fits `root` best.
 

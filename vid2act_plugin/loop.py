@@ -17,7 +17,8 @@ import jax
 import numpy as np
 from dreamerv3 import main as host
 
-from . import backend, bundle, pictures, progress
+from . import bundle, pictures, progress
+from . import host as hostfiles
 from .errors import UserError
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
@@ -263,4 +264,4 @@ def _finish(config, agent, learner, logger, start):
 
 
 def _versions():
-  return dict(host=backend.host_version(), jax=jax.__version__)
+  return dict(host=hostfiles.title(), jax=jax.__version__)

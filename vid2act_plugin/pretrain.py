@@ -10,7 +10,8 @@ import numpy as np
 from dreamerv3 import agent as host
 from dreamerv3 import main as hostmain
 
-from . import backend, chain, pictures, progress, sources
+from . import chain, pictures, progress, sources
+from . import host as hostfiles
 from .bundle import MODEL, Bundle
 from .teacher import SourceModel, pack
 
@@ -178,7 +179,7 @@ def bundle(agent, data, config):
       sources=list(data.names), act_sizes=[int(x) for x in data.act_sizes],
       act_width=config.vid2act.act_width, image=[int(x) for x in data.image],
       agent={k: config.agent[k] for k in MODEL}, env=data.env, recordings=data.key,
-      updates=config.vid2act.pretrain.updates, host=backend.host_version(), jax=jax.__version__))
+      updates=config.vid2act.pretrain.updates, host=hostfiles.title(), jax=jax.__version__))
 
 
 def _memory(agent, data, options):

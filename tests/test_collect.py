@@ -1,0 +1,165 @@
+"""Collection through the real command and the real environment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from vid2act_plugin import collect, recordings, workers
+from vid2act_plugin.errors import UserError
+
+SOURCES = ['metaworld_door-close', 'metaworld_reach']
+
+
+def command(out, *more, count=1):
+  flags = ('--out', str(out), '--episodes', '2', '--limit', '20', '--size', '32',
+           '--render', 'fast', '--random-share', '0.5', '--workers', str(count))
+  return [sys.executable, '-m', 'vid2act_plugin.cli', 'collect', *SOURCES, *flags, *more]
+
+
+def call(*args, **kwargs):
+  return subprocess.run(command(*args, **kwargs), capture_output=True, text=True, timeout=120)
+
+
+def key(out):
+  return recordings.content_key([recordings.load_manifest(out / x) for x in SOURCES])
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  out = tmp_path_factory.mktemp('whole')
+  done = call(out)
+  assert done.returncode == 0, done.stderr
+  assert '2 episodes, 42 steps' in done.stdout
+  return out
+
+
+def test_what_is_recorded(whole):
+  for name in SOURCES:
+    manifest, episodes = recordings.load(whole / name)
+    assert manifest['env']['render'] == 'fast' and manifest['env']['limit'] == 20
+    assert manifest['versions'].keys() == {'metaworld', 'mujoco'} and manifest['renderer']
+    assert [x['behaviour']['policy'] for x in manifest['episodes']] == ['expert', 'random']
+    for episode in episodes:
+      assert episode['image'].shape == (21, 32, 32, 3) and episode['image'].std() > 20
+      assert (np.abs(np.diff(episode['image'].astype(int), axis=0)).sum((1, 2, 3)) > 0).any()
+  first = [recordings.load(whole / x)[1][0]['image'][0] for x in SOURCES]
+  assert (first[0] != first[1]).any()
+
+
+def test_the_number_of_workers_changes_nothing(whole, tmp_path):
+  done = call(tmp_path, count=2)
+  assert done.returncode == 0, done.stderr
+  assert key(tmp_path) == key(whole)
+
+
+def test_a_killed_collection_continues(whole, tmp_path):
+  process = subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL)
+  first = tmp_path / SOURCES[0] / recordings.name(0)
+  _wait(lambda: recordings.count(first.parent) >= 1)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  time.sleep(0.5)  # An episode that is being written comes to its end.
+  kept = first.stat().st_mtime_ns
+  damaged = tmp_path / SOURCES[0] / recordings.name(1)
+  damaged.write_bytes(b'torn')
+  assert recordings.count(tmp_path / SOURCES[1]) < 2
+  done = call(tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert 'episodes [1] are incomplete' in done.stdout
+  assert key(tmp_path) == key(whole)
+  assert first.stat().st_mtime_ns == kept
+
+
+def test_interrupted_by_the_user(tmp_path):
+  process = subprocess.Popen(
+      command(tmp_path, '--episodes', '200'), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+  _wait(lambda: recordings.count(tmp_path / SOURCES[0]) >= 1)
+  process.send_signal(signal.SIGINT)
+  out, err = process.communicate(timeout=20)
+  assert process.returncode == 130 and 'Interrupted' in out and 'Traceback' not in err
+  recordings.load(tmp_path / SOURCES[0])
+
+
+def test_nothing_is_overwritten_by_other_settings(whole):
+  before = key(whole)
+  for flags, words in (
+      (('--render', 'full'), ('env.render', 'fast', 'full', '--out')),
+      (('--noise', '0.7'), ('behaviour.noise', '0.7')), (('--seed', '3'), ('seed', '0', '3'))):
+    done = call(whole, '--episodes', '3', *flags)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert all(x in done.stderr for x in words), done.stderr
+  assert key(whole) == before
+
+
+def test_a_finished_collection_is_kept(whole):
+  began = time.time()
+  done = call(whole)
+  assert done.returncode == 0 and '2 episodes are there already' in done.stdout
+  assert time.time() - began < 10
+
+
+@pytest.mark.parametrize('changes, words', [
+    (dict(names=['metaworld_reech']), "did you mean metaworld_reach"),
+    (dict(names=['metaworld']), 'SUITE_TASK'), (dict(names=['dmc_walker_walk']), 'experts'),
+    (dict(names=['metaworld_reach'] * 2), 'twice'), (dict(episodes=0), 'episodes is 0'),
+    (dict(noise=[-1]), 'noise'), (dict(noise=[]), 'noise'), (dict(random_share=2), 'random_share'),
+    (dict(seed=-1), 'seed')])
+def test_settings_that_do_not_exist(tmp_path, changes, words):
+  with pytest.raises(UserError, match=words):
+    collect.collect(**{
+        **dict(names=['metaworld_reach'], folder=tmp_path, env={}), **changes})
+
+
+def test_behaviours():
+  behaviours = [collect.behave(i, [0.0, 0.3], 0.2) for i in range(10)]
+  expert = lambda x: dict(policy='expert', noise=x)
+  random = dict(policy='random')
+  assert behaviours == [
+      expert(0.0), expert(0.3), expert(0.0), expert(0.3), random] * 2
+  assert all(collect.behave(i, [0.0], 1.0) == random for i in range(5))
+  assert all(collect.behave(i, [0.5], 0.0) == expert(0.5) for i in range(5))
+
+
+class Failing:
+  """A job function that does what the job says."""
+
+  def __call__(self, job):
+    if job['do'] == 'raise':
+      raise KeyError('lost')
+    if job['do'] == 'die':
+      os.kill(os.getpid(), signal.SIGKILL)
+    if job['do'] == 'mistake':
+      raise UserError('The key x is wrong.')
+    return job['index']
+
+
+@pytest.mark.parametrize('do, words', [
+    ('raise', "Episode 1 of the source 'a' failed with KeyError: 'lost'"),
+    ('die', "Episode 1 of the source 'a' failed because its process was killed"),
+    ('mistake', 'The key x is wrong.')])
+def test_workers_that_fail(do, words):
+  jobs = [dict(name='a', index=i, do=x) for i, x in enumerate(['work', do, 'work'])]
+  results = []
+  with pytest.raises(UserError, match=words):
+    for _, result in workers.run(Failing, jobs, 1):
+      results.append(result)
+  assert results == [0]
+
+
+def test_manifest_is_plain_json(whole):
+  text = (whole / SOURCES[0] / recordings.MANIFEST).read_text()
+  assert json.loads(text)['convention'].startswith('action[t] is taken at image[t]')
+
+
+def _wait(condition, seconds=60):
+  until = time.time() + seconds
+  while not condition():
+    assert time.time() < until
+    time.sleep(0.02)
