@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -16,6 +19,51 @@ SMALL = {
 OURS = {
     'jax.profiler': False, 'agent.vid2act.relevance.width': 16,
     'agent.vid2act.vae': {'width': 16, 'code': 8, 'batch': 48}}
+
+
+TINY = r"""
+batch_size: 4
+batch_length: 8
+report_length: 8
+vid2act: {cache: CACHE, max_sources: 2, collect: {episodes: 2, limit: 12}}
+vid2act.pretrain: {updates: 4, batch_size: 4, batch_length: 8, log_every: 2, memory: 16}
+agent.vid2act.gradshare: True
+run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
+env.metaworld: {size: [16, 16], limit: 15}
+.*\.mults: [1, 2]
+.*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
+.*\.units: 16
+.*\.layers: 1
+"""
+
+
+def command(*args, cwd=None):
+  """Run `python -m dreamerv3` and return status, output and the longest silence in seconds."""
+  process = subprocess.Popen(
+      [sys.executable, '-m', 'dreamerv3', *map(str, args)], stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, text=True, cwd=cwd, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+  lines, silence, last = [], 0, time.time()
+  for line in process.stdout:
+    silence, last = max(silence, time.time() - last), time.time()
+    lines.append(line)
+  return process.wait(), ''.join(lines), silence
+
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('chain')
+  (folder / 'tiny.yaml').write_text(TINY.replace('CACHE', str(folder / 'cache')))
+  return folder / 'tiny.yaml'
+
+
+@pytest.fixture(scope='session')
+def first(tiny):
+  """The whole chain from nothing."""
+  logdir = tiny.parent / 'first'
+  status, output, silence = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir)
+  assert status == 0, output[-3000:]
+  return logdir, output, silence
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -1,5 +1,7 @@
 """The finetuning agent: what it shares with the host, what moves, what must not."""
 
+import json
+import os
 import pathlib
 
 import dreamerv3
@@ -13,6 +15,7 @@ from vid2act_plugin import agent
 from vid2act_plugin import bundle as bundles
 from vid2act_plugin.errors import UserError
 
+GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'agent.json'
 STOCK = {'agent.typ': 'dreamerv3'}
 
 
@@ -70,6 +73,27 @@ def test_update_moves_what_it_should(taught, batches):
     np.testing.assert_array_equal(value, teacher[key], key)
 
 
+def test_golden_parameters(taught, configure, batches):
+  """Names, shapes and which parameters one update moves; VID2ACT_GOLDEN=write renews the file."""
+  update(taught, batches, 2)  # Layers below one that begins at zero move from the second on.
+  fresh = params(taught)
+  update(taught, batches, 1)
+  after = params(taught)
+  moved = {k: bool((fresh[k] != after[k]).any()) for k in sorted(fresh) if not k.startswith('opt/')}
+  config = {k: v for k, v in taught.config.flat.items() if k.split('.')[0] in (
+      'enc', 'dyn', 'dec', 'policy', 'vid2act', 'imag_length', 'imag_last')}
+  found = dict(
+      settings={k: list(v) if isinstance(v, tuple) else v for k, v in sorted(config.items())},
+      parameters={k: [list(fresh[k].shape), 'moves' if m else 'stays'] for k, m in moved.items()})
+  if os.environ.get('VID2ACT_GOLDEN') == 'write':
+    lines = lambda x: ',\n'.join(f'  {json.dumps(k)}: {json.dumps(v)}' for k, v in x.items())
+    parts = ',\n'.join(f' {json.dumps(k)}: {{\n{lines(v)}\n }}' for k, v in found.items())
+    GOLDEN.write_text(f'{{\n{parts}\n}}\n')
+  golden = json.loads(GOLDEN.read_text())
+  assert found['settings'] == golden['settings']
+  assert found['parameters'] == golden['parameters']
+
+
 def test_teacher_is_not_in_the_checkpoint(taught, stock):
   added = {k.split('/')[0] for k in params(taught)} - {k.split('/')[0] for k in params(stock)}
   assert added == {'relevance', 'adapter', 'amortised', 'vae'}
@@ -111,8 +135,10 @@ def test_acting(taught):
   obs = {k: np.zeros((2, *v.shape), v.dtype) for k, v in taught.obs_space.items()}
   obs['is_first'][:] = True
   for mode in ('train', 'eval'):
-    _, act, _ = taught.policy(carry, obs, mode=mode)
+    _, act, out = taught.policy(carry, obs, mode=mode)
     assert act['action'].shape == (2, 3) and np.isfinite(act['action']).all()
+    weights = [out[f'log/relevance/{x}'] for x in ('one', 'two', 'three')]
+    np.testing.assert_allclose(sum(weights), np.ones(2), rtol=1e-5)
 
 
 def test_report_has_a_relevance_picture(taught, batches):

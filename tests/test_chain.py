@@ -1,59 +1,13 @@
 """The main job through the real command on real Meta-World, at the smallest size."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
-import time
 
 import pytest
+from conftest import command
 
 from vid2act_plugin import backend, bundle, chain
 from vid2act_plugin.errors import UserError
-
-TINY = r"""
-batch_size: 4
-batch_length: 8
-report_length: 8
-vid2act: {cache: CACHE, max_sources: 2, collect: {episodes: 2, limit: 12}}
-vid2act.pretrain: {updates: 4, batch_size: 4, batch_length: 8, log_every: 2, memory: 16}
-run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
-env.metaworld: {size: [16, 16], limit: 15}
-.*\.mults: [1, 2]
-.*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
-.*\.units: 16
-.*\.layers: 1
-"""
-
-
-def command(*args, cwd=None):
-  """Run `python -m dreamerv3` and return status, output and the longest silence in seconds."""
-  process = subprocess.Popen(
-      [sys.executable, '-m', 'dreamerv3', *map(str, args)], stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True, cwd=cwd, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-  lines, silence, last = [], 0, time.time()
-  for line in process.stdout:
-    silence, last = max(silence, time.time() - last), time.time()
-    lines.append(line)
-  return process.wait(), ''.join(lines), silence
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('chain')
-  (folder / 'tiny.yaml').write_text(TINY.replace('CACHE', str(folder / 'cache')))
-  return folder / 'tiny.yaml'
-
-
-@pytest.fixture(scope='module')
-def first(tiny):
-  """The whole chain from nothing."""
-  logdir = tiny.parent / 'first'
-  status, output, silence = command(
-      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir)
-  assert status == 0, output[-3000:]
-  return logdir, output, silence
 
 
 def test_chain_leaves_what_it_promises(first):

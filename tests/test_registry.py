@@ -72,6 +72,27 @@ def test_our_overlays_only_change_values(overlays):
   assert {'vid2act', 'metaworld', 'quickstart'} <= set(overlays.files)
 
 
+SIZES = {  # deter, hidden, classes, depth, units
+    'size1m': (512, 64, 4, 4, 64), 'size12m': (2048, 256, 16, 16, 256),
+    'size25m': (3072, 384, 24, 24, 384), 'size50m': (4096, 512, 32, 32, 512),
+    'size100m': (6144, 768, 48, 48, 768), 'size200m': (8192, 1024, 64, 64, 1024),
+    'size400m': (12288, 1536, 96, 96, 1536)}
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_size_presets(overlays, name):
+  """The host's presets reach every module of the host's, and no key of ours."""
+  before = elements.Config(overlays['defaults']).update(overlays['vid2act'])
+  after = before.update(overlays[name])
+  rssm, enc, dec = after.agent.dyn.rssm, after.agent.enc.simple, after.agent.dec.simple
+  assert (rssm.deter, rssm.hidden, rssm.classes, enc.depth, enc.units) == SIZES[name]
+  assert (dec.depth, dec.units) == SIZES[name][3:]
+  heads = ('rewhead', 'conhead', 'policy', 'value')
+  assert {after.agent[x].units for x in heads} == {SIZES[name][4]}
+  changed = {k for k in after.flat if after.flat[k] != before.flat[k]}
+  assert not {k for k in changed if 'vid2act' in k or not k.startswith('agent.')}
+
+
 def test_defaults_only_add():
   with pytest.raises(plugins.PluginError, match="'p'.*'run.steps'"):
     plugins._extend(KEYS, {'run': {'steps': 3}}, 'p')

@@ -6,13 +6,17 @@ import elements
 import embodied.jax
 import jax
 import jax.numpy as jnp
+import ninjax as nj
+import numpy as np
+import optax
 from dreamerv3 import agent as host
 
 from . import bundle as bundles
-from . import losses, pictures
+from . import convert, losses, pictures
 from .distill import Adapter, Amortised, Relevance
 from .errors import UserError
-from .guide import ActionVAE, Guided
+from .guide import ActionVAE, Guided, Recorded, along
+from .rehearse import Rehearsal, Rehearsing
 from .teacher import Teacher, spaces, unpack
 
 f32 = jnp.float32
@@ -22,14 +26,29 @@ EXTRA = ('teacher/', 'memory/')
 
 def make(config, obs_space, act_space, agent_config):
   """Build the agent for the whole `config`; without distillation and guide it is the host's."""
+  if not config.agent.vid2act.rehearse:
+    return _make(config, obs_space, act_space, agent_config)
+  rehearsal = Rehearsal(config, obs_space, act_space)
+  return Rehearsing(_make(config, obs_space, act_space, agent_config), rehearsal)
+
+
+def _make(config, obs_space, act_space, agent_config):
   options = config.agent.vid2act
-  if not (options.distill or options.guide):
+  taught = options.distill or options.guide
+  if not (taught or options.init):
     return host.Agent(obs_space, act_space, agent_config)
   bundle = bundles.load(config.vid2act.teacher)
   check(bundle, config, obs_space, act_space)
   _pin(elements.Path(agent_config.logdir), bundle)
-  bound = type('Agent', (Agent,), {'bundle': bundle})
-  return Taught(bound(obs_space, act_space, agent_config), bundle)
+  if taught:
+    bound = type('Agent', (Agent,), {'bundle': bundle})
+    windows = _windows(config, bundle) if options.guide and options.vae.online else None
+    agent = Taught(bound(obs_space, act_space, agent_config), bundle, windows)
+  else:
+    agent = host.Agent(obs_space, act_space, agent_config)
+  if options.init:
+    convert.initialise(agent, bundle, config)
+  return agent
 
 
 class Agent(host.Agent):
@@ -45,35 +64,66 @@ class Agent(host.Agent):
   def __init__(self, obs_space, act_space, config):
     super().__init__(obs_space, act_space, config)
     self.options = config.vid2act
-    self.ext = self.timeline = None
+    self.ext = self.timeline = self.shift = None
+    self.learned = self.options.weights == 'learned'
+    self.amortise = self.learned and self.options.guide and not from_start(self.options)
     size = self.dyn.deter + self.dyn.stoch * self.dyn.classes
-    actions = max(self.bundle.manifest['act_sizes'])
-    self.relevance = Relevance(**self.options.relevance, name='relevance')
     self.adapter = Adapter(size, rank=self.options.rank, name='adapter')
-    self.modules += [self.relevance, self.adapter]
+    self.modules += [self.adapter]
+    if self.learned:
+      self.relevance = Relevance(**self.options.relevance, name='relevance')
+      self.modules += [self.relevance]
+    if self.amortise:
+      self.amortised = Amortised(
+          self.bundle.sources, **self.options.relevance, name='amortised')
+      self.modules += [self.amortised]
     if self.options.guide:
-      sources, vae = self.bundle.sources, self.options.vae
-      self.amortised = Amortised(sources, **self.options.relevance, name='amortised')
+      vae, actions = self.options.vae, max(self.bundle.manifest['act_sizes'])
       self.vae = ActionVAE(
-          actions, sources, 2 * actions, width=vae.width, code=vae.code, name='vae')
-      self.modules += [self.amortised, self.vae]
-      self.pol = Guided(self.pol, self.amortised, self.vae)
+          actions, self.bundle.sources, 2 * actions, width=vae.width, code=vae.code, name='vae')
+      self.modules += [self.vae]
+      self.pol = Guided(self.pol, self.vae, self.options.guide_by == 'mixture')
+      self.pol.weigh = self._predicted if self.learned else self._uniform
+    self.dyn = Recorded(self.dyn)
     self.opt = embodied.jax.Optimizer(
         self.modules, self._make_opt(**config.opt), summary_depth=1, name='opt')
 
   @property
   def policy_keys(self):
-    return '^(enc|dyn|dec|pol|amortised|vae)/'
+    return '^(enc|dyn|dec|pol|relevance|amortised|vae)/'
 
   @property
   def ext_space(self):
     return {**super().ext_space, **spaces(self.bundle, rows(self.config))}
 
+  def init_policy(self, batch_size):
+    carry = super().init_policy(batch_size)
+    if not from_start(self.options):
+      return carry
+    shapes = spaces(self.bundle, 1)
+    zeros = lambda x: jnp.zeros((batch_size, *x.shape), x.dtype)
+    return (*carry, {k: zeros(shapes[f'teacher/{k}']) for k in ('deter', 'stoch')})
+
+  def init_train(self, batch_size):
+    return super().init_policy(batch_size)
+
+  def init_report(self, batch_size):
+    return super().init_policy(batch_size)
+
   def policy(self, carry, obs, mode='train'):
+    extra = ()
     if self.options.guide:
       noise = self.vae.draw(len(obs['is_first']))
       self.pol.noise = noise if mode == 'train' else jnp.zeros_like(noise)
-    return super().policy(carry, obs, mode)
+    if from_start(self.options):
+      *carry, teacher = carry
+      extra = (teacher,)
+      self.pol.weigh = lambda feat: self._weights(teacher, feat)
+    carry, act, out = super().policy(tuple(carry), obs, mode)
+    if self.options.guide:
+      for i, name in enumerate(self.bundle.manifest['sources']):
+        out[f'log/relevance/{name}'] = self.pol.weights[:, i]
+    return (*carry, *extra), act, out
 
   def train(self, carry, data):
     self.ext = {k: v for k, v in data.items() if k.startswith(EXTRA)}
@@ -81,49 +131,84 @@ class Agent(host.Agent):
 
   def report(self, carry, data):
     self.ext = {k: v for k, v in data.items() if k.startswith(EXTRA)}
-    self.timeline = None
+    self.timeline, before = None, carry
     carry, metrics = super().report(carry, data)
     if self.timeline is not None:
       image = data['image'][0, -self.timeline.shape[1]:]
       metrics['relevance'] = pictures.timeline(image, self.timeline[0])
+    if self.options.gradshare:
+      metrics.update(self._gradshare(before, data))
     return carry, metrics
 
   def loss(self, carry, obs, prevact, training):
     B, T = obs['is_first'].shape
+    K = min(self.config.imag_last or T, T)
+    self.dyn.hook = lambda feat: self._seen(feat, K)
     if self.options.guide:
       # One noise vector per imagined trajectory, for acting in it and for scoring it.
-      self.pol.noise = self.vae.draw(B * min(self.config.imag_last or T, T))
+      self.pol.noise = self.vae.draw(B * K)
     loss, (carry, entries, outs, metrics) = super().loss(carry, obs, prevact, training)
     extra, mets, weights = self._transfer(self.feat2tensor(outs['repfeat']))
     if not training and self.timeline is None:
       self.timeline = weights
-    scales = self.options.scales
-    loss += sum(scales[k] * v.mean() for k, v in extra.items())
+    loss += sum(self.options.scales[k] * v.mean() for k, v in extra.items())
     metrics.update({f'loss/{k}': v.mean() for k, v in extra.items()}, **mets)
+    outs = {**outs, 'losses': {**outs['losses'], **extra}}
     return loss, (carry, entries, outs, metrics)
+
+  def _weights(self, teacher, feat):
+    """Return the relevance `[..., N]` of packed teacher states at student features `[..., F]`."""
+    classes = self.bundle.config.dyn.rssm.classes
+    return losses.relevance(self.relevance(unpack(teacher, classes), feat))
+
+  def _predicted(self, feat):
+    return jax.nn.softmax(self.amortised(feat), -1)
+
+  def _uniform(self, feat):
+    return jnp.full((*feat.shape[:-1], self.bundle.sources), 1 / self.bundle.sources, f32)
+
+  def _seen(self, feat, K):
+    """Take the student's features `[B, T, ...]` before the host's losses use them."""
+    if self.shift:
+      feat = {**feat, **{k: feat[k] + v.astype(feat[k].dtype) for k, v in self.shift.items()}}
+    if from_start(self.options):
+      self._hold(feat, K)
+    return feat
+
+  def _hold(self, feat, K):
+    """Fix the relevance of each imagined trajectory at its start, one of the last K steps."""
+    teacher = {k: self.ext[f'teacher/{k}'][:, -K:] for k in ('deter', 'stoch')}
+    weights = sg(self._weights(teacher, self.feat2tensor(feat)[:, -K:]))
+    weights = weights.reshape((-1, weights.shape[-1]))
+    self.pol.weigh = lambda feat: along(weights, feat.shape[:-1])
 
   def _transfer(self, feat):
     """Return the added losses, metrics and relevance for student features `[B, T, F]`."""
-    T, N = feat.shape[1], self.bundle.sources
+    T, N, options = feat.shape[1], self.bundle.sources, self.options
     classes = self.bundle.config.dyn.rssm.classes
-    teacher = unpack({k: self.ext[f'teacher/{k}'][:, -T:] for k in ('deter', 'stoch')}, classes)
-    student = feat if self.options.distill else sg(feat)
-    weights = losses.relevance(self.relevance(teacher, student))
-    adapted = self.adapter(teacher)
-    distill, error = losses.distill(weights, adapted, student, self.options.floor / N)
-    settled = jnp.arange(T) + self.config.replay_context >= self.options.burnin
+    teacher = {k: self.ext[f'teacher/{k}'][:, -T:] for k in ('deter', 'stoch')}
+    student = feat if options.distill else sg(feat)
+    weights = self._weights(teacher, student) if self.learned else self._uniform(student)
+    adapted = self.adapter(unpack(teacher, classes))
+    floor = options.floor / N if options.floor_per_source else options.floor
+    distill, error = losses.distill(weights, adapted, student, floor)
+    settled = jnp.arange(T) + self.config.replay_context >= options.burnin
     extra = {'distill': distill * settled}
     metrics = self._relevance_metrics(weights, error)
-    if self.options.guide:
+    if self.amortise:
       logits = self.amortised(feat)
       extra['amortised'] = losses.amortised(logits, weights)
       agree = jnp.argmax(logits, -1) == jnp.argmax(weights, -1)
       metrics['amortised/agreement'] = agree.mean()
+    if options.guide:
       memory = {
           k: self.ext[f'memory/{k}'].reshape((-1, *self.ext[f'memory/{k}'].shape[3:]))
           for k in ('deter', 'stoch', 'action', 'source')}
       recon, extra['vae'] = self._vae(memory, classes)
       metrics['vae/error'], metrics['vae/kl'] = recon.mean(), (extra['vae'] - recon).mean()
+      for i, name in enumerate(self.bundle.manifest['sources']):
+        mine = f32(memory['source'] == i)
+        metrics[f'vae_error/{name}'] = (mine * recon).sum() / jnp.maximum(1, mine.sum())
     return extra, metrics, weights
 
   def _vae(self, memory, classes):
@@ -148,6 +233,32 @@ class Agent(host.Agent):
     return metrics
 
 
+  def _gradshare(self, carry, data):
+    """Return each loss's share of the gradient norm at the student's features.
+
+    A shift of zero is added to the features and each scaled loss differentiated
+    by it. The losses dyn and rep act on the logits inside the RSSM: they are
+    not at the features, and not listed.
+    """
+    carry, obs, prevact, _ = self._apply_replay_context(carry, data)
+    B, T = obs['is_first'].shape
+    zero = {'deter': jnp.zeros((B, T, self.dyn.deter)),
+            'stoch': jnp.zeros((B, T, self.dyn.stoch, self.dyn.classes))}
+    scales, norms = {**self.scales, **self.options.scales}, {}
+
+    def scaled(shift, key):
+      self.shift = shift
+      found = self.loss(carry, obs, prevact, training=False)[1][2]['losses']
+      return scales[key] * found[key].mean() if key in found else jnp.zeros(())
+
+    for key in scales:
+      if key not in ('dyn', 'rep'):
+        norms[key] = optax.global_norm(nj.grad(lambda x, k=key: scaled(x, k), 0)(zero)[-1])
+    self.shift = None
+    total = sum(norms.values()) + 1e-12
+    return {f'gradshare/{k}': v / total for k, v in norms.items()}
+
+
 class Taught:
   """The host's agent, with the frozen teacher's features added to every batch.
 
@@ -155,9 +266,11 @@ class Taught:
   checkpoint holds it, no update donates it and no policy sync copies it.
   """
 
-  def __init__(self, agent, bundle):
+  def __init__(self, agent, bundle, windows=None):
     self.agent = agent
-    self.teacher = Teacher(bundle, agent.train_mesh, rows(agent.config), agent.config.seed)
+    self.acting = from_start(agent.config.vid2act)
+    self.teacher = Teacher(
+        bundle, agent.train_mesh, rows(agent.config), agent.config.seed, windows)
 
   def __getattr__(self, name):
     return getattr(self.agent, name)
@@ -168,8 +281,42 @@ class Taught:
   def report(self, carry, data):
     return self.agent.report(carry, self._teach(data))
 
+  def init_policy(self, batch_size):
+    carry = self.agent.init_policy(batch_size)
+    if not self.acting:
+      return carry
+    action = np.zeros((batch_size, *self.agent.act_space['action'].shape), np.float32)
+    return carry, self.teacher.start(batch_size), action
+
+  def policy(self, carry, obs, mode='train'):
+    """Act; where relevance comes from the teachers, they take the same step before."""
+    if not self.acting:
+      return self.agent.policy(carry, obs, mode=mode)
+    carry, state, prevact = carry
+    state, seen = self.teacher.act(state, obs, prevact, int(self.agent.n_actions))
+    carry, act, out = self.agent.policy((*carry[:-1], self.agent._split(seen)), obs, mode=mode)
+    return (carry, state, act['action']), act, out
+
   def _teach(self, data):
     return {**data, **self.teacher(data, int(self.agent.n_updates))}
+
+
+def from_start(options):
+  """Whether relevance in imagination is that of the start state, as the published code has it."""
+  return options.guide and options.weights == 'learned' and options.guide_from == 'start'
+
+
+def _windows(config, bundle):
+  """Return a function counter -> windows of the recordings of every source, for the VAE."""
+  from . import chain, sources
+  data = sources.Sources(
+      chain.folders(config), holdout=0, act_width=bundle.act_width, seed=config.seed)
+  if data.names != bundle.manifest['sources']:
+    raise UserError(
+        f"The recordings are of {data.names}, but the teacher {config.vid2act.teacher} was made "
+        f"from {bundle.manifest['sources']}, in this order; set vid2act.sources accordingly.")
+  each = -(-config.agent.vid2act.vae.batch // (len(data.names) * config.batch_length))
+  return lambda counter: data.sample(counter, each * len(data.names), config.batch_length)
 
 
 def rows(config):
@@ -199,6 +346,11 @@ def check(bundle, config, obs_space, act_space):
     raise UserError(
         f"The task {config.task} has {act_space['action'].shape[0]} action dimensions, more than "
         f"the teacher's {have['act_width']}; raise vid2act.act_width and pretrain again.")
+  options = config.agent.vid2act
+  if options.guide and not options.vae.online and not have.get('guide', True):
+    raise UserError(
+        f'The teacher {path} was imported with --no-guide and agent.vid2act.guide is True; import '
+        'it again with the replays, or add the overlay vid2act_noguide.')
 
 
 def _pin(logdir, bundle):

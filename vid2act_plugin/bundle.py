@@ -27,8 +27,11 @@ class Bundle:
   memory: states of the sources' recordings with the action taken there: deter
     `[M, D]` float16, stoch `[M, S]` uint8, action `[M, A]` float32, source `[M]`
     int32. Empty until pretraining has ended.
-  manifest: sources in order, `act_sizes`, `act_width`, `image` shape, `agent`
-    (the model's configuration), `env`, `recordings`, `updates`, `host`, `jax`.
+  manifest: sources in order, `act_sizes`, `act_width`, `actions` (absent or
+    True: it saw them), `image` shape, `agent` (the model's configuration), `env`, `recordings`, `updates`, `host`, `jax`.
+    Of a teacher of separate models also `kind: separate`, `agents` (the
+    configuration of each; `agent` is the first), `guide`: whether memory was
+    made, and `updates` is the sum.
   """
 
   params: dict
@@ -55,8 +58,12 @@ class Bundle:
   def model(self):
     import elements
 
-    from .teacher import SourceModel
     image = elements.Space(np.uint8, tuple(self.manifest['image']))
+    if self.manifest.get('kind') == 'separate':
+      from .separate import SeparateModels
+      agents = [elements.Config(x) for x in self.manifest['agents']]
+      return SeparateModels(agents, image, self.manifest['act_sizes'])
+    from .teacher import SourceModel
     return SourceModel(self.config, image, self.act_width, self.sources)
 
   def save(self, folder):

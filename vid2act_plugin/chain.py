@@ -22,21 +22,29 @@ def prepare(config):
 
   Runs of stock DreamerV3 without an overlay of ours pass through untouched.
   """
-  taught = config.agent.typ == 'vid2act' and (
-      config.agent.vid2act.distill or config.agent.vid2act.guide)
-  ours = taught or config.run.eval_every > 0 or config.script == 'pretrain'
-  if not ours or config.script.endswith(('_env', '_envs', '_replay')):
+  taught, recorded = _needs(config)
+  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script == 'pretrain'
+  if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
   check_task(config.task)
   config = backend.resolve(config)
   if config.script == 'pretrain':
     return _recordings(config)
-  if not taught:
-    return config
-  if config.vid2act.teacher:
+  given = taught and config.vid2act.teacher
+  if given:
     bundle.load(config.vid2act.teacher)
-    return config
-  return _teacher(_recordings(config))
+  if recorded or taught and not given:
+    config = _recordings(config)
+  return _teacher(config) if taught and not given else config
+
+
+def _needs(config):
+  """Return whether the agent needs a teacher, and whether recordings apart from making one."""
+  options = config.agent.vid2act
+  if config.agent.typ != 'vid2act':
+    return False, False
+  recorded = options.rehearse > 0 or options.guide and options.vae.online
+  return options.distill or options.guide or options.init, recorded
 
 
 def sources(config):

@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     'host': ('install', 'find, build, patch, verify and revert DreamerV3'),
     'collect': ('collect', 'record episodes of source tasks'),
+    'teacher': ('teachers', 'make a teacher from finished DreamerV3 runs'),
 }
 
 

@@ -50,29 +50,66 @@ class ActionVAE(nj.Module):
     """Return one noise vector per trajectory, `[batch, Z]`, clipped to [-0.5, 0.5]."""
     return jnp.clip(jax.random.normal(nj.seed(), (batch, self.noise)), -0.5, 0.5)
 
+  def mixture(self, state, noise, weights):
+    """Return the hidden units of all sources `[..., code]`, by weights `[..., N]`."""
+    every = lambda x: jnp.broadcast_to(
+        x[..., None, :], (*x.shape[:-1], self.sources, x.shape[-1]))
+    source = jnp.broadcast_to(jnp.arange(self.sources), weights.shape)
+    hidden = self.hidden(every(state), every(noise), source)
+    return (nn.cast(weights)[..., None] * hidden).sum(-2)
+
   def _onehot(self, source):
     return jax.nn.one_hot(source, self.sources, dtype=nn.COMPUTE_DTYPE)
 
 
 class Guided:
-  """The host's policy head on `sg([feat, u])`, u the hidden units at the most relevant source.
+  """The host's policy head on `sg([feat, u])`, u the VAE's hidden units.
 
-  `noise` `[batch, Z]` is set before the head is used and held along each
-  trajectory, so that the policy that is scored is the one that acted.
+  u is that of the most relevant source or, with `mixture`, of all by relevance.
+  Two things are set before the head is used: `noise` `[batch, Z]`, held along
+  each trajectory, so that the policy that is scored is the one that acted; and
+  `weigh`, from a feature `[..., F]` to the relevance of the sources `[..., N]`.
   """
 
-  def __init__(self, head, amortised, vae):
+  def __init__(self, head, vae, mixture=False):
     self.head = head
-    self.amortised = amortised
     self.vae = vae
-    self.noise = None
+    self.mixture = mixture
+    self.noise = self.weigh = self.weights = None
 
   def __getattr__(self, name):
     return getattr(self.head, name)
 
   def __call__(self, feat, bdims):
-    source = jnp.argmax(self.amortised(feat), -1)
-    noise = self.noise.reshape((-1, *([1] * (bdims - 1)), self.noise.shape[-1]))
-    noise = jnp.broadcast_to(noise, (*feat.shape[:bdims], noise.shape[-1]))
-    hidden = self.vae.hidden(feat, noise, source)
+    weights = self.weights = self.weigh(feat)
+    noise = along(self.noise, feat.shape[:bdims])
+    if self.mixture:
+      hidden = self.vae.mixture(feat, noise, weights)
+    else:
+      hidden = self.vae.hidden(feat, noise, jnp.argmax(weights, -1))
     return self.head(sg(jnp.concatenate([nn.cast(feat), hidden], -1)), bdims)
+
+
+class Recorded:
+  """The host's RSSM, whose `loss` hands the student's features on before they are used.
+
+  `hook` maps the features `{deter, stoch, logit}`, each `[B, T, ...]`, to those
+  that the rest of the loss is to see.
+  """
+
+  def __init__(self, dyn):
+    self.dyn = dyn
+    self.hook = lambda feat: feat
+
+  def __getattr__(self, name):
+    return getattr(self.dyn, name)
+
+  def loss(self, *args):
+    carry, entries, losses, feat, metrics = self.dyn.loss(*args)
+    return carry, entries, losses, self.hook(feat), metrics
+
+
+def along(x, bshape):
+  """Repeat `[batch, C]` along the trajectories of a batch of shape `bshape` = (batch, ...)."""
+  x = x.reshape((x.shape[0], *([1] * (len(bshape) - 1)), x.shape[-1]))
+  return jnp.broadcast_to(x, (*bshape, x.shape[-1]))

@@ -1,12 +1,11 @@
 """Run scripts `train`, `train_eval` and `eval_only` that count env steps and keep what they made.
 
 They differ from the host's scripts of the same names in four ways: evaluation
-comes after a number of env steps and has exactly `run.eval_eps` episodes, its
-environments have seeds of their own, and at the end the run evaluates, logs,
-draws and saves.
+comes after a number of env steps and has exactly `run.eval_eps` episodes, which
+are the same every time and not those of training; and at the end the run
+evaluates, logs, draws and saves.
 """
 
-import collections
 import json
 import time
 from functools import partial as bind
@@ -14,14 +13,12 @@ from functools import partial as bind
 import elements
 import embodied
 import jax
-import numpy as np
 from dreamerv3 import main as host
 
-from . import bundle, pictures, progress
+from . import bundle, convert, pictures, progress, scores
 from . import host as hostfiles
 from .errors import UserError
-
-EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
+from .evaluation import Episodes, Evaluation
 
 
 def train(config, args):
@@ -39,18 +36,21 @@ def eval_only(config, args):
   if not args.from_checkpoint:
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
-        'folder inside LOGDIR/ckpt.')
+        'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
   agent = _agent(config)
   logger = host.make_logger(config)
   _load(agent, args)
+  logger.step.load(convert.step(args.from_checkpoint))
   evaluation = Evaluation(config, args, agent)
   try:
-    scores = evaluation(logger)
+    means = evaluation(logger)
   finally:
-    evaluation.close()
     logger.close()
+  print(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
+  scores.write(config)
+  evaluation.video(config)
   path = elements.Path(config.logdir) / 'summary.json'
-  path.write(json.dumps({'eval': scores, **_versions()}, indent=1))
+  path.write(json.dumps({'eval': means, **_versions()}, indent=1))
 
 
 def _train(config, args, evaluate):
@@ -62,7 +62,7 @@ def _train(config, args, evaluate):
   learner = Learner(config, args, agent, replay, logger.step)
   envs = [bind(host.make_env, config, i) for i in range(args.envs)]
   driver = embodied.Driver(envs, parallel=not args.debug)
-  evaluation = evaluate and Evaluation(config, args, agent)
+  evaluation = Evaluation(config, args, agent) if evaluate else None
   episodes = Episodes()
   cp = elements.Checkpoint(logdir / 'ckpt')
   cp.step, cp.agent, cp.replay = logger.step, agent, replay
@@ -75,14 +75,13 @@ def _train(config, args, evaluate):
     driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
     driver.on_step(lambda tran, worker: learner())
     _steps(config, args, agent, learner, driver, evaluation, logger, cp)
-    _finish(config, agent, learner, logger, start)
+    _finish(config, agent, learner, evaluation, logger, start)
   except KeyboardInterrupt:
     print(f'Interrupted: saving step {int(logger.step)}; the same command continues from there.')
     cp.save()
     raise
   finally:
     driver.close()
-    evaluation and evaluation.close()
     logger.close()
 
 
@@ -163,72 +162,13 @@ class Learner:
     logger.write()
 
 
-class Episodes:
-  """Sums up the episodes of a driver's workers."""
-
-  def __init__(self):
-    self.running = collections.defaultdict(lambda: collections.defaultdict(float))
-
-  def add(self, tran, worker):
-    """Add one transition and return the finished episode's numbers, or None."""
-    if tran['is_first']:
-      self.running[worker].clear()
-    episode = self.running[worker]
-    episode['score'] += float(tran['reward'])
-    episode['length'] += 1
-    for key, name in (('log/success', 'success_any'), ('log/success_last', 'success_last')):
-      if key in tran:
-        episode[name] = max(episode[name], float(tran[key]))
-    return dict(episode) if tran['is_last'] else None
-
-
-class Evaluation:
-  """Exactly `run.eval_eps` episodes in environments with seeds of their own."""
-
-  def __init__(self, config, args, agent):
-    self.agent, self.count = agent, args.eval_eps
-    self.workers = min(args.eval_envs, args.eval_eps)
-    envs = [bind(host.make_env, config, EVAL_INDEX + i) for i in range(self.workers)]
-    self.driver = embodied.Driver(envs, parallel=not args.debug)
-    self.driver.on_step(self._add)
-
-  def __call__(self, logger):
-    """Run the episodes, log their means as `eval/...` and return these."""
-    # Each worker owes its share, so that short episodes are not counted more often than long ones.
-    self.owed = [len(range(i, self.count, self.workers)) for i in range(self.workers)]
-    self.episodes, self.results, self.video = Episodes(), [], []
-    self.driver.reset(self.agent.init_policy)
-    while any(self.owed):
-      self.driver(lambda *xs: self.agent.policy(*xs, mode='eval'), steps=1)
-    scores = {k: float(np.mean([x[k] for x in self.results])) for k in self.results[0]}
-    logger.add(scores, prefix='eval')
-    if self.video:
-      logger.add({'video': np.stack(self.video)}, prefix='eval')
-    logger.write()
-    return scores
-
-  def close(self):
-    self.driver.close()
-
-  def _add(self, tran, worker):
-    if not self.owed[worker]:
-      return
-    if worker == 0 and not self.results and 'image' in tran:
-      self.video.append(tran['image'])
-    episode = self.episodes.add(tran, worker)
-    if episode:
-      self.results.append(episode)
-      self.owed[worker] -= 1
-
-
 def _agent(config):
   with progress.waiting(f'compiling the agent ({config.agent.typ})'):
     return host.make_agent(config)
 
 
 def _load(agent, args):
-  load = bind(agent.load, regex=args.from_checkpoint_regex or None)
-  elements.checkpoint.load(args.from_checkpoint, {'agent': load})
+  convert.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
 
 
 def _log_episode(logger, episode):
@@ -236,15 +176,18 @@ def _log_episode(logger, episode):
     logger.add(episode, prefix='episode')
 
 
-def _describe(scores):
-  return ', '.join(f'{k} {v:.3g}' for k, v in scores.items() if k != 'length')
+def _describe(means):
+  return ', '.join(f'{k} {v:.3g}' for k, v in means.items() if k != 'length')
 
 
-def _finish(config, agent, learner, logger, start):
-  """Draw the pictures and write `summary.json`."""
+def _finish(config, agent, learner, evaluation, logger, start):
+  """Write scores, pictures and `summary.json`."""
   logger.close()
   logdir = elements.Path(config.logdir)
   pictures.curves(str(logdir))
+  scores.write(config)
+  if evaluation:
+    evaluation.video(config)
   for key, value in learner.pictures.items():
     name = key.replace('/', '_')
     if value.ndim == 4:
@@ -255,7 +198,7 @@ def _finish(config, agent, learner, logger, start):
   seconds = {k: v for k, v in config.vid2act.seconds.items()}
   summary = dict(
       stages={**seconds, 'train': round(time.time() - start, 1)},
-      env_steps=int(logger.step) * logger.multiplier, updates=int(agent.n_updates),
+      env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
       pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
       final_relevance=learner.relevance, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions())

@@ -37,6 +37,25 @@ def timeline(image, weights, height=10):
   return jnp.concatenate([frames, bars], 0)
 
 
+def episode(path, frames, weights):
+  """Write a PNG of an episode: some frames `[T, H, W, 3]`, below them relevance over time.
+
+  weights: `{source: [T]}`, drawn as a stacked area that fills 0 to 1.
+  """
+  plt = _pyplot()
+  T = len(frames)
+  shown = np.linspace(0, T - 1, min(T, 12)).round().astype(int)
+  fig, (top, bottom) = plt.subplots(
+      2, 1, figsize=(12, 3.6), height_ratios=[1, 2.2], layout='constrained')
+  top.imshow(np.concatenate([frames[t] for t in shown], 1), aspect='auto')
+  top.set_axis_off()
+  bottom.stackplot(range(T), *weights.values(), labels=list(weights), alpha=0.85)
+  bottom.set(xlim=(0, T - 1), ylim=(0, 1), xlabel='step of the episode', ylabel='relevance')
+  bottom.legend(fontsize=7, loc='upper right')
+  fig.savefig(str(path), dpi=100)
+  plt.close(fig)
+
+
 def gif(path, video, fps=10):
   """Write a video `[T, H, W, 3]` uint8 as an animated GIF."""
   import imageio.v3 as iio
@@ -50,9 +69,7 @@ def png(path, image):
 
 def curves(logdir):
   """Draw `curves.png` of a run: score, success, losses and relevance over env steps."""
-  import matplotlib
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
+  plt = _pyplot()
   rows = metrics(logdir)
   panels = {
       'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation'},
@@ -77,6 +94,13 @@ def curves(logdir):
   fig.tight_layout()
   fig.savefig(pathlib.Path(logdir) / 'curves.png', dpi=110)
   plt.close(fig)
+
+
+def _pyplot():
+  import matplotlib
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+  return plt
 
 
 def metrics(logdir):

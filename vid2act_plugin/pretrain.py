@@ -13,7 +13,7 @@ from dreamerv3 import main as hostmain
 from . import chain, pictures, progress, sources
 from . import host as hostfiles
 from .bundle import MODEL, Bundle
-from .teacher import SourceModel, pack
+from .teacher import SourceModel
 
 f32 = jnp.float32
 PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
@@ -45,6 +45,7 @@ class Pretrain(embodied.jax.Agent):
     return self.world.dyn.initial(batch_size)
 
   def train(self, carry, data):
+    data = self._visible(data)
     metrics, (_, mets) = self.opt(self.loss, carry, data, training=True, has_aux=True)
     return carry, {}, {**metrics, **mets}
 
@@ -64,6 +65,7 @@ class Pretrain(embodied.jax.Agent):
 
   def report(self, carry, data):
     """Return held-out losses and, for some sequences, frames predicted without looking."""
+    data = self._visible(data)
     _, (_, metrics) = self.loss(carry, data, training=False)
     half, model = data['is_first'].shape[1] // 2, self.world
     head = jax.tree.map(lambda x: x[:6, :half], data)
@@ -82,11 +84,11 @@ class Pretrain(embodied.jax.Agent):
     return carry, metrics
 
   def states(self, data):
-    """Return the packed state of every step `[B, T]`, in the step's own source."""
-    tokens = self.world.encode(data['image'], data['source'], False)
-    acts = self.world.prevacts(data['action'], data['source'])
-    start = self.world.dyn.initial(len(data['image']))
-    return pack(self.world.dyn.observe(start, tokens, acts, data['is_first'], False)[2])
+    return self.world.states(self._visible(data))
+
+  def _visible(self, data):
+    """Return what the model may see of a batch; the data itself keeps its actions for the VAE."""
+    return data if self.config.actions else {**data, 'action': 0 * data['action']}
 
   def _vector(self, feat):
     stoch = feat['stoch'].reshape((*feat['stoch'].shape[:-2], -1))
@@ -129,7 +131,7 @@ def build(config, data):
         {k: v for k, v in config.agent.items() if k in (*MODEL, 'opt', 'loss_scales')},
         jax=settings, logdir=config.logdir, seed=config.seed, sources=len(data.names),
         batch_size=options.batch_size, batch_length=options.batch_length,
-        report_length=options.batch_length, replay_context=0))
+        report_length=options.batch_length, replay_context=0, actions=options.actions))
 
 
 def _learn(agent, stream, data, options, logger, cp, logdir):
@@ -169,15 +171,17 @@ def _batches(data, options, step):
 
 
 def bundle(agent, data, config):
-  """Return the bundle of a trained agent; rows of actions that no source has become zero."""
+  """Return the bundle of a trained agent; rows of actions that it never saw become zero."""
   params = {
       k: v for k, v in agent.save()['params'].items() if k.startswith(PARAMS)}
   kernel = params['dyn/dynin2/kernel'].copy()
-  kernel[max(data.act_sizes): config.vid2act.act_width] = 0
+  seen = max(data.act_sizes) if config.vid2act.pretrain.actions else 0
+  kernel[seen: config.vid2act.act_width] = 0
   params['dyn/dynin2/kernel'] = kernel
   return Bundle(params, _memory(agent, data, config.vid2act), dict(
       sources=list(data.names), act_sizes=[int(x) for x in data.act_sizes],
-      act_width=config.vid2act.act_width, image=[int(x) for x in data.image],
+      actions=config.vid2act.pretrain.actions, act_width=config.vid2act.act_width,
+      image=[int(x) for x in data.image],
       agent={k: config.agent[k] for k in MODEL}, env=data.env, recordings=data.key,
       updates=config.vid2act.pretrain.updates, host=hostfiles.title(), jax=jax.__version__))
 

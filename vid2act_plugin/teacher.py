@@ -70,12 +70,42 @@ class SourceModel:
         lambda x: x.reshape((B, N, T, *x.shape[2:])).swapaxes(1, 2), pack(feat))
     return feat
 
+  def states(self, data):
+    """Return the packed state of every step of `data` `[B, T]`, in the step's own source.
+
+    data: image, action, is_first and source `[B, T, ...]`, each sequence begun by a reset.
+    """
+    tokens = self.encode(data['image'], data['source'], False)
+    acts = self.prevacts(data['action'], data['source'])
+    start = self.dyn.initial(len(data['image']))
+    return pack(self.dyn.observe(start, tokens, acts, data['is_first'], False)[2])
+
+  def initial(self, batch):
+    return self.dyn.initial(batch * self.sources)
+
+  def step(self, carry, image, prevact, is_first):
+    """Advance every source's model by one step, as `features` does along a sequence.
+
+    image `[B, H, W, 3]`, prevact `[B, A]` the action that led to it, is_first
+    `[B]` -> carry and packed features `[B, N, ...]`.
+    """
+    B, N = len(image), self.sources
+    fold = lambda x: jnp.repeat(x, N, 0)
+    source = jnp.tile(jnp.arange(N, dtype=jnp.int32), B)
+    tokens = jnp.concatenate([
+        self._tokens(self.src, 'source', source, False, True),
+        fold(self._tokens(self.enc, 'image', image, False, True))], -1)
+    carry, _, feat = self.dyn.observe(
+        carry, tokens, {'action': fold(prevact), 'source': source}, fold(is_first),
+        training=False, single=True)
+    return carry, jax.tree.map(lambda x: x.reshape((B, N, *x.shape[1:])), pack(feat))
+
   def _reset(self, is_first):
     return jnp.concatenate([jnp.ones_like(is_first[:, :1]), is_first[:, 1:]], 1)
 
-  def _tokens(self, encoder, key, value, training):
-    _, _, tokens = encoder({}, {key: value}, jnp.zeros(value.shape[:2], bool), training)
-    return tokens
+  def _tokens(self, encoder, key, value, training, single=False):
+    first = jnp.zeros(value.shape[:1 if single else 2], bool)
+    return encoder({}, {key: value}, first, training, single=single)[2]
 
 
 def pack(feat):
@@ -96,11 +126,13 @@ class Teacher:
 
   Each call returns the extra inputs of one training batch: the packed teacher
   features of the batch and, per step, `rows` states with actions from the
-  sources' own recordings, for the action VAE.
+  sources' own recordings, for the action VAE. These come from the bundle or,
+  where `windows(counter)` gives batches of the recordings, are encoded anew.
   """
 
-  def __init__(self, bundle, mesh, rows, seed=0):
-    model = bundle.model()
+  def __init__(self, bundle, mesh, rows, seed=0, windows=None):
+    model = self.model = bundle.model()
+    self.windows = windows
     replicate = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     shard = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(('d', 'f')))
     self.put = lambda x: embodied.jax.internal.device_put(x, replicate)
@@ -110,13 +142,16 @@ class Teacher:
     self.width = bundle.act_width
 
     def call(params, memory, seed, data):
-      key, pick = jax.random.split(seed)
-      action = jnp.clip(data['action'], -1, 1)
-      action = jnp.pad(action, [(0, 0), (0, 0), (0, self.width - action.shape[-1])])
+      key, pick, encode = jax.random.split(seed, 3)
       _, feat = nj.pure(model.features)(
-          params, data['image'], action, data['is_first'], seed=key)
-      index = jax.random.randint(
-          pick, (*data['is_first'].shape, rows), 0, len(memory['source']))
+          params, data['image'], self._pad(data['action']), data['is_first'], seed=key)
+      shape = (*data['is_first'].shape, rows)
+      if windows:
+        _, states = nj.pure(model.states)(params, memory, seed=encode)
+        memory, usable = _flatten({**states, **memory})
+        index = jax.random.choice(pick, len(usable), shape, p=usable / usable.sum())
+      else:
+        index = jax.random.randint(pick, shape, 0, len(memory['source']))
       states = jax.tree.map(lambda x: x[index], memory)
       return {
           **{f'teacher/{k}': v for k, v in feat.items()},
@@ -125,10 +160,47 @@ class Teacher:
     self.call = jax.jit(
         call, in_shardings=(replicate, replicate, replicate, shard), out_shardings=shard)
 
+    def step(params, carry, image, prevact, is_first, seed):
+      _, out = nj.pure(model.step)(
+          params, carry, image, self._pad(prevact), is_first, seed=seed)
+      return out
+
+    self.step = jax.jit(step)
+
   def __call__(self, data, counter):
-    seed = np.random.default_rng([self.seed, counter]).integers(0, 2 ** 32, 2, np.uint32)
     data = {k: data[k] for k in ('image', 'action', 'is_first')}
-    return self.call(self.params, self.memory, self.put(seed), data)
+    memory = self.put(self.windows(counter)) if self.windows else self.memory
+    return self.call(self.params, memory, self._key(counter), data)
+
+  def start(self, envs):
+    """Return the state of the teacher before the first step of `envs` environments."""
+    zeros = jax.eval_shape(lambda: self.model.initial(envs))
+    return self.put(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), zeros))
+
+  def act(self, carry, obs, prevact, counter):
+    """Advance by one step of acting; see `SourceModel.step`. obs, prevact: of the environments."""
+    image, prevact, first = self.put((obs['image'], prevact, obs['is_first']))
+    return self.step(self.params, carry, image, prevact, first, self._key(counter))
+
+  def _key(self, counter):
+    rng = np.random.default_rng([self.seed, counter])
+    return self.put(rng.integers(0, 2 ** 32, 2, np.uint32))
+
+  def _pad(self, action):
+    action = jnp.clip(action, -1, 1)
+    return jnp.pad(action, [(0, 0)] * (action.ndim - 1) + [(0, self.width - action.shape[-1])])
+
+
+def _flatten(windows):
+  """Return states of windows `[B, T, ...]` as `[M, ...]`, and which can serve the VAE.
+
+  The first quarter of a window lacks history, and at is_last no action is taken.
+  """
+  late = jnp.arange(windows['is_last'].shape[1]) >= windows['is_last'].shape[1] // 4
+  usable = f32(~windows['is_last'] & late).reshape(-1)
+  windows = {**windows, 'deter': windows['deter'].astype(jnp.float16)}
+  flat = lambda x: x.reshape((-1, *x.shape[2:]))
+  return {k: flat(windows[k]) for k in ('deter', 'stoch', 'action', 'source')}, usable
 
 
 def spaces(bundle, rows):

@@ -1,0 +1,291 @@
+"""What agents take from teachers and checkpoints."""
+
+import pathlib
+import pickle
+
+import elements
+import jax
+import ninjax as nj
+import numpy as np
+import pytest
+from dreamerv3 import rssm
+
+from vid2act_plugin import bundle as bundles
+from vid2act_plugin import convert, matching
+from vid2act_plugin.errors import UserError
+
+OVERLAYS = ('vid2act', 'finetune')
+
+
+def save(agent, folder):
+  """Write a checkpoint as the host does, and return its folder."""
+  cp = elements.Checkpoint(elements.Path(folder) / 'ckpt')
+  cp.agent, cp.step = agent, elements.Counter(7)
+  cp.save()
+  return cp.latest()
+
+
+def params(agent):
+  return {k: np.array(v) for k, v in agent.save()['params'].items()}
+
+
+@pytest.fixture(scope='module')
+def config(configure, bundle):
+  return configure(*OVERLAYS, **{
+      'vid2act.teacher': str(bundle), 'agent.vid2act.init_source': 'two'})
+
+
+@pytest.fixture(scope='module')
+def agent(config, make_agent):
+  return make_agent(config)
+
+
+@pytest.fixture
+def fresh(agent, start):
+  """The agent as it was made."""
+  agent.load({'params': start, 'counters': convert.ZERO})
+  return agent
+
+
+@pytest.fixture(scope='module')
+def start(agent):
+  return params(agent)
+
+
+def test_worked_folding():
+  """D = 1, S = 2, X = 2, H = 1; A = 2 of a width of 3, and 2 sources."""
+  kernel = np.array([[1], [10], [20], [2], [3]], np.float32)  # deter, two of the source, image.
+  action = np.array([[1], [2], [0], [5], [7]], np.float32)  # three actions, two sources.
+  teacher = {
+      'dyn/obs0/kernel': kernel, 'dyn/obs0/bias': np.float32([4]),
+      'dyn/dynin2/kernel': action, 'dyn/dynin2/bias': np.float32([8])}
+  given = {
+      'dyn/obs0/kernel': np.zeros((3, 1), np.float32), 'dyn/obs0/bias': np.zeros(1, np.float32),
+      'dyn/dynin2/kernel': np.zeros((2, 1), np.float32),
+      'dyn/dynin2/bias': np.zeros(1, np.float32)}
+  new, report = convert.fit(given, teacher, Small(), 1, 2)
+  np.testing.assert_array_equal(new['dyn/obs0/kernel'], [[1], [2], [3]])
+  np.testing.assert_array_equal(new['dyn/obs0/bias'], [4 + 0.5 * 10 + 0.25 * 20])
+  np.testing.assert_array_equal(new['dyn/dynin2/kernel'], [[1], [2]])
+  np.testing.assert_array_equal(new['dyn/dynin2/bias'], [8 + 7])
+  assert [report.status(x) for x in given] == ['sliced', 'folded', 'sliced', 'folded']
+
+
+def test_worked_vectors():
+  """The rows of a vector observation lie where the teacher's rows of the source do."""
+  kernel = np.array([[1], [10], [20], [2], [3]], np.float32)
+  teacher = {
+      'dyn/obs0/kernel': kernel, 'dyn/obs0/bias': np.float32([4]),
+      'dyn/dynin2/kernel': np.zeros((5, 1)), 'dyn/dynin2/bias': np.zeros(1)}
+  given = {
+      'enc/mlp0/kernel': np.zeros((6, 2)), 'dyn/obs0/kernel': 100 + 0 * kernel,
+      'dyn/obs0/bias': np.zeros(1), 'dyn/dynin2/kernel': np.zeros((2, 1)),
+      'dyn/dynin2/bias': np.zeros(1)}
+  new, report = convert.fit(given, teacher, Small(), 1, 2)
+  np.testing.assert_array_equal(new['dyn/obs0/kernel'][:, 0], [1, 100, 100, 2, 3])
+  assert report.status('enc/mlp0/kernel') == 'missing'
+
+
+class Small:
+  """A bundle whose encoder of the source says (0.5, 0.25)."""
+
+  act_width = 3
+  manifest = {'sources': ['a', 'b']}
+  config = elements.Config({'dyn': {'rssm': {'absolute': False, 'deter': 1}}})
+
+  def model(self):
+    return self
+
+  def src(self, carry, obs, reset, training):
+    assert obs['source'].shape == (1, 1)
+    return {}, {}, np.float32([[[0.5, 0.25]]])
+
+
+@pytest.mark.parametrize('source', [0, 1, 2])
+def test_student_continues_as_the_teacher(source, agent, start, config, bundle):
+  """Deter and logits from the same state on the same images and actions, without a reset."""
+  loaded = bundles.load(bundle)
+  loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
+  # With one certain class per group the state is not random, so that both can be compared.
+  teacher = {k: 1e4 * v if 'obslogit' in k else v for k, v in loaded.params.items()}
+  student, report = convert.fit(start, teacher, loaded, source, 3)
+  assert not [x for x in report.rows if x[1] == 'shape differs']
+  rng, model = np.random.default_rng(0), loaded.model()
+  image = rng.integers(0, 256, (2, 5, 16, 16, 3), np.uint8)
+  action = rng.uniform(-1, 1, (2, 5, 3)).astype(np.float32)
+  index, no = np.full((2, 5), source, np.int32), np.zeros((2, 5), bool)
+  carry = {'deter': rng.uniform(-1, 1, (2, 16)).astype(np.float32),
+           'stoch': np.eye(4, dtype=np.float32)[rng.integers(0, 4, (2, 4))]}
+  settings = config.agent.dyn.rssm.update(unimix=0.0)
+  dyn = rssm.RSSM(agent.act_space, **settings, name='dyn')
+
+  def taught(carry, image, action, reset):
+    padded = np.pad(action, ((0, 0), (0, 0), (0, 13)))
+    return model.dyn.observe(
+        carry, model.encode(image, index, False), {'action': padded, 'source': index}, reset,
+        False)[2]
+
+  def stock(carry, image, action, reset):
+    tokens = agent.model.enc({}, {'image': image}, reset, False)[2]
+    return dyn.observe(carry, tokens, {'action': action}, reset, False)[2]
+
+  def both(reset):
+    with jax.transfer_guard('allow'):
+      return [jax.device_get(nj.pure(fn)(p, carry, image, action, reset, seed=seed)[1])
+              for fn, p, seed in ((taught, teacher, 0), (stock, student, 1))]
+
+  first, second = both(no)
+  for key in ('deter', 'logit'):
+    np.testing.assert_allclose(first[key], second[key], rtol=1e-4, atol=1e-4)
+  first, second = both(np.eye(5, dtype=bool)[[0, 0]])
+  assert np.abs(first['deter'][:, 0] - second['deter'][:, 0]).max() > 1e-3
+
+
+def test_init(agent, start, bundle):
+  """As the source that was asked for; nothing else than the world model differs from stock."""
+  loaded = bundles.load(bundle)
+  expected, report = convert.fit(start, loaded.params, loaded, 1, 3)
+  for key in report.taken():
+    np.testing.assert_array_equal(start[key], expected[key], key)
+  assert {x.split('/')[0] for x in report.taken()} >= {'dyn', 'enc'}
+  assert type(agent).__name__ == 'Agent' and agent.model.policy_keys == '^(enc|dyn|dec|pol)/'
+  saved = agent.save()
+  assert saved['counters'] == convert.ZERO
+  for key, value in saved['params'].items():
+    assert not key.startswith('opt/') or not np.any(value), key
+  value, slow = (start[f'{x}/mlp/linear0/kernel'] for x in ('val', 'slowval'))
+  np.testing.assert_array_equal(value, slow)
+  for key in agent.policy_keys:
+    np.testing.assert_array_equal(agent.policy_params[key], start[key], key)
+
+
+def test_init_source_is_checked(agent, bundle, config):
+  config = config.update({'agent.vid2act.init_source': 'four'})
+  with pytest.raises(UserError, match="init_source is 'four'.*one, two, three"):
+    convert.initialise(agent, bundles.load(bundle), config)
+
+
+def test_init_leaves_a_resumed_run_alone(fresh, bundle, config):
+  other = {k: v + 1 for k, v in params(fresh).items()}
+  fresh.load({'params': other, 'counters': {**convert.ZERO, 'updates': 3}})
+  latest = pathlib.Path(str(fresh.config.logdir)) / 'ckpt' / 'latest'
+  save(fresh, latest.parent.parent)
+  convert.initialise(fresh, bundles.load(bundle), config)
+  latest.unlink()
+  for key, value in params(fresh).items():
+    np.testing.assert_array_equal(value, other[key], key)
+  assert int(fresh.n_updates) == 3
+
+
+def test_teacher_without_actions(start, bundle):
+  loaded = bundles.load(bundle)
+  loaded.manifest['actions'] = False
+  new, report = convert.fit(start, loaded.params, loaded, 0, 3)
+  np.testing.assert_array_equal(new['dyn/dynin2/kernel'], start['dyn/dynin2/kernel'])
+  assert report.status('dyn/dynin2/kernel') == 'missing' and 'saw no actions' in str(report)
+  assert report.status('dyn/dynin2/bias') == 'folded'
+
+
+def test_separate_teacher():
+  """Model 1 of two, which knows one action of the student's two."""
+  Separate = type('Separate', (Small,), {'manifest': {
+      'kind': 'separate', 'sources': ['a', 'b'], 'act_sizes': [2, 1]}})
+  student = {'dyn/dynin2/kernel': np.zeros((2, 1)), 'enc/cnn0/bias': np.zeros(2)}
+  teacher = {'0/enc/cnn0/bias': np.ones(2), '1/enc/cnn0/bias': np.full(2, 2.0),
+             '1/dyn/dynin2/kernel': np.ones((1, 1))}
+  new, report = convert.fit(student, teacher, Separate(), 1, 2)
+  assert new['enc/cnn0/bias'].tolist() == [2, 2] and new['dyn/dynin2/kernel'].tolist() == [[1], [0]]
+  assert [x[1] for x in report.rows] == ['sliced', 'matched']
+
+
+def test_report():
+  """One line per module, and one per tensor where the module's line does not say it all."""
+  here = {'enc/a': np.zeros(2), 'enc/b': np.zeros(3), 'enc/c': np.zeros(1), 'pol/a': np.zeros(1),
+          'pol/b': np.zeros(1), 'opt/step': np.zeros(()), 'dyn/a': np.zeros((2, 2))}
+  there = {'enc/a': np.ones(2), 'enc/b': np.ones(4), 'src/a': np.ones(1), 'opt/step': np.ones(()),
+           'dyn/a': np.ones((3, 2))}
+  new, report = matching.match(here, there, 'Loaded')
+  assert str(report).splitlines() == [
+      'Loaded: 1 matched, 2 shape differs, 3 missing, 1 fresh, 1 unused',
+      '  enc          1 matched, 1 shape differs, 1 missing',
+      '    enc/b                      shape differs [4] there, [3] here',
+      '    enc/c                      missing',
+      '  pol          2 missing',
+      '  opt          1 fresh',
+      '  dyn          1 shape differs',
+      '    dyn/a                      shape differs [3, 2] there, [2, 2] here',
+      '  src          1 unused']
+  assert [k for k in here if new[k].any()] == ['enc/a'] and report.taken() == {'enc/a'}
+
+
+@pytest.mark.parametrize('where', ['', 'ckpt', 'stamp'])
+def test_load_whole(where, fresh, start, tmp_path, capsys):
+  """Everything with counters and optimiser, from any of the three folders."""
+  changed = {k: v + 1 for k, v in start.items()}
+  fresh.load({'params': changed, 'counters': {'updates': 3, 'batches': 4, 'actions': 5}})
+  stamp = save(fresh, tmp_path)
+  fresh.load({'params': start, 'counters': convert.ZERO})
+  convert.load(fresh, {'': tmp_path, 'ckpt': tmp_path / 'ckpt', 'stamp': stamp}[where])
+  for key, value in params(fresh).items():
+    np.testing.assert_array_equal(value, changed[key], key)
+  assert int(fresh.n_updates) == 3 and int(fresh.n_actions) == 5
+  assert f': {len(start)} matched\n' in capsys.readouterr().out and convert.step(stamp) == 7
+
+
+@pytest.mark.parametrize('case', ['regex', 'shape'])
+def test_load_in_part(case, fresh, start, tmp_path, capsys):
+  """Optimiser and counters belong to the whole, so that they start at 0."""
+  content = {'params': {k: v + 1 for k, v in start.items()},
+             'counters': {'updates': 3, 'batches': 4, 'actions': 5}}
+  if case == 'shape':
+    content['params']['pol/mlp/linear0/kernel'] = np.ones((2, 2), np.float32)
+  folder = write(tmp_path / 'x', content)
+  convert.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '')
+  left = {'shape': {'pol/mlp/linear0/kernel'}, 'regex': {
+      k for k in start if not k.startswith('enc/')}}[case]
+  for key, value in params(fresh).items():
+    same = key in left or key.startswith('opt/')
+    np.testing.assert_array_equal(value, start[key] + (not same), key)
+  assert fresh.save()['counters'] == convert.ZERO
+  output = capsys.readouterr().out
+  assert 'policy acts with parameters as initialised' in output
+  assert ('not selected' in output) if case == 'regex' else ('[2, 2] there' in output)
+
+
+def write(folder, content, done=True):
+  folder.mkdir()
+  (folder / 'agent.pkl').write_bytes(pickle.dumps(content))
+  if done:
+    (folder / 'done').write_bytes(b'')
+  return folder
+
+
+class Malice:
+
+  def __reduce__(self):
+    return (exec, ("raise SystemError('executed')",))
+
+
+ARRAYS = {'params': {'enc/x': np.ones(3)}, 'counters': dict(updates=1, batches=1, actions=1)}
+
+
+@pytest.mark.parametrize('content, regex, words', [
+    (ARRAYS, 'encoder', "regex is 'encoder'.*enc/x"),
+    (ARRAYS, '(', 'regular expression'),
+    (ARRAYS, '', 'nothing fits the agent'),
+    ({'params': {}, 'counters': {}}, '', 'not the checkpoint of a DreamerV3 agent'),
+    ([1], '', 'not the checkpoint of a DreamerV3 agent'),
+    (Malice(), '', "builtins.exec.*do not trust"),
+    ({'params': {'enc/x': Malice()}, 'counters': {}}, '', "builtins.exec.*do not trust")])
+def test_load_refuses(content, regex, words, fresh, start, tmp_path):
+  with pytest.raises(UserError, match=words):
+    convert.load(fresh, write(tmp_path / 'x', content), regex)
+  for key, value in params(fresh).items():
+    np.testing.assert_array_equal(value, start[key], key)
+
+
+def test_load_names_the_path(fresh, tmp_path):
+  with pytest.raises(UserError, match='run.from_checkpoint.*nowhere'):
+    convert.load(fresh, tmp_path / 'nowhere')
+  with pytest.raises(UserError, match='written to the end'):
+    convert.load(fresh, write(tmp_path / 'x', ARRAYS, done=False))

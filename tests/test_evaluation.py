@@ -1,0 +1,134 @@
+"""Evaluation on real environments, and the scores that a run leaves. The agents act at random."""
+
+import gzip
+import json
+
+import elements
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from dreamerv3 import main as host
+
+from vid2act_plugin import evaluation, loop, scores
+from vid2act_plugin.errors import UserError
+
+
+@pytest.fixture
+def make(configure, tmp_path):
+  """Return a function changes -> config and arguments of a run with a random agent."""
+  def fn(**changes):
+    config = configure('metaworld', **{
+        'logdir': str(tmp_path / 'run'), 'random_agent': True, 'jax.profiler': False,
+        'logger.outputs': ['jsonl'], 'run.debug': True, 'run.eval_every': 20, 'run.steps': 25,
+        'run.eval_eps': 2, 'run.log_every': 0, 'replay.size': 1000, 'env.metaworld': {
+            'size': [16, 16], 'limit': 6, 'repeat': 2, 'render': 'fast'}, **changes})
+    sizes = ('batch_size', 'batch_length', 'report_length', 'replay_context')
+    return config, elements.Config(
+        **config.run, logdir=config.logdir, **{k: config[k] for k in sizes})
+  return fn
+
+
+class Seen(evaluation.Evaluation):
+  """Keeps what the environments gave."""
+
+  def __call__(self, logger):
+    self.seen = []
+    return super().__call__(logger)
+
+  def _add(self, tran, worker):
+    if self.owed[worker]:
+      self.seen.append((worker, tran))
+    super()._add(tran, worker)
+
+  def firsts(self, worker):
+    return [x['image'] for i, x in self.seen if i == worker and x['is_first']]
+
+
+@pytest.mark.parametrize('envs, episodes, debug, shares', [
+    (1, 3, True, [3]), (2, 3, True, [2, 1]), (4, 1, False, [1])])
+def test_same_episodes_every_time(envs, episodes, debug, shares, make):
+  config, args = make(**{
+      'run.eval_envs': envs, 'run.eval_eps': episodes, 'run.debug': debug})
+  logger = host.make_logger(config)
+  found = Seen(config, args, host.make_agent(config))
+  rounds = []
+  for _ in range(2):
+    means = found(logger)
+    assert [sum(bool(x['is_last']) for i, x in found.seen if i == w) for w in range(len(shares))] \
+        == shares
+    assert len(found.results) == episodes and means['length'] == 4  # The reset and 3 steps.
+    totals = sum(float(x['reward']) for _, x in found.seen)
+    np.testing.assert_allclose(means['score'], totals / episodes, rtol=1e-5)
+    rounds.append([x for w in range(len(shares)) for x in found.firsts(w)])
+  assert len(rounds[0]) == episodes
+  np.testing.assert_array_equal(*rounds)
+  assert len({x.tobytes() for x in rounds[0]}) == episodes  # No episode twice.
+  logger.close()
+
+
+def test_a_run_and_its_resumption(make, tmp_path, capsys):
+  config, args = make()
+  loop.train_eval(config, args)
+  rows = [json.loads(x) for x in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  # Ten steps of the driver are twenty of the simulator.
+  assert [x['step'] for x in rows if 'eval/score' in x] == [0, 20, 40, 60]
+  assert {x['eval/length'] for x in rows if 'eval/length' in x} == {4}
+  head = dict(task='metaworld_door-lock', method='dreamerv3', seed=0)
+  found = {x.name: json.loads(gzip.decompress(x.read_bytes()))
+           for x in (tmp_path / 'run/scores').iterdir()}
+  assert set(found) == {f'{x}.json.gz' for x in scores.METRICS}
+  for runs in found.values():
+    assert len(runs) == 1 and {k: runs[0][k] for k in head} == head
+    assert len(runs[0]['xs']) == len(runs[0]['ys']) and sorted(runs[0]['xs']) == runs[0]['xs']
+  assert found['score.json.gz'][0]['xs'] == [0, 20, 40, 60]
+  # The first step of an episode is its reset, so that one has limit / repeat + 1 of them.
+  assert found['train_score.json.gz'][0]['xs'] == [8, 16, 24, 32, 40, 48, 56]
+  assert iio.imread(tmp_path / 'run/eval.gif', index=None).shape == (4, 16, 16, 3)
+  assert 'eval.gif' in capsys.readouterr().out
+
+  config, args = make(**{'run.steps': 40, 'method': 'mine'})
+  loop.train_eval(config, args)
+  again = scores.points(scores.pictures.metrics(tmp_path / 'run'), 'eval/score')
+  assert again[0] == [0, 20, 40, 60, 80]
+  runs = json.loads(gzip.decompress((tmp_path / 'run/scores/score.json.gz').read_bytes()))
+  assert runs == [dict(head, method='mine', xs=again[0], ys=again[1])]
+
+
+def test_eval_only_counts_from_the_checkpoint(make, tmp_path, monkeypatch):
+  cp = elements.Checkpoint(tmp_path / 'ckpt')
+  cp.step, cp.agent = elements.Counter(30), host.make_agent(make()[0])
+  cp.save()
+  config, args = make(**{
+      'run.eval_envs': 2, 'run.eval_eps': 3, 'run.from_checkpoint': str(tmp_path)})
+  monkeypatch.setattr(loop, '_load', lambda *args: None)  # A random agent has no parameters.
+  loop.eval_only(config, args)
+  rows = [json.loads(x) for x in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  assert [x['step'] for x in rows] == [60] and 'eval/score' in rows[0]
+  assert (tmp_path / 'run/scores/score.json.gz').exists()
+  assert (tmp_path / 'run/eval.gif').exists()
+  assert json.loads((tmp_path / 'run/summary.json').read_text())['eval']['length'] == 4
+
+
+@pytest.mark.parametrize('key', ['eval_eps', 'eval_envs'])
+def test_evaluation_of_nothing(key, make):
+  with pytest.raises(UserError, match=f'run.{key} is 0'):
+    evaluation.Evaluation(*make(**{f'run.{key}': 0}), None)
+
+
+def test_points_of_a_part_that_was_given_up():
+  rows = [
+      dict(step=0, a=1), dict(step=10, a=2), dict(step=10, b=5), dict(step=30, a=3),
+      dict(step=15, b=6), dict(step=20, a=4), dict(step=20, a=7), dict(step=25, b=8)]
+  assert scores.points(rows, 'a') == ([0, 10, 20], [1, 2, 7])
+  assert scores.points(rows, 'b') == ([10, 15, 25], [5, 6, 8])
+  assert scores.points(rows, 'c') == ([], [])
+
+
+def test_success_at_any_and_at_the_last_step():
+  episodes, flags = evaluation.Episodes(), [(0, 0), (1, 0), (0, 0)]
+  made = []
+  for i, (now, last) in enumerate(flags):
+    made.append(episodes.add({
+        'is_first': i == 0, 'is_last': i == 2, 'reward': 1.5, 'log/success': now,
+        'log/success_last': last}, 0))
+  assert made == [None, None, dict(score=4.5, length=3, success_any=1, success_last=0)]

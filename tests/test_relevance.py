@@ -1,0 +1,79 @@
+"""Relevance and adapter as modules: they depend on what they should, and they learn."""
+
+import embodied.jax.nets
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+import numpy as np
+import optax
+import pytest
+
+from vid2act_plugin import losses
+from vid2act_plugin.distill import Adapter, Relevance
+
+F = 32
+rng = np.random.default_rng(0)
+normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+  """Without the host's limits on transfers, which agents set for the whole process."""
+  monkeypatch.setattr(embodied.jax.nets, 'COMPUTE_DTYPE', jnp.float32)
+  with jax.transfer_guard('allow'):
+    yield
+
+
+def relevance(count, feat=F, width=16):
+  module, local = Relevance(width=width, name='relevance'), np.random.default_rng(count)
+  states = local.normal(size=(4, count, 8)).astype(np.float32)
+  student = local.normal(size=(4, feat)).astype(np.float32)
+  params = nj.init(module)({}, states, student, seed=0)
+  call = lambda params, states, student: losses.relevance(
+      nj.pure(module)(params, states, student)[1])
+  return params, call, states, student
+
+
+def test_relevance_depends_on_the_student():
+  params, call, states, student = relevance(3)
+  before, after = call(params, states, student), call(params, states, normal(4, F))
+  assert np.abs(before - after).max() > 1e-3
+
+
+def test_relevance_follows_the_order_of_the_sources():
+  params, call, states, student = relevance(3)
+  weights = call(params, states, student)
+  np.testing.assert_allclose(
+      call(params, states[:, [2, 0, 1]], student), weights[:, [2, 0, 1]], rtol=1e-5)
+
+
+def test_relevance_of_one_source():
+  params, call, states, student = relevance(1)
+  assert (np.array(call(params, states, student)) == 1).all()
+
+
+@pytest.mark.parametrize('count', [2, 48])
+def test_relevance_learns_with_many_sources(count):
+  """One source is the student itself and the others are noise: its weight must grow."""
+  params, call, states, student = relevance(count, feat=8)
+  states[:, 1] = student
+  def loss(params):
+    weights = call(params, states, student)
+    return losses.distill(weights, states, student, 0.6 / count)[0].mean(), weights[:, 1].mean()
+  value = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  (before, weight), grads = value(params)
+  assert all(np.abs(v).sum() > 0 for k, v in grads.items() if k != 'relevance/logit/bias')
+  opt = optax.adam(1e-2)
+  state = opt.init(params)
+  for _ in range(200):
+    (after, grown), grads = value(params)
+    updates, state = opt.update(grads, state)
+    params = optax.apply_updates(params, updates)
+  assert after < 0.9 * before and grown > 0.5 + weight / 2, (before, after, weight, grown)
+
+
+def test_low_rank_adapter():
+  module = Adapter(F, rank=2, name='adapter')
+  params = nj.init(module)({}, normal(1, F), seed=0)
+  out = nj.pure(module)(params, normal(20, F))[1]
+  assert out.shape == (20, F) and np.linalg.matrix_rank(out - out.mean(0)) == 2
