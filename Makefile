@@ -25,7 +25,7 @@ quickstart: install  ## The whole of Vid2Act on Meta-World, small enough for two
 
 test: install
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lock: install  ## Renew requirements.lock; it holds versions and hashes, no addresses
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

@@ -74,6 +74,17 @@ def compiled():
   jax.config.update('jax_compilation_cache_dir', str(cache))
 
 
+@pytest.fixture
+def plain(monkeypatch):
+  """Lift the limits that an agent of the host's sets for the whole process."""
+  import embodied.jax.nets
+  import jax
+  import jax.numpy as jnp
+  monkeypatch.setattr(embodied.jax.nets, 'COMPUTE_DTYPE', jnp.float32)
+  with jax.transfer_guard('allow'):
+    yield
+
+
 @pytest.fixture(scope='session')
 def overlays():
   import dreamerv3

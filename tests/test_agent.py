@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from vid2act_plugin import agent
 from vid2act_plugin import bundle as bundles
+from vid2act_plugin import taught as taughts
 from vid2act_plugin.errors import UserError
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'agent.json'
@@ -164,16 +164,16 @@ def test_teacher_that_does_not_fit(configure, bundle, image, action, words):
   obs = {'image': elements.Space(np.uint8, image)}
   act = {'action': elements.Space(np.float32, action, -1, 1)}
   with pytest.raises(UserError, match=words):
-    agent.check(bundles.load(bundle), config, obs, act)
+    taughts.check(bundles.load(bundle), config, obs, act)
 
 
 def test_a_run_keeps_its_teacher(bundle, tmp_path):
   loaded = bundles.load(bundle)
-  agent._pin(elements.Path(tmp_path), loaded)
-  agent._pin(elements.Path(tmp_path), loaded)
+  taughts._pin(elements.Path(tmp_path), loaded)
+  taughts._pin(elements.Path(tmp_path), loaded)
   loaded.manifest['hash'] = 64 * '0'
   with pytest.raises(UserError, match='--logdir'):
-    agent._pin(elements.Path(tmp_path), loaded)
+    taughts._pin(elements.Path(tmp_path), loaded)
 
 
 def test_bare_job_is_size12m(overlays):

@@ -9,6 +9,7 @@ from vid2act_plugin import losses
 
 rng = np.random.default_rng(0)
 normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+pytestmark = pytest.mark.usefixtures('plain')
 
 
 def test_relevance_worked():

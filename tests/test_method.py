@@ -3,7 +3,6 @@
 import itertools
 
 import elements
-import embodied.jax.nets
 import jax
 import jax.numpy as jnp
 import ninjax as nj
@@ -17,14 +16,7 @@ from vid2act_plugin.guide import Guided
 B, T, N, F, CONTEXT, BURNIN = 2, 6, 3, 32, 1, 4
 rng = np.random.default_rng(0)
 normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch):
-  """Without the host's limits on transfers, which agents set for the whole process."""
-  monkeypatch.setattr(embodied.jax.nets, 'COMPUTE_DTYPE', jnp.float32)
-  with jax.transfer_guard('allow'):
-    yield
+pytestmark = pytest.mark.usefixtures('plain')
 
 
 @pytest.fixture(scope='module')

@@ -2,7 +2,6 @@
 
 import types
 
-import embodied.jax.nets
 import jax
 import jax.numpy as jnp
 import ninjax as nj
@@ -14,14 +13,7 @@ from vid2act_plugin import pretrain, recordings, teacher
 from vid2act_plugin.sources import Sources
 
 rng = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch):
-  """Without the host's limits on transfers, which agents set for the whole process."""
-  monkeypatch.setattr(embodied.jax.nets, 'COMPUTE_DTYPE', jnp.float32)
-  with jax.transfer_guard('allow'):
-    yield
+pytestmark = pytest.mark.usefixtures('plain')
 
 
 @pytest.fixture(scope='module')

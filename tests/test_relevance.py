@@ -1,8 +1,6 @@
 """Relevance and adapter as modules: they depend on what they should, and they learn."""
 
-import embodied.jax.nets
 import jax
-import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 import optax
@@ -14,14 +12,7 @@ from vid2act_plugin.distill import Adapter, Relevance
 F = 32
 rng = np.random.default_rng(0)
 normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch):
-  """Without the host's limits on transfers, which agents set for the whole process."""
-  monkeypatch.setattr(embodied.jax.nets, 'COMPUTE_DTYPE', jnp.float32)
-  with jax.transfer_guard('allow'):
-    yield
+pytestmark = pytest.mark.usefixtures('plain')
 
 
 def relevance(count, feat=F, width=16):

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from faults import FAULTS
 
-from vid2act_plugin import agent as agents
 from vid2act_plugin import bundle as bundles
-from vid2act_plugin import cli, teachers
+from vid2act_plugin import cli, taught, teachers
 from vid2act_plugin.errors import UserError
 from vid2act_plugin.teacher import pack
 
@@ -240,5 +239,5 @@ def test_without_replay_for_distillation_alone(logdirs, tmp_path, configure, spa
   assert bundle.manifest['sources'] == [TASKS[0], f'{TASKS[0]}-2']
   config = configure('vid2act', **{'vid2act.teacher': str(tmp_path / 'out')})
   with pytest.raises(UserError, match='--no-guide.*vid2act_noguide'):
-    agents.check(bundle, config, *spaces)
-  agents.check(bundle, config.update({'agent.vid2act.guide': False}), *spaces)
+    taught.check(bundle, config, *spaces)
+  taught.check(bundle, config.update({'agent.vid2act.guide': False}), *spaces)

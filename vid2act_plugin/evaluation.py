@@ -13,6 +13,7 @@ from . import pictures
 from .errors import UserError
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
+WEIGHT = 'log/relevance/'
 
 
 class Episodes:
@@ -56,7 +57,7 @@ class Evaluation:
   def __call__(self, logger):
     """Run the episodes, log their means as `eval/...` and return these."""
     self.owed, self.episodes = list(self.shares), Episodes()
-    self.results, self.frames = [], []
+    self.results, self.frames, self.relevance = [], [], collections.defaultdict(list)
     with contextlib.closing(embodied.Driver(self.envs, parallel=self.parallel)) as driver:
       driver.on_step(self._add)
       driver.reset(self.agent.init_policy)
@@ -70,17 +71,23 @@ class Evaluation:
     return means
 
   def video(self, config):
-    """Write the first episode of the last evaluation as `eval.gif`."""
+    """Write the first episode of the last evaluation: `eval.gif`, `eval_relevance.png`."""
+    logdir = pathlib.Path(config.logdir).expanduser()
     if self.frames:
-      path = pathlib.Path(config.logdir).expanduser() / 'eval.gif'
-      pictures.gif(path, np.stack(self.frames), fps=2 * config.logger.fps)
-      print(f'Video of an evaluation episode: {path}')
+      pictures.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
+      print(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
+    if self.frames and self.relevance:
+      pictures.episode(logdir / 'eval_relevance.png', self.frames, self.relevance)
+      print(f"Relevance along it: {logdir / 'eval_relevance.png'}")
 
   def _add(self, tran, worker):
     if not self.owed[worker]:
       return
     if worker == 0 and self.owed[0] == self.shares[0] and 'image' in tran:
       self.frames.append(tran['image'])
+      for key, value in tran.items():
+        if key.startswith(WEIGHT):
+          self.relevance[key.removeprefix(WEIGHT)].append(float(value))
     episode = self.episodes.add(tran, worker)
     if episode:
       self.results.append(episode)

@@ -86,7 +86,8 @@ def curves(logdir):
     ax.set_title(title)
     ax.set_xlabel('env steps')
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=7)
+    if ax.has_data():
+      ax.legend(fontsize=7)
   axes[0][1].set_ylim(-0.05, 1.05)
   axes[0][2].set_yscale('log')
   if 'Relevance' in panels:

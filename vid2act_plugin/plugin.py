@@ -20,7 +20,7 @@ def plugin():
 
 
 def _agent(config):
-  from .agent import make
+  from .taught import make
   return bind(make, config)
 
 

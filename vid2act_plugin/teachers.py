@@ -197,7 +197,7 @@ def _stack(part):
 
 
 def _blank(run, act_width):
-  """Return one empty state: batches keep their shapes, and `agent.check` refuses the guide."""
+  """Return one empty state: batches keep their shapes, and `taught.check` refuses the guide."""
   rssm = run.config.agent.dyn.rssm
   return dict(
       deter=np.zeros((1, rssm.deter), np.float16), stoch=np.zeros((1, rssm.stoch), np.uint8),
