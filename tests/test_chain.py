@@ -22,7 +22,8 @@ SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 def test_chain_leaves_what_it_promises(first):
   logdir, output, silence = first
   for name in ('config.yaml', 'metrics.jsonl', 'scores.jsonl', 'ckpt/latest', 'curves.png',
-               'summary.json', 'relevance.png', 'openloop_image.gif', 'teacher.json'):
+               'summary.json', 'relevance.png', 'openloop_image.gif', 'teacher.json', 'eval.gif',
+               'eval_relevance.png', 'scores/score.json.gz'):
     assert (logdir / name).exists(), name
   summary = json.loads((logdir / 'summary.json').read_text())
   assert summary['env_steps'] == 80 and summary['updates'] > 5

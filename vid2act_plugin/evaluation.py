@@ -48,7 +48,7 @@ class Evaluation:
     for key in ('eval_eps', 'eval_envs'):
       if args[key] < 1:
         raise UserError(f'The key run.{key} is {args[key]}; give a positive number.')
-    self.agent, self.parallel = agent, not args.debug
+    self.agent, self.parallel, self.picture = agent, not args.debug, None
     workers = min(args.eval_envs, args.eval_eps)
     # Each owes its share, so that short episodes are not counted more often than long ones.
     self.shares = [len(range(i, args.eval_eps, workers)) for i in range(workers)]
@@ -67,6 +67,9 @@ class Evaluation:
     logger.add(means, prefix='eval')
     if self.frames:
       logger.add({'video': np.stack(self.frames)}, prefix='eval')
+    if self.frames and self.relevance:
+      self.picture = pictures.episode(self.frames, self.relevance)
+      logger.add({'relevance': self.picture}, prefix='eval')
     logger.write()
     return means
 
@@ -76,8 +79,8 @@ class Evaluation:
     if self.frames:
       pictures.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
       print(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
-    if self.frames and self.relevance:
-      pictures.episode(logdir / 'eval_relevance.png', self.frames, self.relevance)
+    if self.picture is not None:
+      pictures.png(logdir / 'eval_relevance.png', self.picture)
       print(f"Relevance along it: {logdir / 'eval_relevance.png'}")
 
   def _add(self, tran, worker):

@@ -37,10 +37,11 @@ def timeline(image, weights, height=10):
   return jnp.concatenate([frames, bars], 0)
 
 
-def episode(path, frames, weights):
-  """Write a PNG of an episode: some frames `[T, H, W, 3]`, below them relevance over time.
+def episode(frames, weights):
+  """Draw an episode: some of its frames `[T, H, W, 3]`, below them relevance over time.
 
-  weights: `{source: [T]}`, drawn as a stacked area that fills 0 to 1.
+  weights: `{source: [T]}`, drawn as a stacked area that fills 0 to 1. Returns
+  an image `[h, w, 3]` uint8.
   """
   plt = _pyplot()
   T = len(frames)
@@ -52,8 +53,10 @@ def episode(path, frames, weights):
   bottom.stackplot(range(T), *weights.values(), labels=list(weights), alpha=0.85)
   bottom.set(xlim=(0, T - 1), ylim=(0, 1), xlabel='step of the episode', ylabel='relevance')
   bottom.legend(fontsize=7, loc='upper right')
-  fig.savefig(str(path), dpi=100)
+  fig.canvas.draw()
+  image = np.array(fig.canvas.buffer_rgba())[..., :3]
   plt.close(fig)
+  return image
 
 
 def gif(path, video, fps=10):
