@@ -159,8 +159,10 @@ def _learn(agent, stream, data, options, logger, cp, logdir):
 
 
 def _report(agent, data, options, counter):
+  # Not through `agent.stream`: its thread would go on, and its counter decides the seeds of training.
   batch = data.sample(counter, options.batch_size, options.batch_length, 'holdout')
-  batch = next(iter(agent.stream(embodied.streams.Stateless(lambda: batch))))
+  batch = embodied.jax.internal.device_put(batch, agent.train_sharded)
+  batch['seed'] = agent._seeds(counter, agent.train_mirrored)
   return agent.report(agent.init_report(options.batch_size), batch)[1]
 
 
