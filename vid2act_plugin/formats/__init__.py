@@ -1,0 +1,49 @@
+"""Recordings of other projects, one module per format.
+
+A format's module has `detect(path) -> bool`, whether `path` looks like it, and
+`episodes(path, options)`, which yields `(name, load)` in a fixed order: `name`
+is for messages, `load()` returns an `Episode` or raises a `UserError`, so that
+one bad episode costs no other. `write(folders, out)`, where a format has it,
+is the way back.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Iterable
+
+from ..errors import UserError
+
+# Name on the command line -> module here; looked at in this order.
+FORMATS = {
+    'lerobot': 'lerobot', 'minari': 'minari', 'dreamerv3': 'dreamerv3', 'dreamerv2': 'dreamerv2',
+    'video': 'video'}
+
+
+@dataclasses.dataclass
+class Episode:
+  """One episode of T images as its format has it, in the convention of `recordings`.
+
+  frames: T images `[H, W, 3]` uint8 of any size, read lazily, so that no more
+  than a few are in memory at full size; iterating may raise a `UserError`.
+  arrays: `action` `[T, A]`, taken at the image of its row, in whatever range;
+  its last row is not used. Optional `reward` and `success` `[T]`, received on
+  arriving at the image, and `is_terminal` `[T]`.
+  fps: images per second, None if unknown.
+  """
+
+  frames: Iterable
+  arrays: dict
+  fps: float | None = None
+
+
+def find(path, name=''):
+  """Return the format module called `name` or, if empty, the first that knows `path`."""
+  if name and name not in FORMATS:
+    raise UserError(f"The format is '{name}'; choose one of {', '.join(FORMATS)}.")
+  for key in [name] if name else FORMATS:
+    module = importlib.import_module(f'.{FORMATS[key]}', __package__)
+    if name or module.detect(path):
+      return key, module
+  raise UserError(
+      f'The data in {path} is of no format that is known here; name one with --format '
+      f"({', '.join(FORMATS)}).")
