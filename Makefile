@@ -4,7 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := requirements.lock pyproject.toml $(wildcard patches/*) configs/host.yaml
 
-.PHONY: install quickstart test lock clean
+# What `make versions` runs with every JAX that we claim.
+CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
+SMOKE := tests/test_host.py tests/test_registry.py tests/test_losses.py tests/test_agent.py
+
+.PHONY: install quickstart test versions lock clean
 
 install: .venv/installed
 
@@ -26,6 +30,34 @@ quickstart: install  ## The whole of Vid2Act on Meta-World, small enough for two
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2
+
+versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=DIR: on a git checkout too
+	@set -e; failed=; \
+	jax() { echo '$(CLAIM)' | $(BIN)/uv pip compile -q --no-deps --no-header --no-annotate --resolution $$1 -; }; \
+	oldest=$$(jax lowest); newest=$$(jax highest); \
+	test $$oldest != $$newest || { newest=; echo "Only $$oldest satisfies $(CLAIM)"; }; \
+	for version in $${oldest#jax==} $${newest#jax==}; do \
+	  env=.venv-versions/jax-$$version; \
+	  $(MAKE) --no-print-directory $$env/installed; \
+	  echo "JAX $$version, host from PyPI"; \
+	  $$env/bin/python -m pytest -q $(SMOKE) || failed=1; \
+	  test -n "$(CHECKOUT)" || continue; \
+	  echo "JAX $$version, host from $(CHECKOUT)"; \
+	  rm -rf .venv-versions/checkout; mkdir .venv-versions/checkout; \
+	  cp -r "$(CHECKOUT)/dreamerv3" "$(CHECKOUT)/embodied" .venv-versions/checkout; \
+	  $$env/bin/vid2act host patch .venv-versions/checkout; \
+	  PYTHONPATH=$(CURDIR)/.venv-versions/checkout VID2ACT_CHECKOUT="$(CHECKOUT)" \
+	    $$env/bin/python -m pytest -q $(SMOKE) || failed=1; \
+	done; \
+	test -z "$$failed"
+
+.venv-versions/jax-%/installed: $(INPUTS)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python jax==$* jaxlib==$*
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e .
+	$(@D)/bin/vid2act host build
+	@touch $@
 
 lock: install  ## Renew requirements.lock; it holds versions and hashes, no addresses
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

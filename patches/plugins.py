@@ -21,13 +21,17 @@ import importlib.metadata
 import os
 import pathlib
 import re
+import reprlib
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode
 
 SCRIPTS = (
     'train', 'train_eval', 'eval_only', 'parallel', 'parallel_env',
     'parallel_envs', 'parallel_replay')
+# Aliases make many settings of a short text, and some patterns take for ever to fail.
+LONGEST, DEEPEST, MOST = 100_000, 20, 1000  # Characters, levels and settings of an overlay.
+TANGLED = re.compile(r'\)[*+?{]|(.*?[*+?{]){5}|(.*?\|){9}')
 
 
 class PluginError(ValueError, SystemExit):
@@ -137,30 +141,38 @@ def overlay(path, defaults):
   """
   try:
     text = pathlib.Path(path).expanduser().read_text()
+    if len(text) > LONGEST:
+      raise ValueError(f'an overlay has at most {LONGEST:,} characters')
     node = YAML().compose(text)
     values = YAML(typ='safe').load(text)
   except OSError as e:
     raise PluginError(f"The overlay file '{path}' cannot be read: {e.strerror}.") from e
-  except (YAMLError, UnicodeDecodeError) as e:
+  except Exception as e:  # Values that are malformed raise what Python's own types do.
     mark = getattr(e, 'problem_mark', None)
     where = f'{path}:{mark.line + 1}' if mark else str(path)
-    problem = getattr(e, 'problem', None) or str(e)
-    raise PluginError(f'{where}: not valid YAML: {" ".join(problem.split())}.') from e
+    problem = ''.join(x if x.isprintable() else ' ' for x in getattr(e, 'problem', None) or str(e))
+    raise PluginError(f'{where}: not valid YAML: {" ".join(problem.split())[:200]}.') from e
   if not isinstance(values, dict):
     raise PluginError(
         f'{path}:1: an overlay is a mapping of keys to values, but this is '
         f'{"empty" if values is None else type(values).__name__}.')
   known = dict(_flat(defaults))
-  for key, value, line in _lines(node, values):
-    _check(f'{path}:{line}', key, value, known)
+  for i, (key, value, line) in enumerate(_lines(values, node)):
+    _check(f'{path}:{line}', key, value, known, i)
   return values
 
 
-def _check(where, key, value, known):
+def _check(where, key, value, known, index):
+  if not key or index >= MOST:
+    raise PluginError(
+        f'{where}: keys of an overlay are words, at most {MOST}, nested at most {DEEPEST} times.')
   pattern = not re.fullmatch(r'[A-Za-z0-9_.-]+', key)
+  if len(key) > 200 or TANGLED.search(key):
+    raise PluginError(
+        f"{where}: the key '{key[:80]}' is too long or involved; use few of `.*` and `(a|b)`.")
   try:
     keys = [k for k in known if re.match(key, k)] if pattern else [key]
-  except re.error as e:
+  except (re.error, OverflowError) as e:
     raise PluginError(f"{where}: the key pattern '{key}' is malformed: {e}.") from e
   if not keys or keys[0] not in known:
     near = difflib.get_close_matches(key, known, 3, 0.6)
@@ -169,7 +181,7 @@ def _check(where, key, value, known):
   for name in keys:
     if not _fits(value, known[name]):
       raise PluginError(
-          f"{where}: the key '{key}' has the value {value!r} of type "
+          f"{where}: the key '{key}' has the value {reprlib.repr(value)} of type "
           f"{type(value).__name__}, but {name} needs {_describe(known[name])}.")
 
 
@@ -181,9 +193,11 @@ def _fits(value, default):
   if isinstance(default, bool) or isinstance(value, bool):
     return isinstance(default, bool) and isinstance(value, bool)
   if isinstance(default, int):
-    return isinstance(value, (int, float)) and value == int(value)
+    return isinstance(value, (int, float)) and value % 1 == 0 and abs(value) < 2 ** 63
   if isinstance(default, float):
-    return isinstance(value, (int, float))
+    return isinstance(value, float) or isinstance(value, int) and abs(value) < 2 ** 63
+  if isinstance(default, str):
+    return isinstance(value, str) and value.isprintable()
   return isinstance(value, type(default))
 
 
@@ -201,18 +215,22 @@ def _flat(mapping, prefix=''):
       yield prefix + key, value
 
 
-def _lines(node, values, prefix=''):
-  keys = {str(k): k for k in values}
-  for key, child in node.value:
-    if key.value not in keys:  # A `<<` merge: its keys are checked where they are written.
+def _lines(values, node, prefix='', line=1):
+  """Yield key, value and line of every setting; the key is empty where there is no valid one."""
+  # What a `<<` merges or an alias repeats has no place of its own: that of its parent counts.
+  pairs = node.value if isinstance(node, MappingNode) else ()
+  marks = {k.value: (k.start_mark.line + 1, v) for k, v in pairs if isinstance(k.value, str)}
+  for key, value in values.items():
+    if not isinstance(key, str) or not key.isprintable() or prefix.count('.') > DEEPEST:
+      yield '', None, line
       continue
-    value = values[keys[key.value]]
-    name = prefix + key.value
-    if isinstance(value, dict):
+    at, child = marks.get(key, (line, None))
+    name = prefix + key
+    if value and isinstance(value, dict):
       sep = r'\.' if re.search(r'[^A-Za-z0-9_.-]', name) else '.'
-      yield from _lines(child, value, name + sep)
+      yield from _lines(value, child, name + sep, at)
     else:
-      yield name, value, key.start_mark.line + 1
+      yield name, value, at
 
 
 def _extend(old, new, plugin, prefix=''):

@@ -17,8 +17,7 @@ SMALL = {
     r'.*\.mults': [1, 2], r'.*\.depth': 4, r'.*\.units': 16, r'.*\.layers': 1, r'.*\.bins': 15,
     'agent.imag_length': 4, 'agent.imag_last': 3, 'agent.opt.warmup': 0, 'agent.opt.lr': 1e-3}
 OURS = {
-    'jax.profiler': False, 'agent.vid2act.relevance.width': 16,
-    'agent.vid2act.vae': {'width': 16, 'code': 8, 'batch': 48}}
+    'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}}
 
 
 TINY = r"""

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from vid2act_plugin import collect, recordings, workers
+from vid2act_plugin import collect, recorder, recordings, workers
 from vid2act_plugin.errors import UserError
 
 SOURCES = ['metaworld_door-close', 'metaworld_reach']
@@ -118,13 +118,13 @@ def test_settings_that_do_not_exist(tmp_path, changes, words):
 
 
 def test_behaviours():
-  behaviours = [collect.behave(i, [0.0, 0.3], 0.2) for i in range(10)]
+  behaviours = [recorder.behave(i, [0.0, 0.3], 0.2) for i in range(10)]
   expert = lambda x: dict(policy='expert', noise=x)
   random = dict(policy='random')
   assert behaviours == [
       expert(0.0), expert(0.3), expert(0.0), expert(0.3), random] * 2
-  assert all(collect.behave(i, [0.0], 1.0) == random for i in range(5))
-  assert all(collect.behave(i, [0.5], 0.0) == expert(0.5) for i in range(5))
+  assert all(recorder.behave(i, [0.0], 1.0) == random for i in range(5))
+  assert all(recorder.behave(i, [0.5], 0.0) == expert(0.5) for i in range(5))
 
 
 class Failing:

@@ -111,3 +111,25 @@ def test_vae_ignores_padded_dimensions():
   fn = lambda x: losses.vae(x, action, mask, jnp.zeros((2, 1)), jnp.zeros((2, 1)))[0].sum()
   grad = np.array(jax.grad(fn)(normal(2, 4)))
   assert (grad[:, 2:] == 0).all() and (grad[:, :2] != 0).all()
+
+
+def test_pick():
+  """Of five sources the two most relevant, and any of the others, which stands for three."""
+  weights = jnp.tile(jnp.array([0.06, 0.5, 0.04, 0.3, 0.1]), (2000, 1))
+  index, factor = losses.pick(weights, 3, jax.random.PRNGKey(0))
+  assert index.shape == factor.shape == (2000, 3)
+  assert (np.array(index[:, :2]) == [1, 3]).all() and (np.array(factor) == [1, 1, 3]).all()
+  np.testing.assert_allclose(np.bincount(index[:, 2], minlength=5) / 2000, [
+      1 / 3, 0, 1 / 3, 0, 1 / 3], atol=0.05)
+
+
+def test_the_picked_sources_stand_for_all():
+  """Over many draws, L_distill of three of five sources is that of all five."""
+  weights = jnp.array(rng.dirichlet(np.ones(5)), jnp.float32)
+  adapted, feat = rng.normal(size=(5, 4)), rng.normal(size=4)
+  whole, _ = losses.distill(weights, adapted, feat, 0.1)
+  index, factor = losses.pick(jnp.tile(weights, (4000, 1)), 3, jax.random.PRNGKey(0))
+  part, _ = losses.distill(
+      weights[index], jnp.array(adapted)[index], jnp.tile(feat, (4000, 1)), 0.1, factor)
+  assert part.std() > 0.01 * whole
+  np.testing.assert_allclose(part.mean(), whole, rtol=0.05)

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures('plain')
 def build(configure, spaces, bundle):
   """Return a function changes -> our agent without the host's compiled shell."""
   def fn(**changes):
-    config = configure('vid2act', **{'vid2act.teacher': str(bundle), **changes})
+    config = configure('vid2act', **{
+        'vid2act.teacher': str(bundle), 'agent.vid2act.share': 1.0, **changes})
     keys = 'batch_size', 'batch_length', 'replay_context', 'report_length'
     kind = type('Agent', (agent.Agent,), {'bundle': bundles.load(bundle)})
     model = object.__new__(kind)
@@ -37,6 +38,7 @@ def build(configure, spaces, bundle):
 def ext():
   rows = B, T + CONTEXT, 4
   return {
+      'teacher/row': np.zeros((B, T + CONTEXT), np.int32),
       'teacher/deter': normal(B, T + CONTEXT, N, 16),
       'teacher/stoch': rng.integers(0, 4, (B, T + CONTEXT, N, 4)).astype(np.uint8),
       'memory/deter': normal(*rows, 16).astype(np.float16),
@@ -89,6 +91,45 @@ def test_each_step_of_the_losses(build, ext):
   logits = nj.pure(model.amortised)(params, feat)[1]
   np.testing.assert_allclose(
       metrics['amortised/agreement'], (logits.argmax(-1) == weights.argmax(-1)).mean())
+
+
+def test_losses_of_the_sequences_that_the_teachers_saw(build, ext):
+  """With half of two sequences seen, the losses are those of the one that `row` names."""
+  model, half = build(), build(**{'agent.vid2act.share': 0.5})
+  params, call = transfer(model, ext)
+  feat, names = normal(B, T, F), ('deter', 'stoch')
+  whole, _, weights = jax.jit(call)(params, feat)
+  first = {f'teacher/{k}': np.roll(ext[f'teacher/{k}'], 1, 0) for k in names}  # Row 1 comes first.
+  row = np.full((B, T + CONTEXT), 1, np.int32)
+  def fn(feat):
+    half.ext = {**ext, **first, 'teacher/row': row}
+    return half._transfer(feat)
+  part, _, seen = jax.jit(lambda x: nj.pure(fn)(params, x, seed=jax.random.PRNGKey(1))[1])(feat)
+  np.testing.assert_allclose(seen, weights[1:], rtol=1e-4)
+  for key in ('distill', 'amortised'):
+    assert part[key].shape == (1, T)
+    np.testing.assert_allclose(part[key], whole[key][1:], rtol=1e-4)
+
+
+@pytest.mark.parametrize('picked', [2, 3])
+def test_distillation_of_the_most_relevant_sources(picked, build, ext):
+  """Three of three sources are the plain loss; two of three leave out none of the most relevant."""
+  params, call = transfer(build(), ext)
+  feat = normal(B, T, F)
+  whole, mets, weights = jax.jit(call)(params, feat)
+  model = build(**{'agent.vid2act.adapted': picked})
+  def fn(feat):
+    model.ext = ext
+    return model._transfer(feat)
+  part, found, _ = jax.jit(lambda x: nj.pure(fn)(params, x, seed=jax.random.PRNGKey(3))[1])(feat)
+  if picked == 3:
+    np.testing.assert_allclose(part['distill'], whole['distill'], rtol=1e-5)
+    for key in mets:
+      if key.startswith('distill_error'):
+        np.testing.assert_allclose(found[key], mets[key], rtol=1e-5)
+  else:
+    assert (np.abs(part['distill'] - whole['distill'])[:, BURNIN:] > 1e-4).any()
+    np.testing.assert_allclose(part['distill'].sum(), whole['distill'].sum(), rtol=0.5)
 
 
 def test_vae_loss_counts_the_actions_that_a_source_has(build, ext):

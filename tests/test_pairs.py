@@ -32,7 +32,8 @@ def test_states_depend_on_the_actions_before(world):
       action=rng.uniform(-1, 1, (1, 6, 16)).astype(np.float32),
       is_first=np.arange(6)[None] == 0, source=np.ones((1, 6), np.int32))
   acts = model.prevacts(data['action'], data['source'])
-  np.testing.assert_array_equal(acts['action'][:, 1:], data['action'][:, :-1])
+  np.testing.assert_array_equal(acts['action'][:, 1:, :2], data['action'][:, :-1, :2])
+  assert (np.array(acts['action'][..., 2:]) == 0).all()  # This source has two actions.
   assert (np.array(acts['action'][:, 0]) == 0).all()
   np.testing.assert_array_equal(acts['source'], data['source'])
   other = {**data, 'action': data['action'].copy()}
@@ -141,3 +142,25 @@ def test_acting_step_by_step_gives_the_same_features(world):
     np.testing.assert_array_equal(feat['stoch'], want['stoch'][:, t])
     np.testing.assert_allclose(feat['deter'], want['deter'][:, t], atol=1e-5)
     prevact = action[:, t]
+
+
+def test_the_teacher_looks_at_some_of_the_sequences(bundle):
+  """What it says of those is what it says when it sees all, and `row` tells which they are."""
+  loaded = bundles.load(bundle)
+  loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
+  loaded.params = {k: 1e4 * v if 'obslogit' in k else v for k, v in loaded.params.items()}
+  mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape((1, 1)), ('d', 'f'))
+  data = dict(
+      image=rng.integers(0, 256, (4, 5, 16, 16, 3), np.uint8),
+      action=rng.uniform(-1, 1, (4, 5, 3)).astype(np.float32),
+      is_first=np.arange(20).reshape((4, 5)) % 5 == 0)
+  whole = teacher.Teacher(loaded, mesh, 1, seen=4)(data, 0)
+  some, drawn = teacher.Teacher(loaded, mesh, 1, seen=2), set()
+  for counter in range(8):
+    part = some(data, counter)
+    rows = np.array(part['teacher/row'])[:2, 0]
+    drawn.update(rows.tolist())
+    for key in ('teacher/deter', 'teacher/stoch'):
+      np.testing.assert_allclose(part[key][:2], np.array(whole[key])[rows], atol=1e-5)
+      assert part[key].shape == whole[key].shape and (np.array(part[key][2:]) == 0).all()
+  assert drawn == {0, 1, 2, 3}

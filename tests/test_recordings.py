@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from vid2act_plugin import collect, recordings
+from vid2act_plugin import recorder, recordings
 from vid2act_plugin.errors import UserError
 from vid2act_plugin.sources import Sources
 
@@ -90,8 +90,14 @@ def test_round_trip(make):
       np.testing.assert_array_equal(found[key], wrote[key])
 
 
+def play(env, noise):
+  expert = lambda env, obs, rng: env.expert_action()
+  behaviour = dict(policy='expert', noise=noise)
+  return recorder.record(env, expert, behaviour, np.random.default_rng(0))
+
+
 def test_action_t_is_taken_at_image_t(tmp_path):
-  made = collect.record(Echo(5), dict(policy='expert', noise=0.1), np.random.default_rng(0))
+  made = play(Echo(5), 0.1)
   recordings.write_episode(tmp_path, 0, made)
   shown = (made['image'][:, 0, :2, 0].astype(float) - 100) / 100
   assert made['image'][:, 1, 0, 0].tolist() == [0, 1, 2, 3, 4]
@@ -105,7 +111,7 @@ def test_action_t_is_taken_at_image_t(tmp_path):
 
 
 def test_recorded_actions_are_clipped(tmp_path):
-  made = collect.record(Echo(40), dict(policy='expert', noise=5.0), np.random.default_rng(0))
+  made = play(Echo(40), 5.0)
   assert np.abs(made['action']).max() == 1
 
 

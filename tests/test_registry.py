@@ -81,7 +81,7 @@ SIZES = {  # deter, hidden, classes, depth, units
 
 @pytest.mark.parametrize('name', SIZES)
 def test_size_presets(overlays, name):
-  """The host's presets reach every module of the host's, and no key of ours."""
+  """The host's presets reach every module of the host's, and of ours relevance and VAE."""
   before = elements.Config(overlays['defaults']).update(overlays['vid2act'])
   after = before.update(overlays[name])
   rssm, enc, dec = after.agent.dyn.rssm, after.agent.enc.simple, after.agent.dec.simple
@@ -90,7 +90,9 @@ def test_size_presets(overlays, name):
   heads = ('rewhead', 'conhead', 'policy', 'value')
   assert {after.agent[x].units for x in heads} == {SIZES[name][4]}
   changed = {k for k in after.flat if after.flat[k] != before.flat[k]}
-  assert not {k for k in changed if 'vid2act' in k or not k.startswith('agent.')}
+  ours = {f'agent.vid2act.{x}.units': after.agent.vid2act[x].units for x in ('relevance', 'vae')}
+  assert set(ours.values()) == {SIZES[name][4]}
+  assert {k for k in changed if 'vid2act' in k or not k.startswith('agent.')} <= set(ours)
 
 
 def test_defaults_only_add():

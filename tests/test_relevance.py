@@ -15,8 +15,8 @@ normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
 pytestmark = pytest.mark.usefixtures('plain')
 
 
-def relevance(count, feat=F, width=16):
-  module, local = Relevance(width=width, name='relevance'), np.random.default_rng(count)
+def relevance(count, feat=F, units=16):
+  module, local = Relevance(units=units, name='relevance'), np.random.default_rng(count)
   states = local.normal(size=(4, count, 8)).astype(np.float32)
   student = local.normal(size=(4, feat)).astype(np.float32)
   params = nj.init(module)({}, states, student, seed=0)

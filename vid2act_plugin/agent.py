@@ -8,7 +8,7 @@ import optax
 from dreamerv3 import agent as host
 
 from . import losses, pictures
-from .distill import Adapter, Amortised, Relevance
+from .distill import Adapter, Amortised, Relevance, summary
 from .guide import ActionVAE, Guided, Recorded, along
 from .teacher import spaces, unpack
 
@@ -46,7 +46,7 @@ class Agent(host.Agent):
     if self.options.guide:
       vae, actions = self.options.vae, max(self.bundle.manifest['act_sizes'])
       self.vae = ActionVAE(
-          actions, self.bundle.sources, 2 * actions, width=vae.width, code=vae.code, name='vae')
+          actions, self.bundle.sources, 2 * actions, units=vae.units, code=vae.code, name='vae')
       self.modules += [self.vae]
       self.pol = Guided(self.pol, self.vae, self.options.guide_by == 'mixture')
       self.pol.weigh = self._predicted if self.learned else self._uniform
@@ -100,7 +100,7 @@ class Agent(host.Agent):
     self.timeline, before = None, carry
     carry, metrics = super().report(carry, data)
     if self.timeline is not None:
-      image = data['image'][0, -self.timeline.shape[1]:]
+      image = data['image'][self.ext['teacher/row'][0, 0], -self.timeline.shape[1]:]
       metrics['relevance'] = pictures.timeline(image, self.timeline[0])
     if self.options.gradshare:
       metrics.update(self._gradshare(before, data))
@@ -149,18 +149,21 @@ class Agent(host.Agent):
     self.pol.weigh = lambda feat: along(weights, feat.shape[:-1])
 
   def _transfer(self, feat):
-    """Return the added losses, metrics and relevance for student features `[B, T, F]`."""
-    T, N, options = feat.shape[1], self.bundle.sources, self.options
+    """Return the added losses, metrics and relevance for student features `[B, T, F]`.
+
+    L_distill, L_amortised and relevance are of the S sequences that the
+    teachers saw, `[S, T]`.
+    """
+    (B, T), options, S = feat.shape[:2], self.options, seen(self.options, len(feat))
     classes = self.bundle.config.dyn.rssm.classes
-    teacher = {k: self.ext[f'teacher/{k}'][:, -T:] for k in ('deter', 'stoch')}
+    teacher = {k: self.ext[f'teacher/{k}'][:S, -T:] for k in ('deter', 'stoch')}
+    feat = feat if S == B else feat[self.ext['teacher/row'][:S, 0]]
     student = feat if options.distill else sg(feat)
     weights = self._weights(teacher, student) if self.learned else self._uniform(student)
-    adapted = self.adapter(unpack(teacher, classes))
-    floor = options.floor / N if options.floor_per_source else options.floor
-    distill, error = losses.distill(weights, adapted, student, floor)
+    distill, error = self._distill(teacher, weights, student)
     settled = jnp.arange(T) + self.config.replay_context >= options.burnin
     extra = {'distill': distill * settled}
-    metrics = self._relevance_metrics(weights, error)
+    metrics = summary(self.bundle.manifest['sources'], weights, error)
     if self.amortise:
       logits = self.amortised(feat)
       extra['amortised'] = losses.amortised(logits, weights)
@@ -177,6 +180,21 @@ class Agent(host.Agent):
         metrics[f'vae_error/{name}'] = (mine * recon).sum() / jnp.maximum(1, mine.sum())
     return extra, metrics, weights
 
+  def _distill(self, teacher, weights, student):
+    """Return the loss `[S, T]`, and each source's mean squared error `[N]`."""
+    N, options = self.bundle.sources, self.options
+    floor = options.floor / N if options.floor_per_source else options.floor
+    index, factor = jnp.broadcast_to(jnp.arange(N), weights.shape), jnp.ones(())
+    if 0 < options.adapted < N:
+      index, factor = losses.pick(weights, options.adapted, nj.seed())
+      take = lambda x: jnp.take_along_axis(x, index[..., None], 2)
+      teacher, weights = jax.tree.map(take, teacher), jnp.take_along_axis(weights, index, 2)
+    adapted = self.adapter(unpack(teacher, self.bundle.config.dyn.rssm.classes))
+    loss, error = losses.distill(weights, adapted, student, floor, factor)
+    chosen = jax.nn.one_hot(index, N)
+    error = (chosen * error[..., None]).sum((0, 1, 2))
+    return loss, error / jnp.maximum(1, chosen.sum((0, 1, 2)))
+
   def _vae(self, memory, classes):
     """Return reconstruction error and whole VAE loss `[M]` on the sources' own states."""
     state, source = sg(self.adapter(unpack(memory, classes))), memory['source']
@@ -186,17 +204,6 @@ class Agent(host.Agent):
     recon, mean, logstd = self.vae(state, action, source)
     error, kl = losses.vae(recon, action, mask, mean, logstd)
     return error, error + kl
-
-  def _relevance_metrics(self, weights, error):
-    flat = weights.reshape((-1, weights.shape[-1]))
-    best = jax.nn.one_hot(jnp.argmax(flat, -1), flat.shape[-1]).mean(0)
-    metrics = {'relevance_entropy': -(flat * jnp.log(flat + 1e-8)).sum(-1).mean()}
-    for i, name in enumerate(self.bundle.manifest['sources']):
-      metrics[f'relevance/{name}'] = flat[:, i].mean()
-      metrics[f'relevance_max/{name}'] = flat[:, i].max()
-      metrics[f'relevance_best/{name}'] = best[i]
-      metrics[f'distill_error/{name}'] = error[..., i].mean()
-    return metrics
 
   def _gradshare(self, carry, data):
     """Return each loss's share of the gradient norm at the student's features.
@@ -227,6 +234,11 @@ class Agent(host.Agent):
 def from_start(options):
   """Whether relevance in imagination is that of the start state, as the published code has it."""
   return options.guide and options.weights == 'learned' and options.guide_from == 'start'
+
+
+def seen(options, batch):
+  """Return how many of a batch's sequences the teachers see."""
+  return max(1, round(options.share * batch))
 
 
 def rows(config):

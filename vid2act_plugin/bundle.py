@@ -9,14 +9,19 @@ import shutil
 import tempfile
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from .errors import UserError
+from . import inputs
+from .errors import UserError, reason
 
 FORMAT = 1
+MANIFEST = 'manifest.json'
 MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
 FILES = ('teacher.safetensors', 'memory.safetensors')
+FIELDS = {
+    'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'agent': dict, 'env': dict,
+    'recordings': str, 'updates': int}
+LARGEST = 2 ** 16  # Of any size in a manifest.
 
 
 @dataclasses.dataclass
@@ -28,7 +33,8 @@ class Bundle:
     `[M, D]` float16, stoch `[M, S]` uint8, action `[M, A]` float32, source `[M]`
     int32. Empty until pretraining has ended.
   manifest: sources in order, `act_sizes`, `act_width`, `actions` (absent or
-    True: it saw them), `image` shape, `agent` (the model's configuration), `env`, `recordings`, `updates`, `host`, `jax`.
+    True: it saw them), `image` shape, `agent`
+    (the model's configuration), `env`, `recordings`, `updates`, `host`, `jax`.
     Of a teacher of separate models also `kind: separate`, `agents` (the
     configuration of each; `agent` is the first), `guide`: whether memory was
     made, and `updates` is the sum.
@@ -64,7 +70,7 @@ class Bundle:
       agents = [elements.Config(x) for x in self.manifest['agents']]
       return SeparateModels(agents, image, self.manifest['act_sizes'])
     from .teacher import SourceModel
-    return SourceModel(self.config, image, self.act_width, self.sources)
+    return SourceModel(self.config, image, self.act_width, self.manifest['act_sizes'])
 
   def save(self, folder):
     """Write the bundle at once: `folder` is either absent or complete."""
@@ -77,7 +83,7 @@ class Bundle:
       files = {x: _sha256(temp / x) for x in FILES}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': files}
       self.manifest['hash'] = _digest(self.manifest)
-      (temp / 'manifest.json').write_text(json.dumps(self.manifest, indent=1))
+      (temp / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
       if folder.exists():
         shutil.rmtree(folder)
       temp.chmod(0o755)
@@ -89,22 +95,22 @@ class Bundle:
 def load(folder):
   """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
   folder = pathlib.Path(folder).expanduser()
-  manifest = folder / 'manifest.json'
+  manifest = folder / MANIFEST
   try:
-    content = json.loads(manifest.read_text())
-    files, digest = content['files'], content['hash']
+    content = inputs.parse(folder, MANIFEST)
+    files, digest = dict(content['files']), content['hash']
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise UserError(
         f"The key vid2act.teacher is '{folder}', but {manifest} is not a readable bundle "
-        f'manifest ({type(e).__name__}: {e}); make a bundle with '
+        f'manifest ({reason(e)}); make a bundle with '
         '`python -m dreamerv3 --configs vid2act metaworld --script pretrain`.') from e
   if content.get('format') != FORMAT:
     raise UserError(
-        f"{manifest} has the format {content.get('format')!r}, but this version reads "
+        f"{manifest} has the format {content.get('format')!r:.40}, but this version reads "
         f'{FORMAT}; pretrain the teacher again.')
   bad = digest != _digest(content) and manifest
   for name in FILES:
-    if not bad and (not (folder / name).is_file() or files.get(name) != _sha256(folder / name)):
+    if not bad and files.get(name) != _found(folder, name):
       bad = folder / name
   if bad:
     raise UserError(
@@ -112,13 +118,61 @@ def load(folder):
         'was written with; copy it again or pretrain again.')
   try:
     params, memory = [load_file(folder / x) for x in FILES]
-  except SafetensorError as e:
-    raise UserError(f'{folder} holds an unreadable safetensors file: {e}; pretrain again.') from e
+  except Exception as e:  # Safetensors, and NumPy where it lacks a type, raise errors of their own.
+    raise UserError(
+        f'{folder} holds an unreadable safetensors file ({reason(e)}); pretrain again.') from e
+  fault = _fault(content) or _content_fault(params, memory, content)
+  if fault:
+    raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
   return Bundle(params, memory, content)
 
 
 def exists(folder):
-  return (pathlib.Path(folder).expanduser() / 'manifest.json').is_file()
+  return (pathlib.Path(folder).expanduser() / MANIFEST).is_file()
+
+
+def _fault(manifest):
+  for key, kind in FIELDS.items():
+    if type(manifest.get(key)) is not kind:
+      return f"the field '{key}' of its manifest is missing or no {kind.__name__}"
+  names, sizes, width = (manifest[k] for k in ('sources', 'act_sizes', 'act_width'))
+  if not names or not all(isinstance(x, str) and x.isprintable() for x in names):
+    return 'its sources have no names'
+  if len(sizes) != len(names) or not _sizes(width, *sizes) or max(sizes) > width:
+    return 'its act_sizes are not one number up to act_width for each source'
+  if len(manifest['image']) != 3 or not _sizes(*manifest['image']):
+    return 'its image is not height, width and channels'
+  try:
+    rssm = manifest['agent']['dyn']['rssm']
+    sizes = [rssm[x] for x in ('deter', 'stoch', 'classes')]
+  except (KeyError, TypeError):
+    sizes = [None]
+  if not _sizes(*sizes):
+    return 'its agent lacks deter, stoch or classes of dyn.rssm'
+
+
+def _sizes(*values):
+  return all(type(x) is int and 0 < x < LARGEST for x in values)
+
+
+def _content_fault(params, memory, manifest):
+  source = memory.get('source', np.zeros(0))
+  if source.dtype != np.int32 or source.ndim != 1 or any(
+      x.shape[:1] != source.shape for x in memory.values()):
+    return 'its memory lacks the sources of its states'
+  if len(source) and not 0 <= source.min() <= source.max() < len(manifest['sources']):
+    return 'its memory is of other sources than its manifest'
+  for name, value in [*params.items(), *memory.items()]:
+    if value.dtype.kind == 'f' and not np.isfinite(value).all():
+      return f'{name!r:.80} has values that are not finite'
+
+
+def _found(folder, name):
+  """Return the hash of a file, None where there is no plain one."""
+  try:
+    return _sha256(inputs.plain(folder, name))
+  except OSError:
+    return None
 
 
 def _digest(manifest):

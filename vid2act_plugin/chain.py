@@ -8,12 +8,15 @@ import shlex
 import subprocess
 import sys
 
-from . import backend, bundle, progress
+from . import backend, bundle, origins, progress, recordings
+from .envs import suites
 from .errors import UserError
 
 SOURCES = {
     'metaworld': [f'metaworld_{x}' for x in (
-        'door-close', 'faucet-open', 'handle-press', 'plate-slide', 'reach-wall', 'window-close')]}
+        'door-close', 'faucet-open', 'handle-press', 'plate-slide', 'reach-wall', 'window-close')],
+    'dmcontrol': [f'dmcontrol_{x}' for x in (
+        'cheetah_run', 'hopper_stand', 'walker_walk', 'walker_run')]}
 FORMAT = 1  # Raise it when recordings or teachers made before are no longer valid.
 
 
@@ -26,7 +29,7 @@ def prepare(config):
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script == 'pretrain'
   if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
-  check_task(config.task)
+  suites.check(config.task)
   config = backend.resolve(config)
   if config.script == 'pretrain':
     return _recordings(config)
@@ -48,7 +51,7 @@ def _needs(config):
 
 
 def sources(config):
-  """Return the names of the sources that the config asks for."""
+  """Return the `Origin` of each source that the config asks for."""
   suite = config.task.split('_')[0]
   names = list(config.vid2act.sources)
   if names == ['auto']:
@@ -57,47 +60,36 @@ def sources(config):
           f"The key vid2act.sources is [auto], but the suite '{suite}' has no published sources; "
           'name them, such as [metaworld_door-close].')
     names = SOURCES[suite]
-  for name in names:
-    check_task(name, 'vid2act.sources')
-  return names[:config.vid2act.max_sources or None]
+  return origins.parse_all(names[:config.vid2act.max_sources or None], config.task)
 
 
 def folders(config):
   """Return the folder of each source's recording, in the sources' order."""
-  root = config.vid2act.recordings or _cache(config) / 'recordings' / _key(_behaviour(config))
-  return [pathlib.Path(root).expanduser() / x for x in sources(config)]
-
-
-def check_task(task, key='task'):
-  """Raise a `UserError` if one of our suites has no such task."""
-  from .envs import suites
-  suites.check(task, key)
+  return [_folder(config, x) for x in sources(config)]
 
 
 def _recordings(config):
-  """Collect the sources' recordings unless they are there."""
-  names, paths = sources(config), folders(config)
-  missing = [n for n, x in zip(names, paths) if not (x / 'manifest.json').exists()]
-  if config.vid2act.recordings and missing:
-    raise UserError(
-        f"The key vid2act.recordings is '{config.vid2act.recordings}', which has no recording of "
-        f"{', '.join(missing)}; make it with `{shlex.join(_collect(config, missing))}`.")
+  """Collect or import the sources' recordings unless they are there."""
+  found = sources(config)
+  missing = [x for x in found if not _complete(config, x)]
   if config.vid2act.recordings:
-    print(f'Recordings: given, {paths[0].parent}')
-    return config
-  from . import sources as recordings
-  wanted = config.vid2act.collect.episodes
-  missing = [n for n, x in zip(names, paths) if recordings.count(x) < wanted]
-  if not missing:
-    print(f'Recordings: reused {len(names)} sources from {paths[0].parent}')
-    return config
-  command = _collect(config, missing)
-  if not config.vid2act.auto:
+    lacking = [x for x in missing if x.task]
+    if lacking:
+      raise UserError(
+          f"The key vid2act.recordings is '{config.vid2act.recordings}', which has no recording "
+          f"of {', '.join(x.name for x in lacking)}; make it with {_shown(config, lacking)}.")
+    print(f'Recordings: given, {pathlib.Path(config.vid2act.recordings).expanduser()}')
+  elif not missing:
+    places = sorted({str(x.parent) for x in folders(config)})
+    print(f"Recordings: reused {len(found)} sources from {', '.join(places)}")
+  if missing and not config.vid2act.auto:
     raise UserError(
-        f"There are no recordings of {', '.join(missing)} in {paths[0].parent} and the key "
-        f'vid2act.auto is False; make them with `{shlex.join(command)}`.')
-  return _stage(config, 'collect', f'recordings of {len(missing)} sources', _python(
-      'vid2act_plugin.cli', command[1:]))
+        f"There are no recordings of {', '.join(x.name for x in missing)} and the key "
+        f'vid2act.auto is False; make them with {_shown(config, missing)}.')
+  for stage, names, command in _commands(config, missing):
+    config = _stage(config, stage, f"recordings of {', '.join(names)}", _python(
+        'vid2act_plugin.cli', command[1:]))
+  return config
 
 
 def _teacher(config):
@@ -127,7 +119,8 @@ def _stage(config, name, what, command):
     raise UserError(
         f'The stage {name} ended with status {code}; its message is above. Repeat the command to '
         'continue where it stopped.')
-  return config.update({f'vid2act.seconds.{name}': round(stage.seconds, 1)})
+  seconds = config.vid2act.seconds[name] + stage.seconds
+  return config.update({f'vid2act.seconds.{name}': round(seconds, 1)})
 
 
 def _python(module, args):
@@ -142,26 +135,85 @@ def _environ():
   return {**os.environ, 'PYTHONPATH': os.pathsep.join(x for x in paths if x)}
 
 
-def _behaviour(config):
+def _folder(config, origin):
+  if origin.path and not origin.foreign:
+    return origin.path
+  if origin.task and config.vid2act.recordings:
+    root = pathlib.Path(config.vid2act.recordings).expanduser()
+  elif origin.task:
+    root = _cache(config) / 'recordings' / _key(_settings(config, origin))
+  else:
+    root = _cache(config) / 'imports' / _key(_content(config, origin))
+  return root / origin.name
+
+
+def _complete(config, origin):
+  folder = _folder(config, origin)
+  if origin.foreign:
+    from . import imports
+    return imports.complete(folder)
+  if origin.path or config.vid2act.recordings:
+    return (folder / recordings.MANIFEST).exists()
+  return recordings.count(folder) >= config.vid2act.collect.episodes
+
+
+def _settings(config, origin):
   """Return the settings that decide what is recorded, apart from the source itself."""
   collect = {k: v for k, v in config.vid2act.collect.items() if k != 'workers'}
-  env = {k: v for k, v in config.env[config.task.split('_')[0]].items() if k != 'use_seed'}
-  return dict(format=FORMAT, collect=collect, env={**env, 'limit': collect['limit']})
+  skip = ('use_seed', 'proprio')
+  env = {k: v for k, v in config.env[origin.suite].items() if k not in skip}
+  # Whatever the suite, a teacher has images of one size: that of the run.
+  env.update(size=_size(config), limit=collect['limit'])
+  settings = dict(format=FORMAT, collect=collect, env=env)
+  if origin.behaviour:
+    settings['behaviour'] = origins.digest(origin.behaviour)
+  return settings
 
 
-def _collect(config, names):
-  out = folders(config)[0].parent
-  settings = _behaviour(config)
+def _content(config, origin):
+  """Return what decides an import: the data, by names, sizes and times, and the images' size."""
+  files = sorted(x for x in origin.path.rglob('*') if x.is_file()) or [origin.path]
+  stats = [(str(x), x.stat().st_size, x.stat().st_mtime_ns) for x in files]
+  return dict(format=FORMAT, size=_size(config), files=stats)
+
+
+def _size(config):
+  return list(config.env[config.task.split('_')[0]]['size'])
+
+
+def _commands(config, missing):
+  """Yield (stage, sources, command): one collection per folder, one import per source."""
+  roots = {}
+  for origin in missing:
+    folder = _folder(config, origin)
+    if origin.foreign:
+      height, width = _size(config)
+      yield 'import', [origin.name], [
+          'vid2act', 'import', str(origin.path), '--out', str(folder.parent), '--name',
+          origin.name, '--resize', str(height), str(width),
+          *(['--format', origin.format] if origin.format else [])]
+    else:
+      roots.setdefault((folder.parent, origin.suite), []).append(origin)
+  for (root, _), group in roots.items():
+    yield 'collect', [x.name for x in group], _collect(config, group, root)
+
+
+def _collect(config, group, root):
+  settings = _settings(config, group[0])
+  names = [f'{x.task}@{x.behaviour}' if x.behaviour else x.task for x in group]
   options = {**settings['collect'], **settings['env'], 'workers': config.vid2act.collect.workers}
-  command = ['vid2act', 'collect', *names, '--out', str(out)]
+  command = ['vid2act', 'collect', *names, '--out', str(root)]
   for key, value in options.items():
     values = value if isinstance(value, (list, tuple)) else [value]
     command += [f"--{key.replace('_', '-')}", *map(str, values)]
   return command
 
 
+def _shown(config, missing):
+  return ' and '.join(f'`{shlex.join(command)}`' for _, _, command in _commands(config, missing))
+
+
 def _teacher_key(config):
-  from . import sources as recordings
   agent = {k: config.agent[k] for k in (*bundle.MODEL, 'opt', 'loss_scales')}
   pretrain = {k: v for k, v in config.vid2act.pretrain.items() if not k.endswith('_every')}
   key = recordings.content_key([recordings.load_manifest(x) for x in folders(config)])

@@ -8,8 +8,12 @@ import sys
 # JAX and the host are not installed yet.
 COMMANDS = {
     'host': ('install', 'find, build, patch, verify and revert DreamerV3'),
+    'doctor': ('doctor', 'check this machine and what is installed'),
     'collect': ('collect', 'record episodes of source tasks'),
+    'import': ('imports', "turn other people's recordings into ours"),
+    'inspect': ('inspection', 'show what recordings and teacher bundles hold'),
     'teacher': ('teachers', 'make a teacher from finished DreamerV3 runs'),
+    'export': ('exports', 'write recordings as data sets of other projects'),
 }
 
 

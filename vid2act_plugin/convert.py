@@ -25,18 +25,19 @@ def fit(params, teacher, bundle, source, actions):
   params: `{name: array}` of the agent, whose RSSM knows `actions` actions, as
   initialised. teacher: that of the bundle. source: index. Returns the new
   parameters and a `Report`; given a state, the agent's world model then
-  continues it as the teacher's does, except at a reset. There the host masks
-  the whole action, the one-hot of the source too, and so the teacher lacks the
-  row that is folded into a bias here.
+  continues it as the teacher's does, as long as it takes no action that the
+  source does not have, and except at a reset. There the host masks the whole
+  action, the one-hot of the source too, and so the teacher lacks the row that
+  is folded into a bias here.
   """
   names = bundle.manifest['sources']
   title = f'Initialised from the teacher as {names[source]}'
+  known = min(actions, bundle.manifest['act_sizes'][source])
   if bundle.manifest.get('kind') == 'separate':
     prefix = f'{source}/'
     given = {k.removeprefix(prefix): v for k, v in teacher.items() if k.startswith(prefix)}
-    known = bundle.manifest['act_sizes'][source]
-    return match(params, given, title, _actions(params, given, min(known, actions)))
-  known = min(actions, bundle.act_width) if bundle.manifest.get('actions', True) else 0
+    return match(params, given, title, _actions(params, given, known))
+  known *= bundle.manifest.get('actions', True)
   special = _actions(params, teacher, known)
   kernel, bias = (teacher[f'dyn/dynin2/{x}'] for x in ('kernel', 'bias'))
   if special:
@@ -92,7 +93,7 @@ def load(agent, path, regex=''):
     if not report.taken():
       raise UserError(
           f"The key run.from_checkpoint is '{path}', of which nothing fits the agent; choose a "
-          f'checkpoint of this kind and size of agent.\n{report}')
+          f'checkpoint of this kind and size of agent.', report)
     agent.load({'params': params, 'counters': ZERO})
   print(report)
   left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]

@@ -15,13 +15,13 @@ class Relevance(nj.Module):
   the same for every source and cancel in the softmax.
   """
 
-  width: int = 256
+  units: int = 1024
 
   def __call__(self, teacher, feat):
     """Map teacher `[..., N, Ft]` and feat `[..., F]` to logits `[..., N]`."""
-    x = self.sub('teacher', nn.Linear, self.width)(nn.cast(teacher))
+    x = self.sub('teacher', nn.Linear, self.units)(nn.cast(teacher))
     # The same as one layer on the concatenation, with the student's share computed once.
-    x += self.sub('student', nn.Linear, self.width, bias=False)(nn.cast(feat))[..., None, :]
+    x += self.sub('student', nn.Linear, self.units, bias=False)(nn.cast(feat))[..., None, :]
     x = nn.act('silu')(self.sub('norm', nn.Norm, 'rms')(x))
     return self.sub('logit', nn.Linear, 1)(x)[..., 0]
 
@@ -45,12 +45,25 @@ class Adapter(nj.Module):
 class Amortised(nj.Module):
   """Relevance from the student's feature alone, for acting and imagining."""
 
-  width: int = 256
+  units: int = 1024
 
   def __init__(self, sources):
     self.sources = sources
 
   def __call__(self, feat):
     """Map `[..., F]` to logits `[..., N]`; the feature gets no gradient."""
-    x = self.sub('mlp', nn.MLP, 1, self.width)(sg(feat))
+    x = self.sub('mlp', nn.MLP, 1, self.units)(sg(feat))
     return jnp.float32(self.sub('logit', nn.Linear, self.sources, outscale=0.0)(x))
+
+
+def summary(names, weights, error):
+  """Return metrics of relevance `[..., N]` and of each source's mean error `[N]`."""
+  flat = weights.reshape((-1, weights.shape[-1]))
+  best = jax.nn.one_hot(jnp.argmax(flat, -1), flat.shape[-1]).mean(0)
+  metrics = {'relevance_entropy': -(flat * jnp.log(flat + 1e-8)).sum(-1).mean()}
+  for i, name in enumerate(names):
+    metrics[f'relevance/{name}'] = flat[:, i].mean()
+    metrics[f'relevance_max/{name}'] = flat[:, i].max()
+    metrics[f'relevance_best/{name}'] = best[i]
+    metrics[f'distill_error/{name}'] = error[i]
+  return metrics

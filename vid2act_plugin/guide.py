@@ -16,7 +16,7 @@ class ActionVAE(nj.Module):
   layer of `code` hidden units -> tanh -> action.
   """
 
-  width: int = 750
+  units: int = 1024
   code: int = 50
 
   def __init__(self, actions, sources, noise):
@@ -28,7 +28,7 @@ class ActionVAE(nj.Module):
     """Map state `[..., F]`, action `[..., A]`, source `[...]` to two `[..., Z]`."""
     x = jnp.concatenate([nn.cast(state), nn.cast(action), self._onehot(source)], -1)
     for i in range(2):
-      x = jax.nn.relu(self.sub(f'enc{i}', nn.Linear, self.width)(x))
+      x = jax.nn.relu(self.sub(f'enc{i}', nn.Linear, self.units)(x))
     mean = f32(self.sub('mean', nn.Linear, self.noise)(x))
     logstd = f32(self.sub('logstd', nn.Linear, self.noise)(x))
     return mean, jnp.clip(logstd, -4, 15)
@@ -36,7 +36,7 @@ class ActionVAE(nj.Module):
   def hidden(self, state, noise, source):
     """Map state `[..., F]`, noise `[..., Z]`, source `[...]` to the hidden units `[..., code]`."""
     x = jnp.concatenate([nn.cast(state), nn.cast(noise), self._onehot(source)], -1)
-    x = jax.nn.relu(self.sub('dec0', nn.Linear, self.width)(x))
+    x = jax.nn.relu(self.sub('dec0', nn.Linear, self.units)(x))
     return jax.nn.relu(self.sub('dec1', nn.Linear, self.code)(x))
 
   def __call__(self, state, action, source):

@@ -145,4 +145,4 @@ def _pip(*args):
   if result.returncode:
     raise UserError(
         f'`pip {args[0]}` failed while the host was built; mend this and run '
-        f'`vid2act host build` again:\n{(result.stderr or result.stdout).strip()[-2000:]}')
+        '`vid2act host build` again:', (result.stderr or result.stdout).strip()[-2000:])

@@ -8,6 +8,7 @@ evaluates, logs, draws and saves.
 
 import json
 import time
+import types
 from functools import partial as bind
 
 import elements
@@ -15,7 +16,7 @@ import embodied
 import jax
 from dreamerv3 import main as host
 
-from . import bundle, convert, pictures, progress, scores
+from . import bundle, convert, finite, pictures, progress, resume, scores
 from . import host as hostfiles
 from .errors import UserError
 from .evaluation import Episodes, Evaluation
@@ -56,49 +57,58 @@ def eval_only(config, args):
 def _train(config, args, evaluate):
   start = time.time()
   logdir = elements.Path(config.logdir)
-  agent = _agent(config)
+  agent = finite.Watched(_agent(config), config)
   replay = host.make_replay(config, 'replay')
+  replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
   logger = host.make_logger(config)
   learner = Learner(config, args, agent, replay, logger.step)
-  envs = [bind(host.make_env, config, i) for i in range(args.envs)]
-  driver = embodied.Driver(envs, parallel=not args.debug)
-  evaluation = Evaluation(config, args, agent) if evaluate else None
-  episodes = Episodes()
+  place = resume.Place(learner.ratio)
   cp = elements.Checkpoint(logdir / 'ckpt')
-  cp.step, cp.agent, cp.replay = logger.step, agent, replay
-  try:
-    if args.from_checkpoint and not cp.exists():
-      _load(agent, args)
-    cp.load_or_save()
+  cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, replay, place
+  if args.from_checkpoint and not cp.exists():
+    _load(agent, args)
+  if not resume.load_or_save(cp, logdir):
+    place.evaluated = _due(args, logger)
+  envs = [bind(resume.environment, config, i, place.begun[i]) for i in range(args.envs)]
+  driver = embodied.Driver(envs, parallel=not args.debug)
+  with resume.Stop() as stop:
+    evaluation = Evaluation(config, args, _interruptible(agent, stop)) if evaluate else None
+    episodes = Episodes()
     driver.on_step(lambda tran, worker: logger.step.increment())
     driver.on_step(replay.add)
+    driver.on_step(place.add)
     driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
     driver.on_step(lambda tran, worker: learner())
-    _steps(config, args, agent, learner, driver, evaluation, logger, cp)
-    _finish(config, agent, learner, evaluation, logger, start)
-  except KeyboardInterrupt:
-    print(f'Interrupted: saving step {int(logger.step)}; the same command continues from there.')
-    cp.save()
-    raise
-  finally:
-    driver.close()
-    logger.close()
+    driver.on_step(lambda tran, worker: stop.check())
+    try:
+      _steps(args, agent, learner, driver, evaluation, logger, cp, place)
+      _finish(config, agent, learner, evaluation, logger, start)
+    except Exception as e:
+      # The signal may have ended an environment's process as well, which is another error here.
+      if not stop.signal or isinstance(e, UserError):
+        raise
+      stop.save(cp, f'step {int(logger.step)} of {int(args.steps)}')
+    finally:
+      driver.close()
+      logger.close()
 
 
-def _steps(config, args, agent, learner, driver, evaluation, logger, cp):
+def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
   """Act and learn until `run.steps`, with logs, reports, evaluations and checkpoints."""
-  step, repeat = logger.step, logger.multiplier
-  should_eval = elements.when.Every(max(1, args.eval_every // repeat), initial=step == 0)
+  step = logger.step
   should_log = elements.when.Clock(args.log_every, first=False)
   should_report = elements.when.Clock(args.report_every, first=False)
   should_save = elements.when.Clock(args.save_every, first=False)
   policy = lambda *xs: agent.policy(*xs, mode='train')
+  def evaluate():
+    means, place.evaluated = evaluation(logger), _due(args, logger)
+    return means
   driver.reset(agent.init_policy)
   with progress.bar('train', int(args.steps), 'steps') as bar:
     bar.set(int(step))
     while step < args.steps:
-      if should_eval(step) and evaluation:
-        bar.text(_describe(evaluation(logger)))
+      if evaluation and _due(args, logger) > place.evaluated:
+        bar.text(_describe(evaluate()))
       driver(policy, steps=10)
       bar.set(int(step))
       if should_report(step):
@@ -108,11 +118,24 @@ def _steps(config, args, agent, learner, driver, evaluation, logger, cp):
       if should_save(step):
         cp.save()
   if evaluation:
-    learner.scores = evaluation(logger)
-    print(f'Evaluation at {int(step) * repeat} env steps: {_describe(learner.scores)}')
+    learner.scores = evaluate()
+    print(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
   learner.report(logger)
   learner.log(logger)
   cp.save()
+
+
+def _due(args, logger):
+  """Return how many evaluations after the first one were due until now."""
+  return int(logger.step) // max(1, args.eval_every // logger.multiplier)
+
+
+def _interruptible(agent, stop):
+  """Return what acts in evaluations, which take minutes: they end when a signal came."""
+  def policy(*args, **kwargs):
+    stop.check()
+    return agent.policy(*args, **kwargs)
+  return types.SimpleNamespace(init_policy=agent.init_policy, policy=policy)
 
 
 class Learner:
@@ -126,8 +149,7 @@ class Learner:
     self.metrics = elements.Agg()
     self.usage = elements.Usage(**args.usage)
     self.rates = {'policy': elements.FPS(), 'train': elements.FPS()}
-    stream = lambda mode: iter(agent.stream(host.make_stream(config, replay, mode)))
-    self.streams = {mode: stream(mode) for mode in ('train', 'report')}
+    self.streams = {}
     self.carry = agent.init_train(args.batch_size)
     self.carry_report = agent.init_report(args.batch_size)
 
@@ -137,7 +159,7 @@ class Learner:
     if len(self.replay) < self.ready:
       return
     for _ in range(self.ratio(self.step)):
-      self.carry, outs, mets = self.agent.train(self.carry, next(self.streams['train']))
+      self.carry, outs, mets = self.agent.train(self.carry, self._batch('train'))
       self.metrics.add(mets, prefix='train')
       self.rates['train'].step(self.ready)
       if 'replay' in outs:
@@ -145,8 +167,7 @@ class Learner:
 
   def report(self, logger):
     if len(self.replay):
-      batch = next(self.streams['report'])
-      self.carry_report, mets = self.agent.report(self.carry_report, batch)
+      self.carry_report, mets = self.agent.report(self.carry_report, self._batch('report'))
       self.pictures = {k: v for k, v in mets.items() if getattr(v, 'ndim', 0) > 2}
       logger.add(mets, prefix='report')
 
@@ -160,6 +181,16 @@ class Learner:
     logger.add({k: v.result() for k, v in self.rates.items()}, prefix='fps')
     logger.add({'timer': elements.timer.stats()['summary']})
     logger.write()
+
+  def _batch(self, mode):
+    """Return the next batch; streams start late, as they read ahead from what is there by then."""
+    if mode not in self.streams:
+      self.streams[mode] = iter(self.agent.stream(
+          host.make_stream(self.config, self.replay, mode)))
+    batch = next(self.streams[mode])
+    if 'seed' in batch:  # The host counts train and report batches together, read ahead or not.
+      batch['seed'] = self.agent._seeds(self.agent.n_updates, self.agent.train_mirrored)
+    return batch
 
 
 def _agent(config):

@@ -17,18 +17,36 @@ def relevance(logits):
   return jax.nn.softmax(f32(logits), -1)
 
 
-def distill(weights, adapted, feat, floor):
+def distill(weights, adapted, feat, floor, factor=1.0):
   """Pull the student's feature towards each teacher's, by relevance.
 
   `sum_k max(floor, w_k) * mean_F (adapted_k - feat)^2`. The weights are not
   detached: a teacher that is easy to imitate gains relevance.
 
   weights: `[..., N]`; adapted: `[..., N, F]`, the teachers' features mapped
-  into the student's space; feat: `[..., F]`; floor: scalar.
+  into the student's space; feat: `[..., F]`; floor: scalar. factor: `[..., N]`,
+  how many sources each stands for, see `pick`.
   Returns the loss `[...]` and the squared error per source `[..., N]`.
   """
   error = jnp.square(f32(adapted) - f32(feat)[..., None, :]).mean(-1)
-  return (jnp.maximum(floor, weights) * error).sum(-1), error
+  return (factor * jnp.maximum(floor, weights) * error).sum(-1), error
+
+
+def pick(weights, count, seed):
+  """Choose the `count - 1` most relevant of N sources, and one of the others at random.
+
+  weights: `[..., N]` with N > count > 1; seed: JAX key. Returns the chosen
+  indices and how many sources each stands for, both `[..., count]`: 1, and
+  N - count + 1 for the last. A sum over the chosen, times that, has the sum
+  over all sources as its expectation.
+  """
+  N = weights.shape[-1]
+  best = jax.lax.top_k(weights, count - 1)[1]
+  taken = jax.nn.one_hot(best, N, dtype=bool).any(-2)
+  other = jnp.argmax(jnp.where(taken, -jnp.inf, jax.random.gumbel(seed, weights.shape)), -1)
+  factor = jnp.append(jnp.ones(count - 1, f32), f32(N - count + 1))
+  index = jnp.concatenate([best, other[..., None]], -1)
+  return index, jnp.broadcast_to(factor, index.shape)
 
 
 def amortised(logits, weights):

@@ -9,6 +9,9 @@ import numpy as np
 f32 = jnp.float32
 COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
           (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207))
+AXES = {
+    'Success rate': dict(ylim=(-0.05, 1.05)), 'World-model losses': dict(yscale='log'),
+    'Relevance': dict(ylim=(0, 1))}
 
 
 def openloop(true, pred, half):
@@ -71,7 +74,10 @@ def png(path, image):
 
 
 def curves(logdir):
-  """Draw `curves.png` of a run: score, success, losses and relevance over env steps."""
+  """Draw `curves.png` of a run: score, success, losses and relevance over env steps.
+
+  Success and relevance are left out where the run has none.
+  """
   plt = _pyplot()
   rows = metrics(logdir)
   panels = {
@@ -79,8 +85,9 @@ def curves(logdir):
       'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step'},
       'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
       'Relevance': {k: k.split('/')[-1] for k in _keys(rows, 'train/relevance/')}}
-  if not panels['Relevance']:
-    del panels['Relevance']
+  for title in ('Success rate', 'Relevance'):
+    if not any(k in x for x in rows for k in panels[title]):
+      del panels[title]
   fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
   for ax, (title, names) in zip(axes[0], panels.items()):
     for key, name in names.items():
@@ -91,10 +98,7 @@ def curves(logdir):
     ax.grid(alpha=0.3)
     if ax.has_data():
       ax.legend(fontsize=7)
-  axes[0][1].set_ylim(-0.05, 1.05)
-  axes[0][2].set_yscale('log')
-  if 'Relevance' in panels:
-    axes[0][3].set_ylim(0, 1)
+    ax.set(**AXES.get(title, {}))
   fig.tight_layout()
   fig.savefig(pathlib.Path(logdir) / 'curves.png', dpi=110)
   plt.close(fig)

@@ -14,7 +14,9 @@ def plugin():
       defaults=overlays.pop('defaults'),
       overlays={k: v for k, v in overlays.items() if k != 'host'},
       agents={'vid2act': _agent},
-      envs={'metaworld': 'vid2act_plugin.envs.metaworld:MetaWorld'},
+      envs={
+          'metaworld': 'vid2act_plugin.envs.metaworld:MetaWorld',
+          'dmcontrol': 'vid2act_plugin.envs.dmcontrol:DMControl'},
       scripts=_scripts,
       prepare=_prepare)
 

@@ -10,7 +10,7 @@ import numpy as np
 from dreamerv3 import agent as host
 from dreamerv3 import main as hostmain
 
-from . import chain, pictures, progress, sources
+from . import chain, finite, pictures, progress, resume, sources
 from . import host as hostfiles
 from .bundle import MODEL, Bundle
 from .teacher import SourceModel
@@ -26,7 +26,7 @@ class Pretrain(embodied.jax.Agent):
     self.config = config
     self.scales = config.loss_scales
     self.world = SourceModel(
-        config, obs_space['image'], act_space['action'].shape[0], config.sources)
+        config, obs_space['image'], act_space['action'].shape[0], config.act_sizes)
     self.opt = embodied.jax.Optimizer(
         self.world.modules, host.Agent._make_opt(None, **config.opt), summary_depth=1, name='opt')
 
@@ -97,11 +97,8 @@ class Pretrain(embodied.jax.Agent):
 
 def run(config, args):
   """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`."""
-  options = config.vid2act.pretrain
-  data = sources.Sources(
-      chain.folders(config), holdout=options.holdout, act_width=config.vid2act.act_width,
-      seed=config.seed)
-  agent = build(config, data)
+  options, data = config.vid2act.pretrain, recordings(config)
+  agent = finite.Watched(build(config, data), config)
   logdir, step = elements.Path(config.logdir), elements.Counter()
   logger = hostmain.make_logger(config)
   logger.step, logger.multiplier = step, 1
@@ -110,11 +107,23 @@ def run(config, args):
   cp.load_or_save()
   stream = iter(agent.stream(embodied.streams.Stateless(
       _batches(data, options, step.value).__next__)))
-  _learn(agent, stream, data, options, logger, cp, logdir)
+  with resume.Stop() as stop:
+    try:
+      _learn(agent, stream, data, options, logger, cp, logdir, stop)
+    except resume.Stopped:
+      logger.close()
+      stop.save(cp, f'update {step.value} of {options.updates}')
   with progress.waiting('writing the teacher bundle'):
     bundle(agent, data, config).save(str(logdir / 'teacher'))
   logger.close()
   print(f'Teacher bundle: {logdir / "teacher"} (use it with --vid2act.teacher)')
+
+
+def recordings(config):
+  """Return the sources that the teacher is pretrained on."""
+  return sources.Sources(
+      chain.folders(config), holdout=config.vid2act.pretrain.holdout,
+      act_width=config.vid2act.act_width, seed=config.seed)
 
 
 def build(config, data):
@@ -129,12 +138,12 @@ def build(config, data):
   with progress.waiting('compiling the pretraining step'):
     return Pretrain(obs, act, elements.Config(
         {k: v for k, v in config.agent.items() if k in (*MODEL, 'opt', 'loss_scales')},
-        jax=settings, logdir=config.logdir, seed=config.seed, sources=len(data.names),
+        jax=settings, logdir=config.logdir, seed=config.seed, act_sizes=data.act_sizes,
         batch_size=options.batch_size, batch_length=options.batch_length,
         report_length=options.batch_length, replay_context=0, actions=options.actions))
 
 
-def _learn(agent, stream, data, options, logger, cp, logdir):
+def _learn(agent, stream, data, options, logger, cp, logdir, stop):
   """Update until `options.updates`; report held-out sequences at every log."""
   agg, step = elements.Agg(), logger.step
   carry = agent.init_train(options.batch_size)
@@ -156,6 +165,7 @@ def _learn(agent, stream, data, options, logger, cp, logdir):
         bar.text(f"held-out image loss {mets['loss/rec']:.1f}")
       if step.value % options.save_every == 0 or last:
         cp.save()
+      stop.check()
 
 
 def _report(agent, data, options, counter):

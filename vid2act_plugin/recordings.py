@@ -13,7 +13,9 @@ import zipfile
 
 import numpy as np
 
-from .errors import UserError
+from . import inputs
+from .errors import UserError, reason
+from .formats import npz
 
 FORMAT = 1
 MANIFEST = 'manifest.json'
@@ -62,18 +64,20 @@ def read_episode(folder, entry, verify=True):
   """
   path = pathlib.Path(folder) / entry['file']
   try:
-    content = path.read_bytes()
+    with inputs.plain(folder, entry['file']).open('rb') as f:
+      changed = verify and hashlib.file_digest(f, 'sha256').hexdigest() != entry['sha256']
   except OSError as e:
     raise UserError(f'The file {path} cannot be read ({e.strerror}); {CURE}.') from e
-  if verify and _hash(content) != entry['sha256']:
+  if changed:
     raise UserError(
         f'The file {path} is not the one in its manifest: it was changed or is incomplete; {CURE}.')
   try:
-    with np.load(io.BytesIO(content), allow_pickle=False) as data:
-      episode = {k: data[k] for k in data.files}
-  except Exception as e:  # Zip, zlib and NumPy each raise errors of their own.
+    names = npz.keys(path)
+    known = set(names) == set(SPACES)
+    episode = {k: npz.read(path, k) if known else None for k in names}
+  except UserError as e:
     raise UserError(
-        f'The file {path} is no readable .npz file of plain arrays ({type(e).__name__}); '
+        f'The file {path} is no readable .npz file of plain arrays ({reason(e.__cause__)}); '
         f'{CURE}.') from e
   check(episode, path)
   if len(episode['reward']) != entry['steps']:
@@ -101,13 +105,13 @@ def load_manifest(folder):
   """Return the manifest of a recording; raises a `UserError` if there is no valid one."""
   path = pathlib.Path(folder) / MANIFEST
   try:
-    manifest = json.loads(path.read_text())
+    manifest = inputs.parse(folder, MANIFEST)
   except OSError as e:
     raise UserError(
         f'There is no recording in {folder}: {path} cannot be read ({e.strerror}); make it with '
         '`vid2act collect` or name another folder.') from e
   except ValueError as e:
-    raise UserError(f'The file {path} is not valid JSON ({e}); {CURE}.') from e
+    raise UserError(f'The file {path} is not valid JSON ({reason(e)}); {CURE}.') from e
   fault = _manifest_fault(manifest)
   if fault:
     raise UserError(f'The file {path} is not a manifest: {fault}; {CURE}.')
@@ -141,11 +145,11 @@ def content_key(manifests):
 
 def _fault(episode):
   if set(episode) != set(SPACES):
-    return f'it has the keys {sorted(episode)} instead of {sorted(SPACES)}'
+    return f'it has the keys {sorted(episode)[:20]} instead of {sorted(SPACES)}'
   T = len(episode['image']) if episode['image'].ndim else 0
   for key, (dtype, axes) in SPACES.items():
     value = episode[key]
-    if value.dtype != dtype or value.ndim != axes + 1 or len(value) != T:
+    if value.dtype != dtype or value.ndim != axes + 1 or len(value) != T or 0 in value.shape[1:]:
       return (f'{key} is {value.dtype} of shape {value.shape} instead of {np.dtype(dtype)} with '
               f'{T} steps and {axes} more axes')
     if value.dtype == np.float32 and not np.isfinite(value).all():
@@ -166,16 +170,19 @@ def _manifest_fault(manifest):
   if not isinstance(manifest, dict):
     return 'it is not a JSON object'
   for key, kind in FIELDS.items():
-    if not isinstance(manifest.get(key), kind):
+    value = manifest.get(key)
+    if type(value) is not kind or kind is str and not value.isprintable():
       return f"its field '{key}' is missing or no {kind.__name__}"
   if manifest['format'] != FORMAT:
     return f"its format is {manifest['format']}, and this version reads {FORMAT}"
   for entry in manifest['episodes']:
     if not isinstance(entry, dict) or not all(
-        isinstance(entry.get(k), kind) for k, kind in EPISODE_FIELDS.items()):
+        type(entry.get(k)) is kind for k, kind in EPISODE_FIELDS.items()):
       return f'an episode lacks one of {", ".join(EPISODE_FIELDS)}'
-    if not re.fullmatch(r'episode-\d{6}\.npz', entry['file']):  # No path leaves the folder.
-      return f"'{entry['file']}' is not the name of an episode"
+    if not re.fullmatch(r'episode-[0-9]{6}\.npz', entry['file']):  # No path leaves the folder.
+      return f"{entry['file']!r} is not the name of an episode"
+    if not isinstance(entry.get('behaviour', {}), dict):
+      return f"the behaviour of {entry['file']} is no dict"
 
 
 def _same_spaces(first, episode, manifest, path):

@@ -7,8 +7,8 @@ import numpy as np
 from dreamerv3 import agent as host
 
 from . import bundle as bundles
-from . import convert
-from .agent import Agent, from_start, rows
+from . import chain, convert
+from .agent import Agent, from_start, rows, seen
 from .errors import UserError
 from .rehearse import Rehearsal, Rehearsing
 from .teacher import Teacher
@@ -52,7 +52,8 @@ class Taught:
     self.agent = agent
     self.acting = from_start(agent.config.vid2act)
     self.teacher = Teacher(
-        bundle, agent.train_mesh, rows(agent.config), agent.config.seed, windows)
+        bundle, agent.train_mesh, rows(agent.config), agent.config.seed, windows,
+        seen(agent.config.vid2act, agent.config.batch_size))
 
   def __getattr__(self, name):
     return getattr(self.agent, name)
@@ -85,7 +86,7 @@ class Taught:
 
 def _windows(config, bundle):
   """Return a function counter -> windows of the recordings of every source, for the VAE."""
-  from . import chain, sources
+  from . import sources
   data = sources.Sources(
       chain.folders(config), holdout=0, act_width=bundle.act_width, seed=config.seed)
   if data.names != bundle.manifest['sources']:
@@ -100,7 +101,9 @@ def check(bundle, config, obs_space, act_space):
   """Raise a `UserError` where the bundle does not fit the run."""
   path, have = config.vid2act.teacher, bundle.manifest
   sources = list(config.vid2act.sources)
-  if sources != ['auto'] and sources != have['sources']:
+  # Names of an imported teacher's sources need not be tasks.
+  if sources not in (['auto'], have['sources']) and [
+      x.name for x in chain.sources(config)] != have['sources']:
     raise UserError(
         f'The key vid2act.sources is {sources}, but the teacher {path} was made from '
         f"{have['sources']}, in this order; name these or pretrain another teacher.")
@@ -118,6 +121,16 @@ def check(bundle, config, obs_space, act_space):
         f"The task {config.task} has {act_space['action'].shape[0]} action dimensions, more than "
         f"the teacher's {have['act_width']}; raise vid2act.act_width and pretrain again.")
   options = config.agent.vid2act
+  if not 0 < options.share <= 1:
+    raise UserError(
+        f'The key agent.vid2act.share is {options.share}; give a number above 0, up to 1.')
+  if options.share < 1 and from_start(options):
+    raise UserError(
+        f'The key agent.vid2act.share is {options.share}, but with guide_from start the teachers '
+        'see every sequence; set it to 1.0.')
+  if options.adapted < 0 or options.adapted == 1:
+    raise UserError(
+        f'The key agent.vid2act.adapted is {options.adapted}; give 2 or more, or 0 for all.')
   if options.guide and not options.vae.online and not have.get('guide', True):
     raise UserError(
         f'The teacher {path} was imported with --no-guide and agent.vid2act.guide is True; import '

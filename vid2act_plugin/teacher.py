@@ -22,15 +22,17 @@ class SourceModel:
 
   The source index enters as a vector observation, through an encoder of its
   own, and as part of the action. The image encoder does not see it, so one
-  encoding serves all N sources.
+  encoding serves all N sources. act_sizes: how many of the A padded actions
+  each source has; it sees the others as 0, whoever took them.
   """
 
-  def __init__(self, config, image, act_width, sources):
+  def __init__(self, config, image, act_width, act_sizes):
+    sources = len(act_sizes)
     source = elements.Space(np.int32, (), 0, sources)
     images = {'image': image}
     acts = {'action': elements.Space(np.float32, act_width, -1, 1), 'source': source}
     scalar, binary = elements.Space(np.float32, ()), elements.Space(bool, (), 0, 2)
-    self.sources = sources
+    self.sources, self.act_sizes = sources, np.array(act_sizes)
     self.enc = rssm.Encoder(images, **config.enc.simple, name='enc')
     self.src = rssm.Encoder({'source': source}, **config.enc.simple, name='src')
     self.dyn = rssm.RSSM(acts, **config.dyn.rssm, name='dyn')
@@ -48,7 +50,7 @@ class SourceModel:
   def prevacts(self, action, source):
     """Shift `action` `[B, T, A]`, taken at each image, to the action that led to it."""
     before = jnp.concatenate([0 * action[:, :1], action[:, :-1]], 1)
-    return {'action': before, 'source': source}
+    return self._acts(before, source)
 
   def features(self, image, action, is_first):
     """Return what every source's model sees in the same sequences.
@@ -96,9 +98,13 @@ class SourceModel:
         self._tokens(self.src, 'source', source, False, True),
         fold(self._tokens(self.enc, 'image', image, False, True))], -1)
     carry, _, feat = self.dyn.observe(
-        carry, tokens, {'action': fold(prevact), 'source': source}, fold(is_first),
+        carry, tokens, self._acts(fold(prevact), source), fold(is_first),
         training=False, single=True)
     return carry, jax.tree.map(lambda x: x.reshape((B, N, *x.shape[1:])), pack(feat))
+
+  def _acts(self, action, source):
+    own = jnp.arange(action.shape[-1]) < jnp.asarray(self.act_sizes)[source][..., None]
+    return {'action': action * own, 'source': source}
 
   def _reset(self, is_first):
     return jnp.concatenate([jnp.ones_like(is_first[:, :1]), is_first[:, 1:]], 1)
@@ -128,9 +134,11 @@ class Teacher:
   features of the batch and, per step, `rows` states with actions from the
   sources' own recordings, for the action VAE. These come from the bundle or,
   where `windows(counter)` gives batches of the recordings, are encoded anew.
+  `seen` of the B sequences are looked at: their features come first, the rest
+  is zero, and `teacher/row` says which they are.
   """
 
-  def __init__(self, bundle, mesh, rows, seed=0, windows=None):
+  def __init__(self, bundle, mesh, rows, seed=0, windows=None, seen=None):
     model = self.model = bundle.model()
     self.windows = windows
     replicate = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -142,10 +150,16 @@ class Teacher:
     self.width = bundle.act_width
 
     def call(params, memory, seed, data):
-      key, pick, encode = jax.random.split(seed, 3)
+      key, pick, encode, choose = jax.random.split(seed, 4)
+      shape = (*data['is_first'].shape, rows)
+      row = jnp.arange(shape[0]) if seen in (None, shape[0]) else (
+          jax.random.permutation(choose, shape[0])[:seen])
+      data = {k: v[row] for k, v in data.items()}
       _, feat = nj.pure(model.features)(
           params, data['image'], self._pad(data['action']), data['is_first'], seed=key)
-      shape = (*data['is_first'].shape, rows)
+      feat['row'] = jnp.repeat(row[:, None], shape[1], 1)
+      feat = jax.tree.map(
+          lambda x: jnp.pad(x, [(0, shape[0] - len(x))] + [(0, 0)] * (x.ndim - 1)), feat)
       if windows:
         _, states = nj.pure(model.states)(params, memory, seed=encode)
         memory, usable = _flatten({**states, **memory})
@@ -208,6 +222,7 @@ def spaces(bundle, rows):
   rssm_ = bundle.config.dyn.rssm
   space = lambda dtype, *shape: elements.Space(dtype, shape)
   return {
+      'teacher/row': space(np.int32),
       'teacher/deter': space(np.float32, bundle.sources, rssm_.deter),
       'teacher/stoch': space(np.uint8, bundle.sources, rssm_.stoch),
       'memory/deter': space(np.float16, rows, rssm_.deter),

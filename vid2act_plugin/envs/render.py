@@ -56,30 +56,26 @@ def one_of(key, value, options):
 class Camera:
   """One camera and its renderer.
 
-  model, data: MuJoCo's; name: of a camera in the model; size: height and width
-  in pixels. quality `full` draws the scene as its authors meant it; `fast` has
-  no shadows, reflections or multisampling. orientation `upright` turns the
-  image of a camera that hangs upside down by 180 degrees; `raw` never does.
+  model, data: MuJoCo's; camera: name or index of one of the model's; size:
+  height and width in pixels. quality `full` draws the scene as its authors
+  meant it; `fast` has no shadows, reflections or multisampling. orientation
+  `upright` turns the image of a camera that hangs upside down by 180 degrees;
+  `raw` never does.
   The renderer starts with the first image. Raises a `UserError` if it cannot.
   """
 
-  def __init__(self, model, data, name, size, quality, orientation, key='env'):
-    import mujoco
+  def __init__(self, model, data, camera, size, quality, orientation, key='env'):
     check(size, quality, orientation, key)
-    names = [model.camera(i).name for i in range(model.ncam)]
-    one_of(f'{key}.camera', name, names)
-    self.model, self.data, self.name, self.size = model, data, name, tuple(size)
+    self.model, self.data, self.size = model, data, tuple(size)
+    self.index = _find(model, camera, f'{key}.camera')
     self.fast = quality == 'fast'
-    mujoco.mj_forward(model, data)
-    up = data.cam_xmat[names.index(name)].reshape(3, 3)[2, 1]
-    # A camera that moves with the arm has no fixed up: only those clearly upside down are turned.
-    self.turned = orientation == 'upright' and up < -0.1
-    self.renderer = None
+    self.turned = orientation == 'upright' and _hangs(model, data, self.index)
+    self.renderer = self.option = None
 
   def __call__(self):
     """Return the image `[H, W, 3]` uint8 of the present state."""
     self.renderer = self.renderer or self._start()
-    self.renderer.update_scene(self.data, camera=self.name)
+    self.renderer.update_scene(self.data, self.index, self.option)
     image = self.renderer.render()
     if self.fast:
       image = _shrink(image, SUPERSAMPLE)
@@ -113,10 +109,30 @@ class Camera:
           f"The renderer did not start with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} "
           f'({type(e).__name__}: {e}); install a driver (`apt-get install libegl1 '
           'libgl1-mesa-dri`) or choose egl, osmesa or glfw by that variable.') from e
+    self.option = mujoco.MjvOption()
+    self.option.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = 0  # Beams that nobody would see.
     if self.fast:
       renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
       renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
     return renderer
+
+
+def _find(model, camera, key):
+  names = [model.camera(i).name for i in range(model.ncam)]
+  if camera in names:
+    return names.index(camera)
+  if not isinstance(camera, int) or not 0 <= camera < len(names):
+    raise UserError(
+        f"The key {key} is '{camera}'; choose one of {', '.join(names)}, or its number, from 0 to "
+        f'{len(names) - 1}.')
+  return camera
+
+
+def _hangs(model, data, index):
+  import mujoco
+  mujoco.mj_forward(model, data)
+  # A camera that moves with the arm has no fixed up: only those clearly upside down are turned.
+  return data.cam_xmat[index].reshape(3, 3)[2, 1] < -0.1
 
 
 def _shrink(image, n):

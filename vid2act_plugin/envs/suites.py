@@ -18,11 +18,18 @@ def check(name, key='task'):
         'an example is metaworld_door-lock.')
   if suite in TASKS:
     known = TASKS[suite]()
-    if task.removesuffix('-v3') not in known:
+    if task.removesuffix(VERSIONS.get(suite, '')) not in known:
       near = difflib.get_close_matches(task, known, 3, 0.4) or known
       raise UserError(
           f"The key {key} is '{name}', but {suite} has no task '{task}'; "
           f"did you mean {' or '.join(f'{suite}_{x}' for x in near)}?")
+
+
+def dmcontrol():
+  """Return `{name: (domain, task)}` of the DeepMind Control Suite."""
+  render.setup_gl()  # It also chooses its GL backend once.
+  from dm_control import suite
+  return {f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS}
 
 
 def _metaworld():
@@ -31,4 +38,5 @@ def _metaworld():
   return sorted(x.removesuffix('-v3') for x in ALL_V3_ENVIRONMENTS)
 
 
-TASKS = {'metaworld': _metaworld}
+TASKS = {'metaworld': _metaworld, 'dmcontrol': dmcontrol}
+VERSIONS = {'metaworld': '-v3'}  # May follow a task's name.

@@ -2,9 +2,11 @@
 
 A format's module has `detect(path) -> bool`, whether `path` looks like it, and
 `episodes(path, options)`, which yields `(name, load)` in a fixed order: `name`
-is for messages, `load()` returns an `Episode` or raises a `UserError`, so that
-one bad episode costs no other. `write(folders, out)`, where a format has it,
-is the way back.
+is for messages and unique, `load()` returns an `Episode` or raises a
+`UserError`, so that one bad episode costs no other. `load()` is called twice,
+first for the arrays alone. `write(folders, out)`, where a format has it, is
+the way back. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
+`{ours: theirs}`, what the user gave with `--key`, for `theirs` below.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ from ..errors import UserError
 FORMATS = {
     'lerobot': 'lerobot', 'minari': 'minari', 'dreamerv3': 'dreamerv3', 'dreamerv2': 'dreamerv2',
     'video': 'video'}
+KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal')
 
 
 @dataclasses.dataclass
@@ -47,3 +50,19 @@ def find(path, name=''):
   raise UserError(
       f'The data in {path} is of no format that is known here; name one with --format '
       f"({', '.join(FORMATS)}).")
+
+
+def theirs(ours, have, options, path, required=False):
+  """Return what our key is called among the keys `have` of `path`, None if it is not there.
+
+  Raises a `UserError` if it is required, or named by the user, and not there.
+  """
+  named = options.get('keys', {}).get(ours)
+  key = named or ours
+  if key in have:
+    return key
+  if named or required:
+    raise UserError(
+        f"The data in {path} has no key '{key}', only {', '.join(map(str, have)) or 'none'}; name "
+        f'the right one with --key {ours}=THEIRS.')
+  return None

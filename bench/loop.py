@@ -1,0 +1,66 @@
+"""Env steps per second of the whole run script `train`, vid2act beside stock DreamerV3.
+
+    python bench/loop.py [--teachers N] [--steps N]
+
+Both train on Meta-World at the same time, each on a core of its own, so that
+whatever else the machine does slows both. Rates are those that the runs log
+after the first updates.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import measure
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--teachers', type=int, default=6)
+  parser.add_argument('--steps', type=int, default=240)
+  args = parser.parse_args()
+  import agents
+  teacher = agents.teacher(agents.configure(), args.teachers)
+  root, cores = pathlib.Path(tempfile.mkdtemp()), sorted(os.sched_getaffinity(0))
+  runs = {
+      'stock': ['--configs', 'metaworld', 'size1m'],
+      'vid2act': ['--configs', 'vid2act', 'metaworld', 'size1m', '--vid2act.teacher', teacher]}
+  children = [
+      _start([*flags, '--logdir', root / name, '--run.steps', args.steps], cores[i % len(cores)])
+      for i, (name, flags) in enumerate(runs.items())]
+  for child in children:
+    if child.wait():
+      raise SystemExit(f'A run ended with status {child.returncode}; its message is above.')
+  samples = {name: _rates(root / name) for name in runs}
+  mean = {k: sum(v) / len(v) for k, v in samples.items()}
+  print({k: f'{v:.2f} env steps/s' for k, v in mean.items()})
+  measure.report(
+      mean['vid2act'] / mean['stock'], 0.87,
+      dict(teachers=args.teachers, size='size1m', image=64, batch=[8, 32], train_ratio=64,
+           cores_each=1), samples, most=False)
+
+
+def _start(flags, core):
+  shared = [
+      '--script', 'train', '--run.debug', 'True', '--env.metaworld.render', 'fast',
+      '--batch_size', 8, '--batch_length', 32, '--report_length', 32, '--run.train_ratio', 64,
+      '--run.log_every', 10, '--run.report_every', 1e6, '--run.save_every', 1e6,
+      '--env.metaworld.limit', 100]
+  return subprocess.Popen(
+      [sys.executable, '-m', 'dreamerv3', *map(str, [*flags, *shared])],
+      stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, [core]))
+
+
+def _rates(logdir):
+  """Return env steps per second in every period of the log in which there were updates."""
+  rows = [json.loads(x) for x in (logdir / 'metrics.jsonl').read_text().splitlines()]
+  rates = [x['fps/policy'] for x in rows if x.get('fps/train', 0) > 0]
+  return rates[1:] or rates  # The first period has steps without updates in it.
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,86 @@
+"""How much an update of vid2act costs beside one of stock DreamerV3.
+
+    python bench/overhead.py [--teachers N] [--rounds N] [--parts]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import measure
+import psutil
+
+AIMS = {6: 1.15, 48: 1.40}
+VARIANTS = {
+    'stock': (), 'vid2act': ('vid2act',), 'noguide': ('vid2act', 'vid2act_noguide'),
+    'nodistill': ('vid2act', 'vid2act_nodistill')}
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--teachers', type=int, default=6, help='sources of the teacher')
+  parser.add_argument('--rounds', type=int, default=15)
+  parser.add_argument('--size', default='size1m', help="the host's preset")
+  parser.add_argument('--memory', choices=VARIANTS, help='only print the memory of one variant')
+  args = parser.parse_args()
+  if args.memory:
+    return print(json.dumps(_memory(args)))
+  functions, agents_ = {}, {}
+  for name in ('stock', 'vid2act', 'noguide'):
+    agents_[name], functions[name] = _updater(name, args)
+  teach = agents_['vid2act']
+  functions['teacher'] = _teacher(teach)
+  samples = measure.interleave(functions, args.rounds)
+  shares = {
+      'teacher': measure.ratio(samples, 'teacher', 'stock'),
+      'guide, VAE and amortised head':
+          measure.ratio(samples, 'vid2act', 'stock') - measure.ratio(samples, 'noguide', 'stock'),
+      'relevance and distillation': measure.ratio(samples, 'noguide', 'stock') - 1
+          - measure.ratio(samples, 'teacher', 'stock')}
+  memory = {k: _child(k, args) for k in ('stock', 'vid2act')}
+  measure.report(
+      measure.ratio(samples, 'vid2act', 'stock'), AIMS.get(args.teachers, AIMS[48]),
+      dict(teachers=args.teachers, size=args.size, image=64, batch=[8, 32], cores=os.cpu_count()),
+      samples, shares={k: round(v, 3) for k, v in shares.items()}, memory=memory,
+      memory_ratio=round(memory['vid2act'] / memory['stock'], 3), memory_aim=1.5)
+
+
+def _updater(name, args):
+  import agents
+  config = agents.configure(*VARIANTS[name], size=args.size)
+  if name != 'stock':
+    config = config.update({'vid2act.teacher': str(agents.teacher(config, args.teachers))})
+  agent = agents.build(config)
+  return agent, agents.updater(agent)
+
+
+def _teacher(agent):
+  import agents
+  import jax
+  rng, shape = agents.np.random.default_rng(0), (8, 33)
+  data = agent.teacher.put(dict(
+      image=rng.integers(0, 256, (*shape, *agents.IMAGE), agents.np.uint8),
+      action=rng.uniform(-1, 1, (*shape, agents.ACTIONS)).astype(agents.np.float32),
+      is_first=agents.np.zeros(shape, bool)))
+  return lambda: jax.block_until_ready(agent.teacher(data, 0))
+
+
+def _memory(args):
+  """Return the megabytes that a process holds which has built one agent and updated it."""
+  _, update = _updater(args.memory, args)
+  for _ in range(3):
+    update()
+  return psutil.Process().memory_info().rss / 1e6
+
+
+def _child(name, args):
+  command = [sys.executable, __file__, '--memory', name, '--teachers', str(args.teachers),
+             '--size', args.size]
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+  return round(json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == '__main__':
+  main()

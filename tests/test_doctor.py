@@ -1,0 +1,148 @@
+"""The command `vid2act doctor`, here and in places that are broken on purpose."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vid2act_plugin import doctor, host, probes
+
+NAMES = list(doctor.CHECKS)
+
+
+def start(*args, cwd=None, **env):
+  return subprocess.Popen(
+      [sys.executable, '-m', 'vid2act_plugin.cli', 'doctor', *args], stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE, text=True, cwd=cwd, env={**os.environ, **env})
+
+
+def write(path, text):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(text)
+  return path
+
+
+def installed(folder, name, *lines):
+  """Make `folder` look as if it had a distribution of that name, version 9.0."""
+  text = '\n'.join(('Metadata-Version: 2.1', f'Name: {name}', 'Version: 9.0', *lines, ''))
+  write(folder / f'{name.replace("-", "_")}-9.0.dist-info' / 'METADATA', text)
+
+
+@pytest.fixture(scope='module')
+def broken(tmp_path_factory):
+  """What the doctor finds where much is wrong at once: status, answer and the folder."""
+  folder = tmp_path_factory.mktemp('broken')
+  write(folder / 'home/.cache/vid2act', 'a file where the cache should be')
+  for name in ('dreamerv3', 'embodied'):
+    ignore = shutil.ignore_patterns('__pycache__')
+    shutil.copytree(host.find() / name, folder / 'path' / name, ignore=ignore)
+  with (folder / 'path/dreamerv3/main.py').open('a') as file:
+    file.write('# Ours no more.\n')
+  installed(folder / 'path', 'mujoco')
+  write(folder / 'bin/nvidia-smi', '#!/bin/sh\necho Some GPU\n').chmod(0o755)
+  process = start(
+      '--json', cwd=folder, HOME=str(folder / 'home'), PYTHONPATH=str(folder / 'path'),
+      PATH=f'{folder / "bin"}{os.pathsep}{os.environ["PATH"]}', MUJOCO_GL='nonsense',
+      DREAMERV3_PLUGINS='', JAX_PLATFORMS='cpu')
+  output, errors = process.communicate(timeout=120)
+  assert not errors
+  answer = json.loads(output)
+  return process.returncode, answer, {x['name']: x for x in answer['checks']}, folder
+
+
+def test_nothing_fails_here_and_lines_come_as_checks_finish():
+  process, times = start(PYTHONUNBUFFERED=''), []
+  lines = []
+  for line in process.stdout:
+    lines.append(line.split(maxsplit=2))
+    times.append(time.time())
+  assert process.wait() == 0, lines
+  assert [x[1] for x in lines] == NAMES
+  found = {name: (status, text) for status, name, text in lines}
+  assert {found[x][0] for x in ('python', 'packages', 'host', 'plugin')} == {'ok'}
+  assert 'GFLOP/s' in found['jax'][1] and 'Meta-World' in found['rendering'][1]
+  assert times[-1] - times[0] > 1  # A product and frames are timed for one second each.
+
+
+def test_a_broken_place_gives_status_1_and_all_checks_a_cure(broken):
+  code, answer, checks, _ = broken
+  assert code == 1 and answer['ok'] is False and list(checks) == NAMES
+  assert all(set(x) == {'name', 'status', 'text', 'cure'} for x in answer['checks'])
+  assert all(bool(x['cure']) == (x['status'] != 'ok') for x in answer['checks'])
+  assert checks['python']['status'] == 'ok'
+
+
+@pytest.mark.parametrize('name, text, cure', [
+    ('packages', 'mujoco 9.0 (==3.3.0)', "'mujoco==3.3.0'"),
+    ('host', 'dreamerv3/main.py (changed)', 'off the Python path'),
+    ('plugin', 'DREAMERV3_PLUGINS', 'unset'),
+    ('rendering', 'nonsense', 'unset MUJOCO_GL'),
+    ('cache', 'is not a folder', 'vid2act.cache')])
+def test_what_is_broken_fails(broken, name, text, cure):
+  check = broken[2][name]
+  assert check['status'] == 'fail' and text in check['text'] and cure in check['cure'], check
+
+
+def test_a_gpu_that_jax_does_not_use_is_a_warning(broken):
+  check = broken[2]['jax']
+  assert check['status'] == 'warn' and 'Some GPU' in check['text'] and 'GFLOP/s' in check['text']
+
+
+def test_a_missing_package_and_another_python_fail(tmp_path, monkeypatch):
+  installed(
+      tmp_path, doctor.NAME, 'Requires-Python: <3', 'Requires-Dist: no-such-package>=2',
+      "Requires-Dist: not-asked-for; extra == 'dev'")
+  monkeypatch.syspath_prepend(tmp_path)
+  check = doctor.examine('packages')
+  assert check['status'] == 'fail' and 'no-such-package missing' in check['text']
+  assert "'no-such-package>=2'" in check['cure'] and 'not-asked-for' not in str(check)
+  assert doctor.examine('python')['status'] == 'fail'
+
+
+def test_the_cache_is_counted(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+  folder = tmp_path / '.cache/vid2act'
+  assert doctor.examine('cache')['status'] in ('ok', 'warn')
+  assert not folder.parent.exists()  # Looking makes nothing.
+  for name in ('door', 'reach'):
+    write(folder / 'recordings/key' / name / 'manifest.json', '{}')
+  write(folder / 'recordings/key/door/1.npz', ' ' * 3 * 2 ** 20)
+  write(folder / 'imports/key/robot/manifest.json', '{}')
+  write(folder / 'teachers/key/teacher/manifest.json', '{}')
+  write(folder / 'teachers/unfinished/stage.yaml', '')
+  write(folder / 'xla/one-cache', ''), write(folder / 'xla/one-atime', '')
+  text = doctor.examine('cache')['text']
+  for words in ('2 recordings (3 MiB)', '1 imported', '1 teachers (0 MiB)', '1 compiled functions'):
+    assert words in text, text
+
+
+def test_an_error_that_nobody_foresaw_is_one_line(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  tmp_path.rmdir()
+  check = doctor.examine('folder')
+  assert check['status'] == 'fail' and check['text'].startswith('FileNotFoundError') and check['cure']
+
+
+@pytest.mark.parametrize('code, words', [
+    ('import os; os.abort()', 'died of SIGABRT'),
+    ('raise SystemExit("no driver")', 'status 1 and said no driver'),
+    ('import time; time.sleep(60)', 'did not end within 3 s'),
+    ('def answer(function): print("vid2act:[3, null]", flush=True); import os; os.abort()', None)])
+def test_a_child_that_crashes_or_hangs_is_survived(tmp_path, monkeypatch, code, words):
+  write(tmp_path / 'vid2act_plugin/__init__.py', '')
+  write(tmp_path / 'vid2act_plugin/probes.py', code)
+  monkeypatch.chdir(tmp_path)  # Where the child finds these first.
+  result, error = probes.child('draw', timeout=3)
+  assert words in error if words else (result, error) == (3, None)
+
+
+def test_without_metaworld_a_sphere_is_drawn(tmp_path, monkeypatch):
+  write(tmp_path / 'metaworld.py', 'raise ModuleNotFoundError("No module named metaworld")')
+  monkeypatch.chdir(tmp_path)
+  result, error = probes.child('draw')
+  assert error is None and result['drawn'] and 'sphere' in result['scene'] and result['rate'] > 0

@@ -1,0 +1,73 @@
+"""Whatever a file holds, it is read correctly or refused in one sentence that names it.
+
+The short form of `bench/fuzz.py`.
+"""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'bench'))
+import fuzz  # noqa: E402
+import kinds  # noqa: E402
+
+from vid2act_plugin.errors import UserError  # noqa: E402
+
+INPUTS = 12  # Of each kind.
+
+
+@pytest.fixture(scope='module')
+def judge():
+  judge = fuzz.Judge()
+  yield judge
+  judge.close()
+
+
+@pytest.mark.parametrize('kind', kinds.KINDS)
+def test_a_good_input_is_read(judge, kind):
+  assert judge(kind, kinds.make(kind)) == ('read', '')
+
+
+@pytest.mark.parametrize('kind', kinds.KINDS)
+def test_a_bad_input_is_read_or_refused(judge, kind):
+  seen = []
+
+  def attempt(files):
+    seen.append(judge(kind, files))
+    assert seen[-1][0] in ('read', 'refused'), seen[-1][1]
+  fuzz.spoil(kind, kinds.make(kind), INPUTS, 0, attempt)
+  assert len(seen) >= INPUTS // 2
+
+
+def fail(folder):
+  raise KeyError('x')
+
+
+def forget(folder):
+  raise UserError('Something is bad.')
+
+
+def refuse_without_memory(folder):
+  raise UserError(f'The file {folder} is bad (MemoryError: x).')
+
+
+def leave(folder):
+  (folder.parent / 'x.part').write_text('half')
+
+
+def change(folder):
+  (folder / 'data.x').write_text('changed')
+
+
+def grow(folder):
+  bytearray(10 ** 9)
+
+
+@pytest.mark.parametrize('reader, words', [
+    (fail, "KeyError: 'x'"), (forget, 'names no file'), (refuse_without_memory, 'too much memory'),
+    (leave, 'x.part'), (change, 'changed its input'), (grow, 'reading took')])
+def test_the_judge_notices(monkeypatch, tmp_path, reader, words):
+  monkeypatch.setitem(kinds.KINDS, 'own', (None, reader, ''))
+  verdict, reason = fuzz.judge('own', {'data.x': b'x'}, tmp_path)
+  assert verdict == 'tracebacks' and words in reason

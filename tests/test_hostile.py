@@ -1,0 +1,344 @@
+"""Malicious files: nothing in them is executed, and no file but their own is read or written.
+
+Every payload makes a file that a test looks for; that it would work is shown first.
+"""
+
+import io
+import json
+import os
+import pickle
+import sys
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from dreamerv3 import plugins
+from ruamel.yaml import YAML
+from test_recordings import archive, episode, forge, make  # noqa: F401
+
+from vid2act_plugin import bundle, imports, pickles, recordings, runs
+from vid2act_plugin.errors import UserError
+from vid2act_plugin.formats import npz
+
+
+class Call:
+  """Is pickled as the call of a function."""
+
+  def __init__(self, function, *args):
+    self.call = function, args
+
+  def __reduce__(self):
+    return self.call
+
+
+@pytest.fixture
+def owned(tmp_path, monkeypatch):
+  """The file that a payload makes, in the working directory."""
+  (tmp_path / 'cwd').mkdir()
+  monkeypatch.chdir(tmp_path / 'cwd')
+  path = tmp_path / 'cwd' / 'owned'
+  yield path
+  assert not path.exists()
+
+
+def works(owned, load, *args):
+  """Assert that whoever loads without care executes the payload; then clean up."""
+  try:
+    load(*args)
+  except Exception:
+    pass
+  assert owned.exists()
+  owned.unlink()
+
+
+def touch():
+  return Call(os.system, 'touch owned')
+
+
+def glob(name):
+  """Return the opcodes that put a global on the stack."""
+  return b'c%s\n%s\n' % tuple(name.encode().split(b':'))
+
+
+def objects():
+  array = np.empty(1, object)
+  array[0] = touch()
+  return array
+
+
+ROUTES = {
+    'system': lambda: pickle.dumps(touch()),
+    'in a checkpoint': lambda: pickle.dumps({'params': {'a': touch()}, 'counters': {'updates': 1}}),
+    'open': lambda: pickle.dumps(Call(open, 'owned', 'w')),
+    'eval': lambda: pickle.dumps(Call(eval, "open('owned', 'w')")),
+    'old opcodes': lambda: b"(S'touch owned'\nios\nsystem\n.",
+    'getattr': lambda: glob('builtins:getattr') + b'(' + glob('builtins:__import__')
+    + b"(S'os'\ntRS'system'\ntR(S'touch owned'\ntR.",
+    'a dotted name': lambda: (
+        b'\x80\x04\x8c\x06shutil\x8c\x09os.system\x93\x8c\x0btouch owned\x85R.'),
+    'codecs': lambda: pickle.dumps([Call(__import__('codecs').encode, 'x', 'utf8'), touch()]),
+    'a nested pickle': lambda: pickle.dumps(Call(pickle.loads, pickle.dumps(touch()))),
+    'an object array': lambda: pickle.dumps({'params': {'a': objects()}}),
+    'an object array of protocol 5': lambda: pickle.dumps(objects(), 5),
+    'numpy.load': lambda: glob('numpy:load') + b"(S'evil.npy'\nNI01\ntR."}
+
+
+@pytest.mark.parametrize('route', ROUTES)
+def test_checkpoints_execute_nothing(owned, route):
+  path = owned.with_name('agent.pkl')
+  path.write_bytes(ROUTES[route]())
+  np.save(owned.with_name('evil.npy'), objects(), allow_pickle=True)
+  works(owned, pickle.loads, path.read_bytes())
+  with pytest.raises(UserError, match='agent.pkl') as error:
+    pickles.load(path)
+  assert str(error.value).isprintable()
+
+
+def word(text):
+  return b'X' + len(text).to_bytes(4, 'little') + text.encode()
+
+
+def dtype(code):
+  return glob('numpy:dtype') + b'(' + word(code) + b'\x89\x88tR'
+
+
+MEMORY = {  # What NumPy takes without a question: an address of an object, a size, a kind of data.
+    'an address': (glob('numpy:ndarray') + b'((K\x01t' + dtype('O8') + b'C\x08AAAAAAAAtR.',
+                   lambda x: x.dtype == object),
+    'a size': (dtype('V8') + b'(K\x03' + word('|') + b'NNNJ\xff\xff\xff\x7fK\x01K\x00tb.',
+               lambda x: x.itemsize == 2 ** 31 - 1),
+    'objects': (dtype('f8') + b'(K\x03' + word('<') + b'NNNK\x08K\x08K\x3ftb.',
+                lambda x: x.hasobject)}
+
+
+@pytest.mark.parametrize('name', MEMORY)
+def test_checkpoints_name_no_addresses_or_sizes(owned, name):
+  path, (content, taken) = owned.with_name('agent.pkl'), MEMORY[name]
+  path.write_bytes(content)
+  assert taken(pickle.loads(content))
+  try:
+    assert pickles.load(path) == np.dtype('f8')  # What it says of itself is not asked.
+  except UserError as e:
+    assert 'agent.pkl' in str(e)
+
+
+@pytest.mark.parametrize('content', [
+    b'\x80\x04r\xff\xff\xff\x7f.', b'\x80\x05\x96' + (2 ** 40).to_bytes(8, 'little'),
+    b'\x80\x04\x8e' + (2 ** 40).to_bytes(8, 'little'), b'\x80\x04\x95' + (2 ** 40).to_bytes(8,
+        'little'),
+    b'\x80\x04})\x85' + b'q\x00h\x00\x86' * 60 + b'K\x01s.'],
+    ids=['memo', 'bytearray', 'bytes', 'frame', 'key that takes for ever'])
+def test_checkpoints_take_no_more_time_and_memory_than_they_have_bytes(owned, content):
+  path = owned.with_name('agent.pkl')
+  path.write_bytes(content)
+  tracemalloc.start()
+  try:
+    with pytest.raises(UserError, match='agent.pkl'):
+      pickles.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+  finally:
+    tracemalloc.stop()
+
+
+@pytest.fixture
+def recording(make):  # noqa: F811
+  return make()
+
+
+def test_episodes_execute_nothing(owned, recording):
+  file = recording / recordings.name(0)
+  for content, load in (
+      (pickle.dumps(touch()), lambda: np.load(file, allow_pickle=True)),
+      (archive(**{**episode(), 'reward': objects()}),
+       lambda: np.load(file, allow_pickle=True)['reward'])):
+    forge(recording, content)
+    works(owned, load)
+    with pytest.raises(UserError, match='no readable .npz file'):
+      recordings.load(recording)
+    assert not owned.exists()
+    with pytest.raises(UserError):
+      npz.read(file, 'reward')
+
+
+CHUNK = f"20240101T000000F000000-{'a' * 22}-{'0' * 22}-6"
+
+
+@pytest.mark.parametrize('name', ['episode.npz', f'{CHUNK}.npz', 'film.npy'])
+@pytest.mark.parametrize('whole', [True, False])
+def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):
+  file = tmp_path / 'in' / name
+  file.parent.mkdir()
+  (file.parent / 'film').mkdir()
+  load = lambda: np.load(file, allow_pickle=True)
+  if whole:
+    file.write_bytes(pickle.dumps(touch()))
+  elif file.suffix == '.npy':
+    np.save(file, objects(), allow_pickle=True)
+  else:
+    file.write_bytes(archive(**{**episode(), 'action': np.array([objects()] * 6)}))
+    load = lambda: np.load(file, allow_pickle=True)['action']
+  works(owned, load)
+  format = dict(e='dreamerv2', f='video').get(name[0], 'dreamerv3')
+  with pytest.raises(UserError, match='no episode that can be imported'):
+    imports.run(file.parent, tmp_path / 'out', format)
+  assert name in capsys.readouterr().out
+
+
+def test_configurations_execute_nothing(owned, overlays, tmp_path):
+  path = tmp_path / 'config.yaml'
+  for text in ("task: !!python/object/apply:os.system ['touch owned']\n",
+               "task: !!python/object/new:os.system ['touch owned']\n"):
+    path.write_text(text)
+    works(owned, YAML(typ='unsafe', pure=True).load, text)
+    with pytest.raises(plugins.PluginError, match='config.yaml:1'):
+      overlays[str(path)]
+    with pytest.raises(UserError, match='config.yaml'):
+      runs.read(tmp_path)
+
+
+OUTSIDE = ['../secret.npz', '../../secret.npz', '/etc/passwd',
+    'episode-000000.npz/../../secret.npz',
+           'episode-\u0660\u0660\u0660\u0660\u0660\u0660.npz', '', '.', 'episode-000000.npz\0']
+
+
+@pytest.mark.parametrize('name', OUTSIDE)
+def test_manifests_name_nothing_outside(recording, name):
+  (recording / recordings.name(0)).rename(recording.parent / 'secret.npz')
+  manifest = json.loads((recording / recordings.MANIFEST).read_text())
+  manifest['episodes'][0]['file'] = name
+  (recording / recordings.MANIFEST).write_text(json.dumps(manifest))
+  for read in (recordings.load, recordings.count):
+    with pytest.raises(UserError, match='is not the name of an episode'):
+      read(recording)
+
+
+@pytest.mark.parametrize('kind', ['link', 'link to a folder', 'pipe', 'device'])
+@pytest.mark.parametrize('name', [recordings.name(0), recordings.MANIFEST])
+def test_recordings_are_plain_files_of_their_own(recording, kind, name):
+  file = recording / name
+  secret = file.rename(recording.parent / 'secret')
+  if kind == 'pipe':
+    os.mkfifo(file)  # Whoever reads it waits for ever.
+  else:
+    file.symlink_to(
+        {'link': secret, 'link to a folder': secret.parent, 'device': '/dev/zero'}[kind])
+  with pytest.raises(UserError, match=f'{name} cannot be read .it is') as error:
+    recordings.load(recording)
+  assert str(error.value).isprintable()
+
+
+def test_links_to_whole_recordings_are_followed(recording):
+  (link := recording.parent / 'link').symlink_to(recording)
+  assert len(recordings.load(link)[1]) == 3
+
+
+@pytest.mark.parametrize('name', ['../x', '/tmp/vid2act-owned', '../../owned.npy'])
+def test_archives_write_nothing(owned, recording, tmp_path, name):
+  content = io.BytesIO(archive(**episode()))
+  with zipfile.ZipFile(content, 'a') as file:
+    file.writestr(name, b'written')
+  forge(recording, content.getvalue())
+  (tmp_path / 'in').mkdir()
+  (tmp_path / 'in' / 'a.npz').write_bytes(content.getvalue())
+  before = {str(x) for x in tmp_path.rglob('*')}
+  with pytest.raises(UserError, match='has the keys'):
+    recordings.load(recording)
+  assert {str(x) for x in tmp_path.rglob('*')} == before
+  imports.run(tmp_path / 'in', tmp_path / 'out')
+  assert {x.name for x in (tmp_path / 'out').iterdir()} - {'.lock'} == {
+      'manifest.json', recordings.name(0)}
+  assert {str(x) for x in tmp_path.rglob('*') if tmp_path / 'out' not in (x, *x.parents)} == before
+  assert not (tmp_path.parent / 'x').exists() and not os.path.exists('/tmp/vid2act-owned')
+
+
+HUGE = (10 ** 400, -10 ** 400, 2 ** 64, 1e308, float('nan'), float('inf'), True)
+
+
+@pytest.mark.parametrize('key', ['format', 'seed', 'act_size', 'steps'])
+@pytest.mark.parametrize('value', HUGE, ids=range(len(HUGE)))
+def test_numbers_of_any_size(recording, key, value):
+  manifest = json.loads((recording / recordings.MANIFEST).read_text())
+  (manifest['episodes'][0] if key == 'steps' else manifest)[key] = value
+  (recording / recordings.MANIFEST).write_text(json.dumps(manifest))
+  if key == 'seed' and type(value) is int:
+    assert recordings.load(recording)[0]['seed'] == value
+    return
+  with pytest.raises(UserError, match=r'\.(json|npz)'):
+    recordings.load(recording)
+
+
+@pytest.fixture
+def teacher(tmp_path):
+  """A bundle of arrays that no model has."""
+  bundle.Bundle(
+      {'dyn/a': np.zeros((3, 4), np.float32)},
+      dict(deter=np.zeros((5, 2), np.float16), source=np.zeros(5, np.int32)),
+      dict(sources=['near'], act_sizes=[4], act_width=16, image=[64, 48, 3], updates=70, env={},
+           agent=dict(dyn=dict(rssm=dict(deter=8, stoch=4, classes=6))), recordings='abc')).save(
+               tmp_path / 'teacher')
+  return tmp_path / 'teacher'
+
+
+def rewrite(folder, **changes):
+  """Change a bundle's manifest; its hash fits."""
+  manifest = {**json.loads((folder / bundle.MANIFEST).read_text()), **changes}
+  manifest['hash'] = bundle._digest(manifest)
+  (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_bundles_execute_nothing_and_name_no_other_files(owned, teacher):
+  file = teacher / 'teacher.safetensors'
+  good, files = file.read_bytes(), json.loads((teacher / bundle.MANIFEST).read_text())['files']
+  file.write_bytes(pickle.dumps(touch()))
+  rewrite(teacher, files={**files, file.name: bundle._sha256(file)})
+  works(owned, pickle.loads, file.read_bytes())
+  with pytest.raises(UserError, match='unreadable safetensors'):
+    bundle.load(teacher)
+  file.write_bytes(good)
+  rewrite(teacher, files={**files, '../../secret': files[file.name], '/etc/passwd': 'x'})
+  assert list(bundle.load(teacher).params) == ['dyn/a']  # Others are not looked at.
+  rewrite(teacher, files={f'../{file.name}': files[file.name]})
+  with pytest.raises(UserError, match='teacher.safetensors is missing'):
+    bundle.load(teacher)
+  rewrite(teacher, files=files)
+  file.rename(teacher.parent / 'secret')
+  file.symlink_to(teacher.parent / 'secret')
+  with pytest.raises(UserError, match='teacher.safetensors is missing'):
+    bundle.load(teacher)
+
+
+@pytest.mark.parametrize('key, value', [
+    ('act_width', 2 ** 40), ('act_sizes', [2 ** 70]), ('act_sizes', [-1]), ('image', [64, 48, -3]),
+    ('sources', ['a\nb']), ('sources', []), ('files', [1]), ('agent', {'dyn': []}), ('updates',
+        None),
+    ('env', None), ('recordings', {})])
+def test_bundles_that_are_not_whole(teacher, key, value):
+  rewrite(teacher, **{key: value})
+  with pytest.raises(UserError, match='teacher') as error:
+    bundle.load(teacher)
+  assert str(error.value).isprintable()
+
+
+def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsys):
+  """Minari itself makes the environment that the metadata names, and so runs its module."""
+  (tmp_path / 'one').mkdir()
+  entry = recordings.write_episode(tmp_path / 'one', 0, episode(size=16))
+  recordings.write_manifest(tmp_path / 'one', dict(
+      source='one', suite='fake', task='one', behaviour={}, seed=0, env={}, versions={}, act_size=2,
+      episodes=[entry]))
+  from vid2act_plugin.formats import minari
+  (tmp_path / 'evil-v0').mkdir()
+  minari.write([tmp_path / 'one'], tmp_path / 'evil-v0')
+  owned.with_name('evil_module.py').write_text("open('owned', 'w')\n")
+  monkeypatch.syspath_prepend(str(owned.parent))
+  file = tmp_path / 'evil-v0' / 'data' / 'metadata.json'
+  spec = json.dumps(dict(
+      id='evil_module:Evil-v0', entry_point='evil_module:Evil', reward_threshold=None,
+      nondeterministic=False, max_episode_steps=None, order_enforce=False,
+      disable_env_checker=True, kwargs={}, additional_wrappers=[], vector_entry_point=None))
+  metadata = json.loads(file.read_text())
+  metadata.update(env_spec=spec, eval_env_spec=spec)
+  file.write_text(json.dumps(metadata))
+  imports.run(tmp_path / 'evil-v0', tmp_path / 'out')
+  assert len(recordings.load(tmp_path / 'out')[1]) == 1 and 'evil_module' not in sys.modules

@@ -1,0 +1,92 @@
+"""What a source may be: a task, a task with a behaviour, a recording, data to import."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+
+from vid2act_plugin import origins, recorder, recordings
+from vid2act_plugin.envs.metaworld import MetaWorld
+from vid2act_plugin.errors import UserError
+
+MODULE = '''
+import numpy as np
+
+def push(env, obs, rng):
+  assert obs['image'].shape == (16, 16, 3)
+  return np.full(4, 0.25) * (1 if obs['is_first'] else -1)
+
+NUMBER = 3
+'''
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+  """The user's folder, in which a command is run."""
+  (tmp_path / 'my_moves.py').write_text(MODULE)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, 'path', [x for x in sys.path if x])
+  yield tmp_path
+  sys.modules.pop('my_moves', None)
+  importlib.invalidate_caches()
+
+
+def test_tasks():
+  origin = origins.parse('dmcontrol_walker_walk')
+  assert origin.name == origin.task == 'dmcontrol_walker_walk' and origin.suite == 'dmcontrol'
+
+
+def test_behaviours(module):
+  named = origins.parse('metaworld_reach@my_moves:push')
+  bare = origins.parse('my_moves:push', 'metaworld_reach')
+  assert named == bare and bare.name == 'metaworld_reach@my_moves.push'
+  env = MetaWorld('reach', size=(16, 16), limit=3, render='fast')
+  made = recorder.record(
+      env, origins.behaviour(bare.behaviour), dict(policy='expert', noise=0.0),
+      np.random.default_rng(0))
+  env.close()
+  assert made['action'][:, 0].tolist() == [0.25, -0.25, -0.25, 0]
+  before = origins.digest(bare.behaviour)
+  with open(module / 'my_moves.py', 'a') as f:
+    f.write('# Changed.\n')
+  assert origins.digest(bare.behaviour) != before
+
+
+def test_folders(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  recordings.write_manifest(tmp_path / 'mine', dict(
+      source='pushes', suite='', task='x', behaviour={}, seed=0, env={}, versions={}, act_size=2,
+      episodes=[]))
+  (tmp_path / 'some data').mkdir()
+  mine = origins.parse('./mine')
+  assert mine.name == 'pushes' and mine.path == tmp_path / 'mine' and not mine.foreign
+  data = origins.parse('./some data')
+  assert data.name == 'some-data' and data.foreign and not data.format
+  assert origins.parse(f'minari:{tmp_path}/some data').format == 'minari'
+
+
+@pytest.mark.parametrize('text, words', [
+    ('metaworld_door-lok', 'did you mean metaworld_door-lock'),
+    ('./nowhere', r"'./nowhere'.*there is no .*nowhere"),
+    ('lerobot:nowhere', "'nowhere'.*there is no"),
+    ('my_moves:push', "'my_moves:push' is not understood"),
+    ('metaworld_reach@my_moves', "'metaworld_reach@my_moves'"),
+    ('metaworld_reach@my moves:push', 'is not understood')])
+def test_what_is_not_understood(text, words):
+  with pytest.raises(UserError, match=words):
+    origins.parse(text)
+
+
+@pytest.mark.parametrize('text, words', [
+    ('no_such_module:push', 'no_such_module:push.*cannot be imported'),
+    ('my_moves:pull', 'my_moves:pull.*cannot be imported'),
+    ('my_moves:NUMBER', 'my_moves:NUMBER.*no function but 3')])
+def test_behaviours_that_do_not_exist(module, text, words):
+  with pytest.raises(UserError, match=words):
+    origins.behaviour(text)
+
+
+def test_two_of_one_name(tmp_path):
+  with pytest.raises(UserError, match="'metaworld_reach' is named twice"):
+    origins.parse_all(['metaworld_reach', 'metaworld_push', 'metaworld_reach'])
