@@ -33,14 +33,20 @@ def bundle(folder):
 
 def overlay(folder):
   """Read an overlay and apply it as the host does."""
-  import dreamerv3
   import elements
-  from dreamerv3 import plugins
-  host = plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
+  host = presets()
   config = elements.Config(host['defaults']).update(host[str(folder / 'mine.yaml')])
   config.save(folder.parent / 'config.yaml')
   elements.Config.load(folder.parent / 'config.yaml')
   (folder.parent / 'config.yaml').unlink()
+
+
+@functools.cache
+def presets():
+  """Return the host's presets, our defaults and overlays included."""
+  import dreamerv3
+  from dreamerv3 import plugins
+  return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
 
 
 def checkpoint(folder):
@@ -182,7 +188,8 @@ def faults(sentence, folder, names):
 
 def load(folder):
   """Return the files in a folder as an input."""
-  return {str(x.relative_to(folder)): x.read_bytes() for x in sorted(folder.rglob('*')) if x.is_file()}
+  files = [x for x in sorted(folder.rglob('*')) if x.is_file()]
+  return {str(x.relative_to(folder)): x.read_bytes() for x in files}
 
 
 def episode(seed=0, steps=6, size=16, actions=2):

@@ -31,7 +31,8 @@ YAML = [
     'x: &x {steps: 3}\nagent: {<<: *x}', 'run: {<<: {steps: 3}}', 'run: {<<: 3}', 'agent: {}',
     'agent: 3',
     'seed: {a: 1}', 'seed: []', 'task: null', 'run: null', 'vid2act.sources: [[a]]', 'seed: 1_000',
-    'seed: 1:30', "task: 'x", 'task: !!int x', 'task: !!float x', 'seed: !!timestamp x', '# \x7f', '\ufeff',
+    'seed: 1:30', "task: 'x", 'task: !!int x', 'task: !!float x', 'seed: !!timestamp x',
+    '# \x7f', '\ufeff',
     '&a a: 1', '&a : *a', 'seed: ' + '7' * 5000, '? &k {a: *k}\n: 1', 'k' * 999 + ': 1']
 BOMB = '\n'.join(
     ['a0: &a0 {x: 1}'] + [f'a{i}: &a{i} {{{", ".join(f"{k}: *a{i - 1}" for k in "bcdefghi")}}}'

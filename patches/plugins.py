@@ -29,16 +29,15 @@ from ruamel.yaml.nodes import MappingNode
 SCRIPTS = (
     'train', 'train_eval', 'eval_only', 'parallel', 'parallel_env',
     'parallel_envs', 'parallel_replay')
-# Aliases make many settings of a short text, and some patterns take for ever to fail.
 LONGEST, DEEPEST, MOST = 100_000, 20, 1000  # Characters, levels and settings of an overlay.
-TANGLED = re.compile(r'\)[*+?{]|(.*?[*+?{]){5}|(.*?\|){9}')
+TANGLED = re.compile(r'\)[*+?{]|(.*?[*+?{]){5}|(.*?\|){9}')  # May take for ever to fail.
 
 
 class PluginError(ValueError, SystemExit):
   """A mistake the user can mend: uncaught, only the sentence is printed."""
 
   def __init__(self, message):
-    SystemExit.__init__(self, message)
+    SystemExit.__init__(self, ''.join(x if x.isprintable() else '?' for x in message))
 
 
 @functools.cache
@@ -142,7 +141,7 @@ def overlay(path, defaults):
   try:
     text = pathlib.Path(path).expanduser().read_text()
     if len(text) > LONGEST:
-      raise ValueError(f'an overlay has at most {LONGEST:,} characters')
+      raise ValueError(f'it has more than {LONGEST:,} characters')
     node = YAML().compose(text)
     values = YAML(typ='safe').load(text)
   except OSError as e:
@@ -150,8 +149,8 @@ def overlay(path, defaults):
   except Exception as e:  # Values that are malformed raise what Python's own types do.
     mark = getattr(e, 'problem_mark', None)
     where = f'{path}:{mark.line + 1}' if mark else str(path)
-    problem = ''.join(x if x.isprintable() else ' ' for x in getattr(e, 'problem', None) or str(e))
-    raise PluginError(f'{where}: not valid YAML: {" ".join(problem.split())[:200]}.') from e
+    problem = ' '.join((getattr(e, 'problem', None) or str(e)).split())[:200]
+    raise PluginError(f'{where}: not valid YAML: {problem}.') from e
   if not isinstance(values, dict):
     raise PluginError(
         f'{path}:1: an overlay is a mapping of keys to values, but this is '
@@ -164,14 +163,12 @@ def overlay(path, defaults):
 
 def _check(where, key, value, known, index):
   if not key or index >= MOST:
-    raise PluginError(
-        f'{where}: keys of an overlay are words, at most {MOST}, nested at most {DEEPEST} times.')
-  pattern = not re.fullmatch(r'[A-Za-z0-9_.-]+', key)
+    raise PluginError(f'{where}: keys are words, at most {MOST}, nested at most {DEEPEST} times.')
   if len(key) > 200 or TANGLED.search(key):
-    raise PluginError(
-        f"{where}: the key '{key[:80]}' is too long or involved; use few of `.*` and `(a|b)`.")
+    raise PluginError(f"{where}: the key '{key[:80]}' is too involved; use few `.*` and `(a|b)`.")
   try:
-    keys = [k for k in known if re.match(key, k)] if pattern else [key]
+    plain = re.fullmatch(r'[A-Za-z0-9_.-]+', key)
+    keys = [key] if plain else [k for k in known if re.match(key, k)]
   except (re.error, OverflowError) as e:
     raise PluginError(f"{where}: the key pattern '{key}' is malformed: {e}.") from e
   if not keys or keys[0] not in known:
@@ -196,9 +193,7 @@ def _fits(value, default):
     return isinstance(value, (int, float)) and value % 1 == 0 and abs(value) < 2 ** 63
   if isinstance(default, float):
     return isinstance(value, float) or isinstance(value, int) and abs(value) < 2 ** 63
-  if isinstance(default, str):
-    return isinstance(value, str) and value.isprintable()
-  return isinstance(value, type(default))
+  return isinstance(value, type(default)) and str(value).isprintable()
 
 
 def _describe(default):
@@ -217,16 +212,14 @@ def _flat(mapping, prefix=''):
 
 def _lines(values, node, prefix='', line=1):
   """Yield key, value and line of every setting; the key is empty where there is no valid one."""
-  # What a `<<` merges or an alias repeats has no place of its own: that of its parent counts.
+  # What a `<<` merges has no place of its own: that of its parent counts.
   pairs = node.value if isinstance(node, MappingNode) else ()
   marks = {k.value: (k.start_mark.line + 1, v) for k, v in pairs if isinstance(k.value, str)}
   for key, value in values.items():
-    if not isinstance(key, str) or not key.isprintable() or prefix.count('.') > DEEPEST:
-      yield '', None, line
-      continue
+    fits = isinstance(key, str) and key.isprintable() and prefix.count('.') <= DEEPEST
     at, child = marks.get(key, (line, None))
-    name = prefix + key
-    if value and isinstance(value, dict):
+    name = prefix + key if fits else ''
+    if name and value and isinstance(value, dict):
       sep = r'\.' if re.search(r'[^A-Za-z0-9_.-]', name) else '.'
       yield from _lines(value, child, name + sep, at)
     else:

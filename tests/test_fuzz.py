@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'bench'))
 import fuzz  # noqa: E402
 import kinds  # noqa: E402
+import odd  # noqa: E402
 
 from vid2act_plugin.errors import UserError  # noqa: E402
 
@@ -38,6 +39,14 @@ def test_a_bad_input_is_read_or_refused(judge, kind):
     assert seen[-1][0] in ('read', 'refused'), seen[-1][1]
   fuzz.spoil(kind, kinds.make(kind), INPUTS, 0, attempt)
   assert len(seen) >= INPUTS // 2
+
+
+@pytest.mark.parametrize('before', ['', 'seed: 1\n'])
+def test_odd_overlays_are_read_or_refused(judge, before):
+  for text in [*odd.YAML, odd.BOMB, odd.PATTERNS]:
+    content = (before + text).encode('utf-8', 'surrogatepass')
+    verdict, reason = judge('overlay', {'mine.yaml': content})
+    assert verdict in ('read', 'refused'), f'{text:.200}: {reason}'
 
 
 def fail(folder):

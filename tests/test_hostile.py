@@ -7,6 +7,8 @@ import io
 import json
 import os
 import pickle
+import signal
+import subprocess
 import sys
 import tracemalloc
 import zipfile
@@ -123,13 +125,13 @@ def test_checkpoints_name_no_addresses_or_sizes(owned, name):
     assert 'agent.pkl' in str(e)
 
 
+LENGTH = (2 ** 28).to_bytes(8, 'little')  # Small enough to be allocated if somebody tries.
+
+
 @pytest.mark.parametrize('content', [
-    b'\x80\x04r\xff\xff\xff\x7f.', b'\x80\x05\x96' + (2 ** 40).to_bytes(8, 'little'),
-    b'\x80\x04\x8e' + (2 ** 40).to_bytes(8, 'little'), b'\x80\x04\x95' + (2 ** 40).to_bytes(8,
-        'little'),
-    b'\x80\x04})\x85' + b'q\x00h\x00\x86' * 60 + b'K\x01s.'],
-    ids=['memo', 'bytearray', 'bytes', 'frame', 'key that takes for ever'])
-def test_checkpoints_take_no_more_time_and_memory_than_they_have_bytes(owned, content):
+    b'\x80\x04Nr\xff\xff\xff\x00', b'\x80\x05\x96' + LENGTH, b'\x80\x04\x8e' + LENGTH,
+    b'\x80\x04\x95' + LENGTH], ids=['memo', 'bytearray', 'bytes', 'frame'])
+def test_checkpoints_take_no_more_memory_than_they_have_bytes(owned, content):
   path = owned.with_name('agent.pkl')
   path.write_bytes(content)
   tracemalloc.start()
@@ -139,6 +141,14 @@ def test_checkpoints_take_no_more_time_and_memory_than_they_have_bytes(owned, co
     assert tracemalloc.get_traced_memory()[1] < 1e6
   finally:
     tracemalloc.stop()
+
+
+def test_checkpoints_have_no_keys_that_take_for_ever(owned):
+  pairs = b'q\x00h\x00\x86' * 60  # A tuple of the last one, twice: its hash asks 2 ** 60 times.
+  owned.with_name('agent.pkl').write_bytes(b'\x80\x04})' + pairs + b'K\x01s.')
+  program = "from vid2act_plugin import pickles; pickles.load('agent.pkl')"
+  done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60)
+  assert done.returncode == 1 and done.stderr.startswith('The checkpoint agent.pkl has keys')
 
 
 @pytest.fixture
@@ -185,6 +195,7 @@ def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):
   assert name in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings('ignore::PendingDeprecationWarning')
 def test_configurations_execute_nothing(owned, overlays, tmp_path):
   path = tmp_path / 'config.yaml'
   for text in ("task: !!python/object/apply:os.system ['touch owned']\n",
@@ -213,9 +224,15 @@ def test_manifests_name_nothing_outside(recording, name):
       read(recording)
 
 
+def late(*_):
+  raise TimeoutError
+
+
 @pytest.mark.parametrize('kind', ['link', 'link to a folder', 'pipe', 'device'])
 @pytest.mark.parametrize('name', [recordings.name(0), recordings.MANIFEST])
 def test_recordings_are_plain_files_of_their_own(recording, kind, name):
+  before = signal.signal(signal.SIGALRM, late)
+  signal.alarm(20)
   file = recording / name
   secret = file.rename(recording.parent / 'secret')
   if kind == 'pipe':
@@ -223,8 +240,12 @@ def test_recordings_are_plain_files_of_their_own(recording, kind, name):
   else:
     file.symlink_to(
         {'link': secret, 'link to a folder': secret.parent, 'device': '/dev/zero'}[kind])
-  with pytest.raises(UserError, match=f'{name} cannot be read .it is') as error:
-    recordings.load(recording)
+  try:
+    with pytest.raises(UserError, match=f'{name} cannot be read .it is') as error:
+      recordings.load(recording)
+  finally:
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
   assert str(error.value).isprintable()
 
 
@@ -318,6 +339,16 @@ def test_bundles_that_are_not_whole(teacher, key, value):
   with pytest.raises(UserError, match='teacher') as error:
     bundle.load(teacher)
   assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize('levels', [30, 900, 100_000])
+def test_manifests_nested_for_ever(recording, teacher, levels):
+  for folder, load in ((recording, recordings.load), (teacher, bundle.load)):
+    file = folder / 'manifest.json'
+    text = file.read_text().replace('"env": {}', '"env": ' + '{"a":' * levels + '1' + '}' * levels)
+    file.write_text(text)
+    with pytest.raises(UserError, match='manifest.json.*nested more than 20 times'):
+      load(folder)
 
 
 def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsys):

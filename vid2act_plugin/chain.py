@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ SOURCES = {
         'door-close', 'faucet-open', 'handle-press', 'plate-slide', 'reach-wall', 'window-close')],
     'dmcontrol': [f'dmcontrol_{x}' for x in (
         'cheetah_run', 'hopper_stand', 'walker_walk', 'walker_run')]}
+INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
 FORMAT = 1  # Raise it when recordings or teachers made before are no longer valid.
 
 
@@ -114,13 +116,29 @@ def _teacher(config):
 def _stage(config, name, what, command):
   """Run one stage as a child process and note its time in the config."""
   with progress.stage(f'{name}: {what}') as stage:
-    code = subprocess.run(command, env=_environ()).returncode
+    code = _run(command)
+  if code in INTERRUPTED:
+    raise SystemExit(code)  # The stage has said what it saved.
   if code:
     raise UserError(
         f'The stage {name} ended with status {code}; its message is above. Repeat the command to '
         'continue where it stopped.')
   seconds = config.vid2act.seconds[name] + stage.seconds
   return config.update({f'vid2act.seconds.{name}': round(seconds, 1)})
+
+
+def _run(command):
+  """Return the status of a child process that gets the signals we get, and the time to save."""
+  child = subprocess.Popen(command, env=_environ())
+  before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+  try:
+    while True:
+      try:
+        return child.wait()
+      except KeyboardInterrupt:
+        pass  # Ctrl-C reaches the child as well.
+  finally:
+    signal.signal(signal.SIGTERM, before)
 
 
 def _python(module, args):

@@ -179,7 +179,8 @@ def main(argv=None):
   bad, params = repeat(agent, content, *read(folder, agent))
   print(f"From the checkpoint of update {content['counters']['updates']}:")
   print(f"not finite in the update: {', '.join(bad) or 'nothing'}")
-  print(f"not finite after it: {', '.join(params) or 'nothing'}")
+  modules = dict.fromkeys(x.split('/')[0] for x in params)
+  print(f"parameters not finite after it: {', '.join(modules) or 'none'}")
 
 
 def _loss(name):

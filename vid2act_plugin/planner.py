@@ -48,16 +48,16 @@ class Planner:
     import mujoco
     mujoco.mj_getState(self.physics.model.ptr, self.physics.data.ptr, self.state, self.spec)
     plans = self.propose()
-    returns = []
+    returns = []; earn=[]
     with hinting() as hints:
       for plan in plans:
         hints[0] = 0.0
-        r=self.rewards(plan); n=len(r)//4; returns.append(r.sum() + r[-n:].mean()*self.beyond/(self.substeps*self.physics.timestep()) + self.hint * hints[0])
+        r=self.rewards(plan); n=len(r)//4; earn.append(r.sum()); returns.append(r.sum() + r[-n:].mean()*self.beyond/(self.substeps*self.physics.timestep()) + self.hint * hints[0])
     returns = np.array(returns)
     # Stable: among equals the plan that is being followed comes first.
     best = np.argsort(-returns, kind='stable')[:self.elites]
     # No plan is better than another where all rewards are out of reach: look further ahead.
-    self.lost = returns.min() == returns.max() <= 0
+    self.lost = max(earn) <= 0
     self.plans = plans[best, 1:]
     return plans[best[0], 0].copy()
 
