@@ -28,91 +28,13 @@ import tempfile
 import time
 import zipfile
 
-import numpy as np
+import stages
 
 from vid2act_plugin import bundle, lock, progress, recordings
 from vid2act_plugin.errors import UserError
 
-HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 900  # Seconds that a command may take.
 COUNTS = ('finished', 'kills', 'lost', 'half_written', 'wrong_manifests')
-SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
-OVERLAY = r"""
-batch_size: 4
-batch_length: 8
-report_length: 8
-vid2act: {max_sources: 2}
-vid2act.pretrain: {updates: 300, batch_size: 4, batch_length: 8, log_every: 100, save_every: 10}
-vid2act.pretrain.memory: 16
-run: {steps: 400, eval_every: 400, eval_eps: 1, train_ratio: 8, save_every: 0.3, debug: True}
-replay.chunksize: 32
-env.metaworld: {size: [16, 16], limit: 15}
-.*\.mults: [1, 2]
-.*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
-.*\.units: 16
-.*\.layers: 1
-"""
-
-
-def collect(shared, folder):
-  """Return the command that collects two sources."""
-  return [
-      '-m', 'vid2act_plugin.cli', 'collect', *SOURCES, '--out', folder, '--episodes', 8, '--limit',
-      15, '--size', 16, '--render', 'fast', '--workers', 2]
-
-
-def importing(shared, folder):
-  """Return the command that imports a data set, which is made if need be."""
-  data = shared / 'data'
-  if not data.exists():
-    data.mkdir(parents=True)
-    rng, T = np.random.default_rng(0), 150
-    for i in range(40):
-      action = rng.uniform(-1, 1, (T, 4)).astype(np.float32)
-      action[0] = 0
-      np.savez(data / f'{i:02}.npz', image=rng.integers(0, 256, (T, 64, 64, 3), np.uint8),
-               action=action, reward=rng.normal(size=T).astype(np.float32))
-  return ['-m', 'vid2act_plugin.cli', 'import', data, '--out', folder, '--resize', 32]
-
-
-def bundles(shared, folder):
-  """Return the command that writes a bundle again and again."""
-  program = f'import sys; sys.path.insert(0, {str(HERE)!r}); import chaos; chaos.save(sys.argv[1])'
-  return ['-c', program, folder / 'teacher']
-
-
-def pretrain(shared, folder):
-  """Return the command that pretrains a teacher on what was collected unkilled."""
-  return _host(shared, folder, '--script', 'pretrain')
-
-
-def train(shared, folder):
-  """Return the command that trains with the teacher that was pretrained unkilled."""
-  return _host(shared, folder, '--vid2act.teacher', shared / 'pretrain' / 'teacher')
-
-
-def _host(shared, folder, *more):
-  (shared / 'tiny.yaml').write_text(OVERLAY)
-  return ['-m', 'dreamerv3', '--configs', 'vid2act', 'metaworld', 'quickstart',
-          shared / 'tiny.yaml', '--logdir', folder, '--vid2act.recordings', shared / 'collect',
-          *more]
-
-
-# Kind -> its command, and the kinds whose unkilled results it needs.
-KINDS = {
-    'collect': (collect, ()), 'import': (importing, ()), 'bundle': (bundles, ()),
-    'pretrain': (pretrain, ('collect',)), 'train': (train, ('collect', 'pretrain'))}
-
-
-def save(folder):
-  """Write a bundle with an array of some tens of MB ten times."""
-  size = dict(dyn=dict(rssm=dict(deter=8, stoch=4, classes=6)))
-  for _ in range(10):
-    bundle.Bundle(
-        {'dyn/a': np.arange(6e6, dtype=np.float32)},
-        dict(deter=np.zeros((4, 8), np.float16), source=np.zeros(4, np.int32)),
-        dict(sources=['a'], act_sizes=[3], act_width=3, image=[16, 16, 3], updates=7, agent=size,
-             env={}, recordings='abc', host='host', jax='0')).save(folder)
 
 
 def run(command, log, moment=LIMIT, before=lambda: None):
@@ -141,7 +63,7 @@ def durable(folder, verify=True):
   verify: compare the files with the hashes in their manifests.
   """
   found = {}
-  for path in folder.rglob(recordings.MANIFEST):
+  for path in manifests(folder):
     with contextlib.suppress(UserError, OSError):  # A bundle is just being replaced.
       if path.parent.name == 'teacher':
         found[str(path)] = bundle.load(path.parent).hash if verify else json.loads(
@@ -157,6 +79,12 @@ def durable(folder, verify=True):
   for path in sorted(folder.rglob('ckpt/*/done')):
     found[str(path.parent.parent)] = path.parent.name
   return {str(pathlib.Path(k).relative_to(folder)): v for k, v in found.items()}
+
+
+def manifests(folder):
+  """Return the manifests in a folder apart from those still hidden."""
+  return [x for x in sorted(folder.rglob(recordings.MANIFEST))
+          if not any(y.startswith('.') for y in x.relative_to(folder).parts)]
 
 
 def result(folder):
@@ -190,7 +118,7 @@ def leftovers(folder):
 def wrong(folder):
   """Return what is wrong with the manifests in a folder."""
   found = []
-  for path in folder.rglob(recordings.MANIFEST):
+  for path in manifests(folder):
     try:
       (bundle if path.parent.name == 'teacher' else recordings).load(path.parent)
     except UserError as e:
@@ -200,7 +128,7 @@ def wrong(folder):
 
 def job(kind, shared, folder, moments, whole):
   """Kill a job at each of the `moments`, let it end; return counts and what went wrong."""
-  command, log, kept = KINDS[kind][0](shared, folder), folder.with_suffix('.log'), {}
+  command, log, kept = stages.KINDS[kind][0](shared, folder), folder.with_suffix('.log'), {}
   counts, gone = collections.Counter(), set()
   folder.mkdir(parents=True)
   for moment in moments:
@@ -220,13 +148,15 @@ def job(kind, shared, folder, moments, whole):
 def measure(kinds, shared):
   """Run every kind unkilled, and those that they need; return `{kind: (seconds, result)}`."""
   wholes = {}
-  for name, (command, _) in KINDS.items():
-    if name in kinds or any(name in KINDS[x][1] for x in kinds):
-      with progress.stage(f'{name}, unkilled'):
-        began, log = time.monotonic(), shared / f'{name}.log'
-        status = run(command(shared, shared / name), log)
-      if status:
-        raise SystemExit(f'{log.read_text()[-3000:]}\nUnkilled, {name} ends with {status}.')
+  for name, (command, _) in stages.KINDS.items():
+    if name in kinds or any(name in stages.KINDS[x][1] for x in kinds):
+      log, compiled = shared / f'{name}.log', None
+      while compiled != (compiled := len(list(shared.parent.glob('xla/*')))):
+        shutil.rmtree(shared / name, ignore_errors=True)
+        with progress.stage(f'{name}, unkilled'):
+          began, status = time.monotonic(), run(command(shared, shared / name), log)
+        if status:
+          raise SystemExit(f'{log.read_text()[-3000:]}\nUnkilled, {name} ends with {status}.')
       wholes[name] = time.monotonic() - began, result(shared / name)
   return wholes
 
@@ -267,8 +197,8 @@ def main(argv=None):
   add('--kills', type=int, default=30, help='default: %(default)s')
   add('--seed', type=int, default=0, help='default: %(default)s')
   add('--jobs', type=int, default=2, help='at the same time; default: %(default)s')
-  add('--only', nargs='+', choices=KINDS, default=list(KINDS), metavar='KIND',
-      help=', '.join(KINDS))
+  add('--only', nargs='+', choices=stages.KINDS, default=list(stages.KINDS), metavar='KIND',
+      help=', '.join(stages.KINDS))
   add('--out', type=pathlib.Path, default=pathlib.Path('runs') / 'chaos',
       help='gets jobs that fail; default: %(default)s')
   args = parser.parse_args(argv)

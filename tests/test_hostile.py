@@ -8,147 +8,19 @@ import json
 import os
 import pickle
 import signal
-import subprocess
 import sys
-import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 from dreamerv3 import plugins
+from payloads import objects, owned, touch, works  # noqa: F401
 from ruamel.yaml import YAML
 from test_recordings import archive, episode, forge, make  # noqa: F401
 
-from vid2act_plugin import bundle, imports, pickles, recordings, runs
+from vid2act_plugin import bundle, imports, recordings, runs
 from vid2act_plugin.errors import UserError
 from vid2act_plugin.formats import npz
-
-
-class Call:
-  """Is pickled as the call of a function."""
-
-  def __init__(self, function, *args):
-    self.call = function, args
-
-  def __reduce__(self):
-    return self.call
-
-
-@pytest.fixture
-def owned(tmp_path, monkeypatch):
-  """The file that a payload makes, in the working directory."""
-  (tmp_path / 'cwd').mkdir()
-  monkeypatch.chdir(tmp_path / 'cwd')
-  path = tmp_path / 'cwd' / 'owned'
-  yield path
-  assert not path.exists()
-
-
-def works(owned, load, *args):
-  """Assert that whoever loads without care executes the payload; then clean up."""
-  try:
-    load(*args)
-  except Exception:
-    pass
-  assert owned.exists()
-  owned.unlink()
-
-
-def touch():
-  return Call(os.system, 'touch owned')
-
-
-def glob(name):
-  """Return the opcodes that put a global on the stack."""
-  return b'c%s\n%s\n' % tuple(name.encode().split(b':'))
-
-
-def objects():
-  array = np.empty(1, object)
-  array[0] = touch()
-  return array
-
-
-ROUTES = {
-    'system': lambda: pickle.dumps(touch()),
-    'in a checkpoint': lambda: pickle.dumps({'params': {'a': touch()}, 'counters': {'updates': 1}}),
-    'open': lambda: pickle.dumps(Call(open, 'owned', 'w')),
-    'eval': lambda: pickle.dumps(Call(eval, "open('owned', 'w')")),
-    'old opcodes': lambda: b"(S'touch owned'\nios\nsystem\n.",
-    'getattr': lambda: glob('builtins:getattr') + b'(' + glob('builtins:__import__')
-    + b"(S'os'\ntRS'system'\ntR(S'touch owned'\ntR.",
-    'a dotted name': lambda: (
-        b'\x80\x04\x8c\x06shutil\x8c\x09os.system\x93\x8c\x0btouch owned\x85R.'),
-    'codecs': lambda: pickle.dumps([Call(__import__('codecs').encode, 'x', 'utf8'), touch()]),
-    'a nested pickle': lambda: pickle.dumps(Call(pickle.loads, pickle.dumps(touch()))),
-    'an object array': lambda: pickle.dumps({'params': {'a': objects()}}),
-    'an object array of protocol 5': lambda: pickle.dumps(objects(), 5),
-    'numpy.load': lambda: glob('numpy:load') + b"(S'evil.npy'\nNI01\ntR."}
-
-
-@pytest.mark.parametrize('route', ROUTES)
-def test_checkpoints_execute_nothing(owned, route):
-  path = owned.with_name('agent.pkl')
-  path.write_bytes(ROUTES[route]())
-  np.save(owned.with_name('evil.npy'), objects(), allow_pickle=True)
-  works(owned, pickle.loads, path.read_bytes())
-  with pytest.raises(UserError, match='agent.pkl') as error:
-    pickles.load(path)
-  assert str(error.value).isprintable()
-
-
-def word(text):
-  return b'X' + len(text).to_bytes(4, 'little') + text.encode()
-
-
-def dtype(code):
-  return glob('numpy:dtype') + b'(' + word(code) + b'\x89\x88tR'
-
-
-MEMORY = {  # What NumPy takes without a question: an address of an object, a size, a kind of data.
-    'an address': (glob('numpy:ndarray') + b'((K\x01t' + dtype('O8') + b'C\x08AAAAAAAAtR.',
-                   lambda x: x.dtype == object),
-    'a size': (dtype('V8') + b'(K\x03' + word('|') + b'NNNJ\xff\xff\xff\x7fK\x01K\x00tb.',
-               lambda x: x.itemsize == 2 ** 31 - 1),
-    'objects': (dtype('f8') + b'(K\x03' + word('<') + b'NNNK\x08K\x08K\x3ftb.',
-                lambda x: x.hasobject)}
-
-
-@pytest.mark.parametrize('name', MEMORY)
-def test_checkpoints_name_no_addresses_or_sizes(owned, name):
-  path, (content, taken) = owned.with_name('agent.pkl'), MEMORY[name]
-  path.write_bytes(content)
-  assert taken(pickle.loads(content))
-  try:
-    assert pickles.load(path) == np.dtype('f8')  # What it says of itself is not asked.
-  except UserError as e:
-    assert 'agent.pkl' in str(e)
-
-
-LENGTH = (2 ** 28).to_bytes(8, 'little')  # Small enough to be allocated if somebody tries.
-
-
-@pytest.mark.parametrize('content', [
-    b'\x80\x04Nr\xff\xff\xff\x00', b'\x80\x05\x96' + LENGTH, b'\x80\x04\x8e' + LENGTH,
-    b'\x80\x04\x95' + LENGTH], ids=['memo', 'bytearray', 'bytes', 'frame'])
-def test_checkpoints_take_no_more_memory_than_they_have_bytes(owned, content):
-  path = owned.with_name('agent.pkl')
-  path.write_bytes(content)
-  tracemalloc.start()
-  try:
-    with pytest.raises(UserError, match='agent.pkl'):
-      pickles.load(path)
-    assert tracemalloc.get_traced_memory()[1] < 1e6
-  finally:
-    tracemalloc.stop()
-
-
-def test_checkpoints_have_no_keys_that_take_for_ever(owned):
-  pairs = b'q\x00h\x00\x86' * 60  # A tuple of the last one, twice: its hash asks 2 ** 60 times.
-  owned.with_name('agent.pkl').write_bytes(b'\x80\x04})' + pairs + b'K\x01s.')
-  program = "from vid2act_plugin import pickles; pickles.load('agent.pkl')"
-  done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60)
-  assert done.returncode == 1 and done.stderr.startswith('The checkpoint agent.pkl has keys')
 
 
 @pytest.fixture
@@ -156,7 +28,7 @@ def recording(make):  # noqa: F811
   return make()
 
 
-def test_episodes_execute_nothing(owned, recording):
+def test_episodes_execute_nothing(owned, recording):  # noqa: F811
   file = recording / recordings.name(0)
   for content, load in (
       (pickle.dumps(touch()), lambda: np.load(file, allow_pickle=True)),
@@ -176,7 +48,7 @@ CHUNK = f"20240101T000000F000000-{'a' * 22}-{'0' * 22}-6"
 
 @pytest.mark.parametrize('name', ['episode.npz', f'{CHUNK}.npz', 'film.npy'])
 @pytest.mark.parametrize('whole', [True, False])
-def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):
+def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):  # noqa: F811
   file = tmp_path / 'in' / name
   file.parent.mkdir()
   (file.parent / 'film').mkdir()
@@ -196,7 +68,7 @@ def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):
 
 
 @pytest.mark.filterwarnings('ignore::PendingDeprecationWarning')
-def test_configurations_execute_nothing(owned, overlays, tmp_path):
+def test_configurations_execute_nothing(owned, overlays, tmp_path):  # noqa: F811
   path = tmp_path / 'config.yaml'
   for text in ("task: !!python/object/apply:os.system ['touch owned']\n",
                "task: !!python/object/new:os.system ['touch owned']\n"):
@@ -255,7 +127,7 @@ def test_links_to_whole_recordings_are_followed(recording):
 
 
 @pytest.mark.parametrize('name', ['../x', '/tmp/vid2act-owned', '../../owned.npy'])
-def test_archives_write_nothing(owned, recording, tmp_path, name):
+def test_archives_write_nothing(owned, recording, tmp_path, name):  # noqa: F811
   content = io.BytesIO(archive(**episode()))
   with zipfile.ZipFile(content, 'a') as file:
     file.writestr(name, b'written')
@@ -308,7 +180,7 @@ def rewrite(folder, **changes):
   (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
 
 
-def test_bundles_execute_nothing_and_name_no_other_files(owned, teacher):
+def test_bundles_execute_nothing_and_name_no_other_files(owned, teacher):  # noqa: F811
   file = teacher / 'teacher.safetensors'
   good, files = file.read_bytes(), json.loads((teacher / bundle.MANIFEST).read_text())['files']
   file.write_bytes(pickle.dumps(touch()))
@@ -351,7 +223,7 @@ def test_manifests_nested_for_ever(recording, teacher, levels):
       load(folder)
 
 
-def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsys):
+def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsys):  # noqa: F811
   """Minari itself makes the environment that the metadata names, and so runs its module."""
   (tmp_path / 'one').mkdir()
   entry = recordings.write_episode(tmp_path / 'one', 0, episode(size=16))

@@ -5,13 +5,11 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from . import inputs
+from . import inputs, lock
 from .errors import UserError, reason
 
 FORMAT = 1
@@ -75,21 +73,20 @@ class Bundle:
   def save(self, folder):
     """Write the bundle at once: `folder` is either absent or complete."""
     folder = pathlib.Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temp = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}-'))
-    try:
+    with lock.temporary(folder) as temp:
+      made = temp / 'made'
+      made.mkdir()
       for name, arrays in zip(FILES, (self.params, self.memory)):
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temp / name)
-      files = {x: _sha256(temp / x) for x in FILES}
+        # Not save_file, which tells of a full disk by an error of its own.
+        content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+        (made / name).write_bytes(content)
+      files = {x: _sha256(made / x) for x in FILES}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': files}
       self.manifest['hash'] = _digest(self.manifest)
-      (temp / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
+      (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
       if folder.exists():
-        shutil.rmtree(folder)
-      temp.chmod(0o755)
-      os.replace(temp, folder)
-    finally:
-      shutil.rmtree(temp, ignore_errors=True)
+        os.replace(folder, temp / 'before')
+      os.replace(made, folder)
 
 
 def load(folder):

@@ -33,14 +33,17 @@ def prepare(config):
     return config
   suites.check(config.task)
   config = backend.resolve(config)
-  if config.script == 'pretrain':
-    return _recordings(config)
-  given = taught and config.vid2act.teacher
-  if given:
-    bundle.load(config.vid2act.teacher)
-  if recorded or taught and not given:
+  alone, given = config.script == 'pretrain', config.vid2act.teacher
+  if taught and given and not alone:
+    bundle.load(given)
+  if alone or recorded or taught and not given:
     config = _recordings(config)
-  return _teacher(config) if taught and not given else config
+  if taught and not given and not alone:
+    config = _teacher(config)
+  logdir = pathlib.Path(config.logdir).expanduser()
+  logdir.mkdir(parents=True, exist_ok=True)
+  config.save(logdir / 'config.yaml')  # As the host does next, but outside of `errors.told`.
+  return config
 
 
 def _needs(config):
@@ -89,8 +92,8 @@ def _recordings(config):
         f"There are no recordings of {', '.join(x.name for x in missing)} and the key "
         f'vid2act.auto is False; make them with {_shown(config, missing)}.')
   for stage, names, command in _commands(config, missing):
-    config = _stage(config, stage, f"recordings of {', '.join(names)}", _python(
-        'vid2act_plugin.cli', command[1:]))
+    config = _stage(config, stage, f"recordings of {', '.join(names)}", [
+        'vid2act_plugin.cli', *command[1:]])
   return config
 
 
@@ -107,16 +110,17 @@ def _teacher(config):
           f'`--script pretrain --logdir {logdir}`, then name {path} as vid2act.teacher.')
     logdir.mkdir(parents=True, exist_ok=True)
     child = config.update(script='pretrain', logdir=str(logdir))
-    child.save(str(logdir / 'stage.yaml'))
-    config = _stage(config, 'pretrain', f'a teacher of {len(sources(config))} sources', _python(
-        'dreamerv3', ['--configs', str(logdir / 'stage.yaml')]))
+    child.save(str(logdir / f'.{os.getpid()}.yaml'))
+    os.replace(logdir / f'.{os.getpid()}.yaml', logdir / 'stage.yaml')  # Others may be reading it.
+    config = _stage(config, 'pretrain', f'a teacher of {len(sources(config))} sources', [
+        'dreamerv3', '--configs', str(logdir / 'stage.yaml')])
   return config.update({'vid2act.teacher': str(path)})
 
 
 def _stage(config, name, what, command):
   """Run one stage as a child process and note its time in the config."""
   with progress.stage(f'{name}: {what}') as stage:
-    code = _run(command)
+    code = _run([sys.executable, '-m', *command])
   if code in INTERRUPTED:
     raise SystemExit(code)  # The stage has said what it saved.
   if code:
@@ -139,10 +143,6 @@ def _run(command):
         pass  # Ctrl-C reaches the child as well.
   finally:
     signal.signal(signal.SIGTERM, before)
-
-
-def _python(module, args):
-  return [sys.executable, '-m', module, *args]
 
 
 def _environ():

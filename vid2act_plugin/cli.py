@@ -4,6 +4,8 @@ import argparse
 import importlib
 import sys
 
+from .errors import told
+
 # Only the module of the chosen command is imported: `vid2act host` works where
 # JAX and the host are not installed yet.
 COMMANDS = {
@@ -31,7 +33,8 @@ def main(argv=None):
     else:
       sub.add_parser(name, help=text)
   args = parser.parse_args(argv)
-  args.run(args)
+  with told(getattr(args, 'out', None) or '.'):
+    args.run(args)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,15 @@
 """The one exception that is shown to the user without a traceback, and the words of others."""
 
+import contextlib
+import errno
+
+NO_SPACE = 'free some space, or name a folder that has it'
+NO_FOLDER = 'mend its rights, or name another folder'
+CURES = {  # What the user can mend; any other error of the system is a fault of ours.
+    errno.ENOSPC: NO_SPACE, errno.EDQUOT: NO_SPACE, errno.EFBIG: NO_SPACE,
+    errno.EROFS: NO_FOLDER, errno.EACCES: NO_FOLDER, errno.EPERM: NO_FOLDER,
+    errno.ENOTDIR: NO_FOLDER, errno.EEXIST: NO_FOLDER}
+
 
 class UserError(ValueError, SystemExit):
   """Report a mistake that the user can mend.
@@ -14,6 +24,26 @@ class UserError(ValueError, SystemExit):
 
   def __init__(self, message, report=''):
     SystemExit.__init__(self, printable(message) + f'\n{report}' * bool(report))
+
+
+@contextlib.contextmanager
+def told(folder):
+  """Turn a full disk, a folder that cannot be used and a lack of memory into a `UserError`.
+
+  folder: what is named where the system does not say which file it is.
+  """
+  kept = 'then repeat the command: what is complete is kept'
+  try:
+    yield
+  except MemoryError as e:
+    raise UserError(
+        f'Memory ran out at work in {folder} ({reason(e)}); stop other programs or use less data, '
+        f'{kept}.') from e
+  except OSError as e:
+    if e.errno not in CURES:
+      raise
+    where = f'The path {e.filename}' if e.filename else f'A file in {folder}'
+    raise UserError(f'{where} cannot be written ({e.strerror}); {CURES[e.errno]}, {kept}.') from e
 
 
 def reason(error):

@@ -3,10 +3,8 @@
 import importlib
 import os
 import pathlib
-import shutil
-import tempfile
 
-from . import progress, recordings
+from . import lock, progress, recordings
 from .errors import UserError
 
 FORMATS = ('lerobot', 'minari')
@@ -25,14 +23,10 @@ def export(folders, form, out):
   if out.exists():
     raise UserError(f'The folder {out} exists already; name another one with --out.')
   module = importlib.import_module(f'.formats.{form}', __package__)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  temp = pathlib.Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}-'))
-  try:
+  with lock.temporary(out) as temp:
     (temp / out.name).mkdir()
     module.write([pathlib.Path(x).expanduser() for x in folders], temp / out.name)
     os.rename(temp / out.name, out)
-  finally:
-    shutil.rmtree(temp, ignore_errors=True)
   return out
 
 

@@ -1,10 +1,13 @@
-"""One process at a time makes what several need; the others wait for it."""
+"""One process at a time makes what several need, in folders that are whole or absent."""
 
 import contextlib
 import fcntl
+import glob
 import os
 import pathlib
+import shutil
 import socket
+import tempfile
 import time
 
 from . import progress
@@ -45,6 +48,33 @@ def held(folder, wait=True):
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
     yield
+
+
+@contextlib.contextmanager
+def temporary(folder):
+  """Yield a new folder beside `folder`, gone afterwards, as are those of processes that died."""
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  ends = dict(prefix=f'.{folder.name}-', suffix='.part')
+  for path in folder.parent.glob(f"{glob.escape(ends['prefix'])}????????{ends['suffix']}"):
+    with _opened(path) as dead:
+      if _try(dead):
+        shutil.rmtree(path, ignore_errors=True)
+  path = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, **ends))
+  with _opened(path) as ours:
+    _try(ours)
+    try:
+      yield path
+    finally:
+      shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _opened(folder):
+  file = os.open(folder, os.O_RDONLY)
+  try:
+    yield file
+  finally:
+    os.close(file)
 
 
 def _try(file):

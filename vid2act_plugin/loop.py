@@ -16,7 +16,7 @@ import embodied
 import jax
 from dreamerv3 import main as host
 
-from . import bundle, convert, finite, pictures, progress, resume, scores
+from . import bundle, convert, finite, lock, pictures, progress, resume, scores
 from . import host as hostfiles
 from .errors import UserError
 from .evaluation import Episodes, Evaluation
@@ -24,12 +24,14 @@ from .evaluation import Episodes, Evaluation
 
 def train(config, args):
   """Train without evaluation."""
-  _train(config, args, evaluate=False)
+  with lock.held(config.logdir, wait=False):
+    _train(config, args, evaluate=False)
 
 
 def train_eval(config, args):
   """Train, and evaluate every `run.eval_every` env steps, at the start and at the end."""
-  _train(config, args, evaluate=True)
+  with lock.held(config.logdir, wait=False):
+    _train(config, args, evaluate=True)
 
 
 def eval_only(config, args):

@@ -3,6 +3,7 @@
 import importlib
 from functools import partial as bind
 
+from .errors import told
 from .paths import data
 
 
@@ -28,7 +29,8 @@ def _agent(config):
 
 def _prepare(config):
   from .chain import prepare
-  return prepare(config)
+  with told(config.logdir):
+    return prepare(config)
 
 
 def _scripts(config):
@@ -40,5 +42,6 @@ def _scripts(config):
 
 def _lazy(module, name):
   def script(config, args):
-    return getattr(importlib.import_module(f'.{module}', __package__), name)(config, args)
+    with told(config.logdir):
+      return getattr(importlib.import_module(f'.{module}', __package__), name)(config, args)
   return script

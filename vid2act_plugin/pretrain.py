@@ -1,5 +1,7 @@
 """Run script `pretrain`: one world model over all sources, written as a teacher bundle."""
 
+import json
+
 import elements
 import embodied
 import embodied.jax
@@ -10,7 +12,8 @@ import numpy as np
 from dreamerv3 import agent as host
 from dreamerv3 import main as hostmain
 
-from . import chain, finite, pictures, progress, resume, sources
+from . import bundle as bundles
+from . import chain, finite, lock, pictures, progress, resume, sources
 from . import host as hostfiles
 from .bundle import MODEL, Bundle
 from .teacher import SourceModel
@@ -96,15 +99,35 @@ class Pretrain(embodied.jax.Agent):
 
 
 def run(config, args):
-  """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`."""
-  options, data = config.vid2act.pretrain, recordings(config)
+  """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there."""
+  with lock.held(config.logdir):  # Another run may be making the same one.
+    data, path = recordings(config), elements.Path(config.logdir) / 'teacher'
+    if _made(path, data, config):
+      print(f'Teacher bundle: reused {path}')
+    else:
+      _run(config, data)
+
+
+def _made(path, data, config):
+  """Return whether there is a bundle of this model and these recordings after as many updates."""
+  if not bundles.exists(path):
+    return False
+  made, options = bundles.load(path).manifest, config.vid2act.pretrain
+  wanted = dict(
+      updates=options.updates, actions=options.actions, recordings=data.key,
+      agent={k: config.agent[k] for k in MODEL})
+  return json.loads(json.dumps(wanted)) == {k: made.get(k) for k in wanted}
+
+
+def _run(config, data):
+  options = config.vid2act.pretrain
   agent = finite.Watched(build(config, data), config)
   logdir, step = elements.Path(config.logdir), elements.Counter()
   logger = hostmain.make_logger(config)
   logger.step, logger.multiplier = step, 1
   cp = elements.Checkpoint(logdir / 'ckpt')
   cp.agent, cp.step = agent, step
-  cp.load_or_save()
+  resume.load_or_save(cp, logdir, ('step', 'agent'))
   stream = iter(agent.stream(embodied.streams.Stateless(
       _batches(data, options, step.value).__next__)))
   with resume.Stop() as stop:

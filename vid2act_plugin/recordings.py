@@ -211,11 +211,15 @@ def _pack(episode):
 
 def _replace(path, content):
   part = path.with_name(f'{path.name}.{os.getpid()}.part')
-  with open(part, 'wb') as f:
-    f.write(content)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(part, path)
+  try:
+    with open(part, 'wb') as f:
+      f.write(content)
+      f.flush()
+      os.fsync(f.fileno())
+    os.replace(part, path)
+  except OSError as e:
+    part.unlink(missing_ok=True)
+    raise OSError(e.errno, e.strerror, str(path)) from e  # A full disk names no file.
 
 
 def _hash(content):

@@ -4,6 +4,7 @@ import collections
 import os
 import signal
 import threading
+import zipfile
 
 from .errors import UserError
 
@@ -72,25 +73,39 @@ class Place:
     self.begun.update(data['begun'])
 
 
-def load_or_save(cp, logdir):
+def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   """Load the newest checkpoint of the run, or save its first one.
 
-  Loads which of the parts of `cp` there are, for the host's own loops save no
-  `place`; returns whether it is there. Raises a `UserError` where the folder
-  that `latest` names is not whole.
+  Loads `keys` and, if it is there, `place`, which the host's own loops do not
+  save; returns whether it is. What a killed run did not write to its end is
+  left out: chunks of the replay, and the name in `latest`. Raises a `UserError`
+  where the folder that `latest` names is not whole.
   """
+  _discard(logdir / 'replay')
   latest = logdir / 'ckpt' / 'latest'
   if not latest.exists():
     cp.save()
     return True
+  whole = lambda x: (x / 'agent.pkl').exists() and (x / 'done').exists()
+  if not latest.read().strip():
+    found = [x.name for x in latest.parent.glob('*') if whole(x)]
+    latest.write(max(found, default=''))
   folder = logdir / 'ckpt' / latest.read().strip()
-  if not (folder / 'agent.pkl').exists() or not (folder / 'done').exists():
+  if not whole(folder):
     raise UserError(
         f"{latest} names '{folder.name}', which is not a whole checkpoint; write the name of one "
         f'in {logdir / "ckpt"} that has a file `done` into it, or choose another --logdir.')
   known = (folder / 'place.pkl').exists()
-  cp.load(keys=['step', 'agent', 'replay'] + ['place'] * known)
+  cp.load(keys=[*keys, *['place'] * known])
   return known
+
+
+def _discard(folder):
+  """Remove chunks of a replay that were not written to their end, which no checkpoint needs."""
+  for path in folder.glob('*.npz'):
+    if not zipfile.is_zipfile(str(path)):
+      print(f'Removed {path}, which a killed run did not write to its end.')
+      path.remove()
 
 
 def environment(config, index, episode):

@@ -75,7 +75,9 @@ def scale(action, low, high):
 
 
 def sentence(name, error):
-  """Return what is wrong with an episode as a sentence that names it."""
+  """Return what is wrong with an episode as a sentence that names it; memory is not its fault."""
+  if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+    raise MemoryError(f'while reading {printable(name)}') from error
   if not isinstance(error, UserError):
     return (f'The episode {printable(name)} cannot be read ({reason(error)}); copy it again or '
             'delete it.')

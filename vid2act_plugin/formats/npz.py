@@ -62,6 +62,8 @@ def _archive(path):
       yield archive
   except UserError:
     raise
+  except MemoryError as e:  # The file is as it should be.
+    raise MemoryError(f'while reading {path}') from e
   except Exception as e:  # Zip, zlib and NumPy each raise errors of their own.
     raise UserError(
         f'The file {path} is no readable .npz file of plain arrays ({reason(e)}); copy it again or '
