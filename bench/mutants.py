@@ -27,6 +27,7 @@ LIMIT = 900  # Seconds for the tests of one mutant.
 
 LOSSES, METHOD = 'tests/test_losses.py', 'tests/test_method.py'
 RELEVANCE, PAIRS = 'tests/test_relevance.py', 'tests/test_pairs.py'
+ACTIONS = 'tests/test_actions.py'
 
 # (name, file in the package, old text, new text, tests)
 MUTANTS = [
@@ -51,7 +52,7 @@ MUTANTS = [
      [LOSSES]),
     ('relevance-linear', 'distill.py',
      "nn.act('silu')(self.sub('norm', nn.Norm, 'rms')(x))", 'x', [RELEVANCE]),
-    ('amortised-moves-student', 'distill.py', 'self.width)(sg(feat))', 'self.width)(feat)',
+    ('amortised-moves-student', 'distill.py', 'self.units)(sg(feat))', 'self.units)(feat)',
      [METHOD]),
     ('source-unknown-to-vae', 'guide.py', 'jax.nn.one_hot(source, ', 'jax.nn.one_hot(0 * source, ',
      [METHOD]),
@@ -84,8 +85,8 @@ MUTANTS = [
      [METHOD]),
     ('context-not-counted', 'agent.py', 'jnp.arange(T) + self.config.replay_context >=',
      'jnp.arange(T) >=', [METHOD]),
-    ('teacher-shifted', 'agent.py', "self.ext[f'teacher/{k}'][:, -T:]",
-     "self.ext[f'teacher/{k}'][:, :T]", [METHOD]),
+    ('teacher-shifted', 'agent.py', "self.ext[f'teacher/{k}'][:S, -T:]",
+     "self.ext[f'teacher/{k}'][:S, :T]", [METHOD]),
     ('floor-whatever-n', 'agent.py', 'options.floor / N if options.floor_per_source',
      'options.floor if options.floor_per_source', [METHOD]),
     ('mask-of-another-source', 'agent.py', "manifest['act_sizes'])[source]",
@@ -100,8 +101,19 @@ MUTANTS = [
     ('sources-folded-wrongly', 'teacher.py',
      'jnp.tile(jnp.arange(N, dtype=jnp.int32)[:, None], (B, T))',
      'jnp.repeat(jnp.tile(jnp.arange(N, dtype=jnp.int32)[:, None], (1, T)), B, 0)', [PAIRS]),
-    ('acting-without-last-action', 'teacher.py', "{'action': fold(prevact),",
-     "{'action': 0 * fold(prevact),", [PAIRS]),
+    ('acting-without-last-action', 'teacher.py', "self._acts(fold(prevact)",
+     "self._acts(0 * fold(prevact)", [PAIRS]),
+    ('foreign-actions-seen', 'teacher.py', "{'action': action * own,", "{'action': action,", [ACTIONS]),
+    ('last-action-unseen', 'teacher.py', '< jnp.asarray(self.act_sizes)',
+     '< jnp.asarray(self.act_sizes) - 1', [ACTIONS, PAIRS]),
+    ('others-of-the-seen', 'agent.py', "feat[self.ext['teacher/row'][:S, 0]]", 'feat[:S]', [METHOD]),
+    ('always-the-first-sequences', 'teacher.py', 'jax.random.permutation(choose, shape[0])[:seen]',
+     'jnp.arange(shape[0])[:seen]', [PAIRS]),
+    ('others-not-scaled', 'losses.py', 'f32(N - count + 1)', 'f32(1)', [LOSSES]),
+    ('others-again-the-best', 'losses.py', 'jnp.where(taken, -jnp.inf, ', 'jnp.where(taken, 0, ',
+     [LOSSES]),
+    ('least-relevant-picked', 'losses.py', 'jax.lax.top_k(weights,', 'jax.lax.top_k(-weights,',
+     [LOSSES]),
     ('actions-not-clipped', 'teacher.py', 'action = jnp.clip(action, -1, 1)', 'action = action',
      [PAIRS]),
     ('last-steps-encoded-anew', 'teacher.py', "~windows['is_last'] & late",

@@ -69,7 +69,9 @@ def test_two_collections_at_once(tmp_path):
   command = [sys.executable, *map(str, stages.collect(tmp_path, tmp_path / 'out'))]
   start = lambda: subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
   first = start()
+  until = time.time() + 60
   while not (tmp_path / 'out' / lock.FILE).exists():
+    assert first.poll() is None and time.time() < until
     time.sleep(0.02)
   second = start()
   outputs, ended = [first.communicate()[0]], time.time()
@@ -87,7 +89,10 @@ def args(config):
 
 
 def test_one_training_in_a_logdir(configure, tmp_path):
-  config = configure('metaworld', logdir=str(tmp_path))
+  config = configure('metaworld', **{
+      'logdir': str(tmp_path), 'random_agent': True, 'run': {
+          'steps': 10, 'eval_every': 10, 'eval_eps': 1, 'debug': True},
+      'env.metaworld': {'size': [16, 16], 'limit': 6, 'render': 'fast'}})
   with lock.held(tmp_path):
     for script in (loop.train, loop.train_eval):
       with pytest.raises(UserError, match=f'{tmp_path} is in use by'):
