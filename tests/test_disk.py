@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,15 +18,20 @@ HOST = (
     '--run.steps', '40', '--run.eval_every', '40', '--run.eval_eps', '1', '--env.metaworld.limit',
     '6', '--env.metaworld.size', '16,16', '--env.metaworld.render', 'fast', '--logger.outputs',
     'jsonl', '--replay.size', '1e5')
+LIMITED = '''
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+'''
 NAMESPACE = 'unshare', '-rm', 'sh', '-c'  # A file system of one's own, where that is allowed.
 
 
 def call(*args, size=None, status=0, words=()):
   """Run Python, with files of at most `size` bytes; assert its status and what it says."""
-  limit = lambda: size and resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-  done = subprocess.run(
-      [sys.executable, *map(str, args)], capture_output=True, text=True, timeout=120,
-      preexec_fn=limit)
+  command = [sys.executable, *map(str, args)]
+  if size:
+    command = [sys.executable, '-c', LIMITED, str(size), *command]
+  done = subprocess.run(command, capture_output=True, text=True, timeout=120)
   said(done, status, words)
   return done.stdout
 
