@@ -30,7 +30,7 @@ def main():
 
 def _actor(agent):
   rng = np.random.default_rng(0)
-  obs = {k: np.zeros((1, *v.shape), v.dtype) for k, v in agents.spaces()[0].items()}
+  obs = {k: np.zeros((1, *v.shape), v.dtype) for k, v in agents.metaworld()[0].items()}
   obs['image'] = rng.integers(0, 256, (1, *agents.IMAGE), np.uint8)
   state = dict(carry=agent.init_policy(1))
   def act():

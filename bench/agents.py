@@ -63,7 +63,7 @@ def teacher(config, sources, memory=512):
   return folder
 
 
-def spaces():
+def metaworld():
   """Return observations and actions as Meta-World has them."""
   flag = elements.Space(bool)
   obs = {
@@ -72,17 +72,17 @@ def spaces():
   return obs, {'action': elements.Space(np.float32, ACTIONS, -1, 1)}
 
 
-def build(config):
-  """Build the agent as the host's `make_agent` does."""
+def build(config, spaces=None, logdir=None):
+  """Build the agent as the host's `make_agent` does; `spaces` default to those of Meta-World."""
   keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
           'replica', 'replicas')
-  return plugins.agent(config)(*spaces(), elements.Config(
-      **config.agent, logdir=tempfile.mkdtemp(), **{k: config[k] for k in keys}))
+  return plugins.agent(config)(*(spaces or metaworld()), elements.Config(
+      **config.agent, logdir=str(logdir or tempfile.mkdtemp()), **{k: config[k] for k in keys}))
 
 
-def updater(agent):
-  """Return a function that updates the agent once, on random batches, and waits for it."""
-  rng = np.random.default_rng(0)
+def batches(agent, count, seed=0):
+  """Return random batches as the host's stream would give them."""
+  rng = np.random.default_rng(seed)
   shape = agent.config.batch_size, agent.config.batch_length + agent.config.replay_context
   def sample():
     data = {k: np.zeros((*shape, *v.shape), v.dtype) for k, v in agent.spaces.items()
@@ -93,10 +93,15 @@ def updater(agent):
     data['is_first'][:, 0] = True
     return data
   stream = iter(agent.stream(embodied.streams.Stateless(sample)))
-  batches = [next(stream) for _ in range(4)]
-  state = dict(carry=agent.init_train(shape[0]), count=0)
+  return [next(stream) for _ in range(count)]
+
+
+def updater(agent):
+  """Return a function that updates the agent once, on random batches, and waits for it."""
+  given = batches(agent, 4)
+  state = dict(carry=agent.init_train(agent.config.batch_size), count=0)
   def update():
-    batch = dict(batches[state['count'] % len(batches)])
+    batch = dict(given[state['count'] % len(given)])
     state['carry'], _, _ = agent.train(state['carry'], batch)
     state['count'] += 1
     jax.block_until_ready(agent.params)

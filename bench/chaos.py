@@ -15,7 +15,6 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -30,7 +29,7 @@ import zipfile
 
 import stages
 
-from vid2act_plugin import bundle, lock, progress, recordings
+from vid2act_plugin import bundle, inputs, lock, progress, recordings
 from vid2act_plugin.errors import UserError
 
 LIMIT = 900  # Seconds that a command may take.
@@ -71,11 +70,11 @@ def durable(folder, verify=True):
         continue
       for entry in recordings.load_manifest(path.parent)['episodes']:
         file = path.with_name(entry['file'])
-        if not verify or _sha256(file) == entry['sha256']:
+        if not verify or inputs.sha256(file) == entry['sha256']:
           found[str(file)] = entry['sha256']
   for path in folder.rglob('replay/*.npz'):
     if zipfile.is_zipfile(path):
-      found[str(path)] = _sha256(path)
+      found[str(path)] = inputs.sha256(path)
   for path in sorted(folder.rglob('ckpt/*/done')):
     found[str(path.parent.parent)] = path.parent.name
   return {str(pathlib.Path(k).relative_to(folder)): v for k, v in found.items()}
@@ -208,11 +207,6 @@ def main(argv=None):
       {x: total[x] for x in COUNTS},
       each={kind: {x: counts[x] for x in COUNTS} for kind, counts in each.items()})))
   return int(total['finished'] < args.kills or any(total[x] for x in COUNTS[2:]))
-
-
-def _sha256(path):
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ import time
 from vid2act_plugin import progress
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PARTS = ('vid2act_plugin', 'configs', 'patches', 'tests', 'pyproject.toml', 'README.md')
+PARTS = ('vid2act_plugin', 'configs', 'patches', 'tests', 'bench', 'pyproject.toml', 'README.md')
 LIMIT = 900  # Seconds for the tests of one mutant.
 
 LOSSES, METHOD = 'tests/test_losses.py', 'tests/test_method.py'

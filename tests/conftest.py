@@ -1,5 +1,6 @@
 """Small agents, built once per session: compiling one takes most of the time of a test."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -74,6 +75,13 @@ def compiled():
 
 
 @pytest.fixture
+def closing():
+  """Return a function that keeps an environment until the test ends, and closes it then."""
+  with contextlib.ExitStack() as stack:
+    yield lambda env: stack.enter_context(contextlib.closing(env))
+
+
+@pytest.fixture
 def plain(monkeypatch):
   """Lift the limits that an agent of the host's sets for the whole process."""
   import embodied.jax.nets
@@ -119,25 +127,10 @@ def spaces():
 
 
 @pytest.fixture(scope='session')
-def batches(spaces):
+def batches():
   """Return a function (agent, count) -> batches as the host's stream would give them."""
-  import embodied
-  import numpy as np
-
-  def fn(agent, count, seed=0):
-    rng = np.random.default_rng(seed)
-    shape = agent.config.batch_size, agent.config.batch_length + agent.config.replay_context
-    def sample():
-      data = {k: np.zeros((*shape, *v.shape), v.dtype) for k, v in agent.spaces.items()
-              if not k.startswith(('teacher/', 'memory/'))}
-      data['image'] = rng.integers(0, 256, data['image'].shape, np.uint8)
-      data['reward'] = rng.normal(size=shape).astype(np.float32)
-      data['action'] = rng.uniform(-1, 1, data['action'].shape).astype(np.float32)
-      data['is_first'][:, 0] = True
-      return data
-    stream = iter(agent.stream(embodied.streams.Stateless(sample)))
-    return [next(stream) for _ in range(count)]
-  return fn
+  import agents  # Of bench/.
+  return agents.batches
 
 
 @pytest.fixture(scope='session')
@@ -173,14 +166,5 @@ def bundle(configure, tmp_path_factory):
 @pytest.fixture(scope='session')
 def make_agent(spaces, tmp_path_factory):
   """Return a function config -> agent, as the host's `make_agent` builds it."""
-  import elements
-  from dreamerv3 import plugins
-
-  def fn(config):
-    logdir = str(tmp_path_factory.mktemp('agent'))
-    keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
-            'replica', 'replicas')
-    settings = elements.Config(
-        **config.agent, logdir=logdir, **{k: config[k] for k in keys})
-    return plugins.agent(config)(*spaces, settings)
-  return fn
+  import agents  # Of bench/.
+  return lambda config: agents.build(config, spaces, tmp_path_factory.mktemp('agent'))

@@ -5,22 +5,19 @@ The short form of `bench/chaos.py`.
 
 import collections
 import json
-import pathlib
 import subprocess
 import sys
 import time
 
+import chaos
 import elements
 import numpy as np
 import pytest
+import stages
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'bench'))
-import chaos  # noqa: E402
-import stages  # noqa: E402
-
-from vid2act_plugin import lock, loop, pretrain, recordings, resume  # noqa: E402
-from vid2act_plugin.bundle import MODEL, Bundle  # noqa: E402
-from vid2act_plugin.errors import UserError  # noqa: E402
+from vid2act_plugin import lock, loop, pretrain, recordings, resume
+from vid2act_plugin.bundle import MODEL, Bundle
+from vid2act_plugin.errors import UserError
 
 
 def test_killed_at_any_time(tmp_path):

@@ -15,15 +15,8 @@ FAST = dict(size=(32, 32), render='fast')
 
 
 @pytest.fixture
-def make():
-  made = []
-
-  def fn(task='walker_walk', **settings):
-    made.append(DMControl(task, **{**FAST, **settings}))
-    return made[-1]
-  yield fn
-  for env in made:
-    env.close()
+def make(closing):
+  return lambda task='walker_walk', **settings: closing(DMControl(task, **{**FAST, **settings}))
 
 
 @pytest.fixture
@@ -227,7 +220,7 @@ def test_a_run_without_success_shows_none(make, tmp_path, configure, monkeypatch
   (tmp_path / 'metrics.jsonl').write_text(json.dumps(row) + '\n')
   assert {x.name for x in scores.write(config)} == {'score.json.gz', 'length.json.gz'}
   titles = []
-  plt = pictures._pyplot()
+  plt = pictures.pyplot()
   monkeypatch.setattr(plt, 'close', lambda fig: titles.extend(x.get_title() for x in fig.axes))
   pictures.curves(tmp_path)
   assert titles == ['Episode score', 'World-model losses'] and (tmp_path / 'curves.png').exists()

@@ -3,17 +3,13 @@
 The short form of `bench/fuzz.py`.
 """
 
-import pathlib
-import sys
 
+import fuzz
+import kinds
+import odd
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'bench'))
-import fuzz  # noqa: E402
-import kinds  # noqa: E402
-import odd  # noqa: E402
-
-from vid2act_plugin.errors import UserError  # noqa: E402
+from vid2act_plugin.errors import UserError
 
 INPUTS = 12  # Of each kind.
 

@@ -18,7 +18,7 @@ from payloads import objects, owned, touch, works  # noqa: F401
 from ruamel.yaml import YAML
 from test_recordings import archive, episode, forge, make  # noqa: F401
 
-from vid2act_plugin import bundle, imports, recordings, runs
+from vid2act_plugin import bundle, imports, inputs, recordings, runs
 from vid2act_plugin.errors import UserError
 from vid2act_plugin.formats import npz
 
@@ -184,7 +184,7 @@ def test_bundles_execute_nothing_and_name_no_other_files(owned, teacher):  # noq
   file = teacher / 'teacher.safetensors'
   good, files = file.read_bytes(), json.loads((teacher / bundle.MANIFEST).read_text())['files']
   file.write_bytes(pickle.dumps(touch()))
-  rewrite(teacher, files={**files, file.name: bundle._sha256(file)})
+  rewrite(teacher, files={**files, file.name: inputs.sha256(file)})
   works(owned, pickle.loads, file.read_bytes())
   with pytest.raises(UserError, match='unreadable safetensors'):
     bundle.load(teacher)

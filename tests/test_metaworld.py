@@ -11,15 +11,8 @@ FAST = dict(size=(32, 32), render='fast')
 
 
 @pytest.fixture
-def make():
-  made = []
-
-  def fn(task='door-lock', **settings):
-    made.append(MetaWorld(task, **{**FAST, **settings}))
-    return made[-1]
-  yield fn
-  for env in made:
-    env.close()
+def make(closing):
+  return lambda task='door-lock', **settings: closing(MetaWorld(task, **{**FAST, **settings}))
 
 
 def play(env, steps, seed=0):

@@ -80,7 +80,7 @@ class Bundle:
         # Not save_file, which tells of a full disk by an error of its own.
         content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
         (made / name).write_bytes(content)
-      files = {x: _sha256(made / x) for x in FILES}
+      files = {x: inputs.sha256(made / x) for x in FILES}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': files}
       self.manifest['hash'] = _digest(self.manifest)
       (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
@@ -89,8 +89,11 @@ class Bundle:
       os.replace(made, folder)
 
 
-def load(folder):
-  """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
+def verify(folder):
+  """Return the manifest of a bundle whose files have their hashes, without loading these.
+
+  Anything amiss is a `UserError` that names the file.
+  """
   folder = pathlib.Path(folder).expanduser()
   manifest = folder / MANIFEST
   try:
@@ -113,12 +116,21 @@ def load(folder):
     raise UserError(
         f'The teacher bundle is damaged: {bad} is missing or does not have the hash that it '
         'was written with; copy it again or pretrain again.')
+  fault = _fault(content)
+  if fault:
+    raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
+  return content
+
+
+def load(folder):
+  """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
+  folder, content = pathlib.Path(folder).expanduser(), verify(folder)
   try:
     params, memory = [load_file(folder / x) for x in FILES]
   except Exception as e:  # Safetensors, and NumPy where it lacks a type, raise errors of their own.
     raise UserError(
         f'{folder} holds an unreadable safetensors file ({reason(e)}); pretrain again.') from e
-  fault = _fault(content) or _content_fault(params, memory, content)
+  fault = _content_fault(params, memory, content)
   if fault:
     raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
   return Bundle(params, memory, content)
@@ -167,7 +179,7 @@ def _content_fault(params, memory, manifest):
 def _found(folder, name):
   """Return the hash of a file, None where there is no plain one."""
   try:
-    return _sha256(inputs.plain(folder, name))
+    return inputs.sha256(inputs.plain(folder, name))
   except OSError:
     return None
 
@@ -175,8 +187,3 @@ def _found(folder, name):
 def _digest(manifest):
   content = {k: v for k, v in manifest.items() if k != 'hash'}
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path):
-  with path.open('rb') as f:
-    return hashlib.file_digest(f, 'sha256').hexdigest()

@@ -1,5 +1,6 @@
 """What must exist before a run: source recordings and a teacher, made once and reused."""
 
+import functools
 import hashlib
 import json
 import os
@@ -138,7 +139,8 @@ def _run(command):
   try:
     while True:
       try:
-        return child.wait()
+        status = child.wait()
+        return status if status >= 0 else 128 - status  # As a shell has it: 143 after SIGTERM.
       except KeyboardInterrupt:
         pass  # Ctrl-C reaches the child as well.
   finally:
@@ -161,7 +163,8 @@ def _folder(config, origin):
   elif origin.task:
     root = _cache(config) / 'recordings' / _key(_settings(config, origin))
   else:
-    root = _cache(config) / 'imports' / _key(_content(config, origin))
+    content = dict(format=FORMAT, size=_size(config), files=_files(origin.path))
+    root = _cache(config) / 'imports' / _key(content)
   return root / origin.name
 
 
@@ -188,11 +191,11 @@ def _settings(config, origin):
   return settings
 
 
-def _content(config, origin):
-  """Return what decides an import: the data, by names, sizes and times, and the images' size."""
-  files = sorted(x for x in origin.path.rglob('*') if x.is_file()) or [origin.path]
-  stats = [(str(x), x.stat().st_size, x.stat().st_mtime_ns) for x in files]
-  return dict(format=FORMAT, size=_size(config), files=stats)
+@functools.cache
+def _files(path):
+  """Return what decides what there is to import: names, sizes and times of the data's files."""
+  files = sorted(x for x in path.rglob('*') if x.is_file()) or [path]
+  return [(str(x), x.stat().st_size, x.stat().st_mtime_ns) for x in files]
 
 
 def _size(config):

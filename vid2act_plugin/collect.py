@@ -7,21 +7,19 @@ import pathlib
 import time
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from . import lock, origins, paths, progress, recorder, recordings, workers
+from .envs import suites
 from .errors import UserError
 
-# Suite -> environment, policy of its experts, packages that decide what is seen, settings it has,
-# whether it tells success.
+# Suite -> policy of its experts, whether it tells success, packages that decide what is seen,
+# settings it has.
 SUITES = {
     'metaworld': dict(
-        env='vid2act_plugin.envs.metaworld:MetaWorld', policy='scripted', success=True,
-        packages=('metaworld', 'mujoco'),
+        policy='scripted', success=True, packages=('metaworld', 'mujoco'),
         settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render')),
     'dmcontrol': dict(
-        env='vid2act_plugin.envs.dmcontrol:DMControl', policy='planned', success=False,
-        packages=('dm-control', 'mujoco'),
+        policy='planned', success=False, packages=('dm-control', 'mujoco'),
         settings=('size', 'camera', 'repeat', 'limit', 'render'))}
 LIMIT = 200
 NOISE = (0.0, 0.1, 0.3, 0.5)
@@ -33,9 +31,9 @@ def collect(
 
   names: tasks, SUITE_TASK, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
   a function `(env, obs, rng) -> action`. env: settings of the environment; those
-  left out are the suite's defaults, and 200 simulator steps. noise: standard deviations of the Gaussian
-  noise on the expert's actions, taken in turn. random_share: share of episodes
-  with uniformly random actions. processes: 0 is one per core. An episode
+  left out are the suite's defaults, and 200 simulator steps. noise: standard
+  deviations of the Gaussian noise on the expert's actions, taken in turn.
+  random_share: share of episodes with uniformly random actions. processes: 0 is one per core. An episode
   depends only on seed, source, its index and the settings, so that an
   interrupted collection continues and ends as if it had not been interrupted.
   Raises a `UserError` for settings that do not exist, or that differ from
@@ -60,7 +58,7 @@ class Source:
     suite, task = origin.task.split('_', 1)
     spec = SUITES[suite]
     self.folder = pathlib.Path(folder).expanduser() / origin.name
-    self.env = spec['env']
+    self.env = suites.ENVS[suite]
     policy = dict(policy=spec['policy'])
     if origin.behaviour:
       policy = dict(policy=origin.behaviour, digest=origins.digest(origin.behaviour))
@@ -121,8 +119,7 @@ class Source:
 
 def defaults(suite):
   """Return the settings of a suite's environment that a recording has unless told otherwise."""
-  with open(paths.data('configs') / 'defaults.yaml') as f:
-    env = YAML(typ='safe').load(f)['env'][suite]
+  env = paths.defaults()['env'][suite]
   return {**{k: env[k] for k in SUITES[suite]['settings']}, 'limit': LIMIT}
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 from .errors import UserError
-from .paths import data
+from .paths import defaults
 
 NAME = 'vid2act-plugin'
 GIB = 2 ** 30
@@ -227,9 +227,7 @@ def _sizes(folder):
 
 
 def _cache():
-  from ruamel.yaml import YAML
-  values = YAML(typ='safe').load((data('configs') / 'defaults.yaml').read_text())
-  return pathlib.Path(values['vid2act']['cache']).expanduser()
+  return pathlib.Path(defaults()['vid2act']['cache']).expanduser()
 
 
 def _version(name):

@@ -8,17 +8,15 @@ import json
 import math
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 
 import elements
 import embodied.jax.internal
 import jax
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from . import pickles
+from . import convert, lock, pickles
 from .errors import UserError
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
@@ -128,20 +126,21 @@ def write(logdir, update, carry, data, config, report):
   """Write `LOGDIR/nonfinite-UPDATE`, at once and beside any that is there; return its path."""
   names = (f'nonfinite-{update}' + f'-{i}' * (i > 1) for i in range(1, 10 ** 6))
   folder = next(x for x in map(logdir.joinpath, names) if not x.exists())
-  temp = pathlib.Path(tempfile.mkdtemp(dir=logdir, prefix='.nonfinite-'))
   leaves = jax.device_get(jax.tree.leaves(carry))
   # Safetensors reads no bfloat16 into NumPy; float32 holds its values.
   leaves = [np.float32(x) if x.dtype.name == 'bfloat16' else x for x in leaves]
-  try:
-    save_file({k: np.ascontiguousarray(v) for k, v in {
-        **{f'batch/{k}': v for k, v in jax.device_get(data).items()},
-        **{f'carry/{i:03}': v for i, v in enumerate(leaves)}}.items()}, temp / 'batch.safetensors')
-    config.save(temp / 'config.yaml')
-    (temp / 'report.json').write_text(json.dumps(report, indent=1))
-    temp.chmod(0o755)
-    os.replace(temp, folder)
-  finally:
-    shutil.rmtree(temp, ignore_errors=True)
+  arrays = {
+      **{f'batch/{k}': v for k, v in jax.device_get(data).items()},
+      **{f'carry/{i:03}': v for i, v in enumerate(leaves)}}
+  with lock.temporary(folder) as temp:
+    made = temp / 'made'
+    made.mkdir()
+    # Not save_file, which tells of a full disk by an error of its own.
+    content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    (made / 'batch.safetensors').write_bytes(content)
+    config.save(made / 'config.yaml')
+    (made / 'report.json').write_text(json.dumps(report, indent=1))
+    os.replace(made, folder)
   return folder
 
 
@@ -204,9 +203,11 @@ def _refuse(bad):
 
 def _checkpoint(logdir):
   """Return what the newest checkpoint of a run holds of the agent, or None."""
-  latest = logdir / 'ckpt' / 'latest'
-  path = latest.is_file() and logdir / 'ckpt' / latest.read_text().strip() / 'agent.pkl'
-  return pickles.load(path) if path and path.is_file() else None
+  try:
+    folder = convert.checkpoint(logdir)
+  except UserError:
+    return None
+  return pickles.load(folder / 'agent.pkl')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Files that others may have made: plain ones, in the folder that they belong to."""
 
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -35,6 +36,12 @@ def parse(folder, name):
     raise ValueError(f'it is nested more than {DEPTH} times')
   json.dumps(value, ensure_ascii=False).encode()  # Half a character could not be printed.
   return value
+
+
+def sha256(path):
+  """Return the hash of a file, read piece by piece."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _deep(value, left):

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from . import bundle, collect, preview, progress, recordings, tables
+from . import bundle, collect, inputs, preview, progress, recordings, tables
 from .errors import UserError
 
 
@@ -92,7 +92,7 @@ def _recording(folder, bar):
     try:
       episode = recordings.read_episode(folder, entry)
       start = {k: episode[k][:1] for k in ('image', 'action')}
-      recordings._same_spaces(first or start, start, manifest, folder / entry['file'])
+      recordings.same_spaces(first or start, start, manifest, folder / entry['file'])
     except UserError as e:
       damaged.append(str(e))
     else:
@@ -164,7 +164,7 @@ def _teacher(folder, bar):
 
 def _is_bundle(folder):
   try:
-    return 'sources' in json.loads((folder / recordings.MANIFEST).read_text())
+    return 'sources' in inputs.parse(folder, recordings.MANIFEST)
   except (OSError, ValueError, TypeError):
     return False
 

@@ -1,4 +1,4 @@
-"""One process at a time makes what several need, in folders that are whole or absent."""
+"""One process at a time makes what several need, in files and folders that are whole or absent."""
 
 import contextlib
 import fcntl
@@ -48,6 +48,17 @@ def held(folder, wait=True):
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
     yield
+
+
+@contextlib.contextmanager
+def whole(path):
+  """Yield where to write a file that in the end is complete, or as it was before."""
+  part = path.with_name(f'{path.name}.{os.getpid()}.part')
+  try:
+    yield part
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -227,7 +227,7 @@ def _finish(config, agent, learner, evaluation, logger, start):
       pictures.gif(logdir / f'{name}.gif', value)
     else:
       pictures.png(logdir / f'{name}.png', value)
-  teacher = bundle.load(config.vid2act.teacher).manifest if config.vid2act.teacher else {}
+  teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
   seconds = {k: v for k, v in config.vid2act.seconds.items()}
   summary = dict(
       stages={**seconds, 'train': round(time.time() - start, 1)},

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import importlib
-import importlib.util
 import os
 import pathlib
 import re
@@ -11,7 +10,7 @@ import sys
 
 from . import recordings
 from .envs import suites
-from .errors import UserError
+from .errors import UserError, reason
 from .formats import FORMATS
 
 FUNCTION = re.compile(r'[\w.]+:\w+')
@@ -76,7 +75,7 @@ def behaviour(text):
     function = getattr(importlib.import_module(module), name)
   except (ImportError, AttributeError) as e:
     raise UserError(
-        f"The behaviour '{text}' cannot be imported ({type(e).__name__}: {e}); run the command in "
+        f"The behaviour '{text}' cannot be imported ({reason(e)}); run the command in "
         "the folder of its module, or install the module's package.") from e
   if not callable(function):
     raise UserError(f"The behaviour '{text}' is no function but {function!r}; name a function.")
@@ -107,6 +106,6 @@ def _behaviour(text, task):
     raise UserError(
         f"The source '{text}' is not understood; name a task (metaworld_door-close), a task and a "
         'behaviour (metaworld_door-close@MODULE:FUNCTION), a folder (./DIR), or a format and a '
-        f"folder ({next(iter(FORMATS))}:DIR).")
+        f"folder ({FORMATS[0]}:DIR).")
   suites.check(task, 'vid2act.sources')
   return Origin(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)

@@ -8,3 +8,9 @@ def data(name):
   package = pathlib.Path(__file__).resolve().parent
   packaged = package / name
   return packaged if packaged.is_dir() else package.parent / name
+
+
+def defaults():
+  """Return the keys that the plugin adds, with their defaults, as `configs/defaults.yaml` has them."""
+  from ruamel.yaml import YAML
+  return YAML(typ='safe').load((data('configs') / 'defaults.yaml').read_text())

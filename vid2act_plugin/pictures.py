@@ -46,7 +46,7 @@ def episode(frames, weights):
   weights: `{source: [T]}`, drawn as a stacked area that fills 0 to 1. Returns
   an image `[h, w, 3]` uint8.
   """
-  plt = _pyplot()
+  plt = pyplot()
   T = len(frames)
   shown = np.linspace(0, T - 1, min(T, 12)).round().astype(int)
   fig, (top, bottom) = plt.subplots(
@@ -78,7 +78,7 @@ def curves(logdir):
 
   Success and relevance are left out where the run has none.
   """
-  plt = _pyplot()
+  plt = pyplot()
   rows = metrics(logdir)
   panels = {
       'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation'},
@@ -104,7 +104,8 @@ def curves(logdir):
   plt.close(fig)
 
 
-def _pyplot():
+def pyplot():
+  """Return matplotlib's pyplot, drawing without a display."""
   import matplotlib
   matplotlib.use('Agg')
   import matplotlib.pyplot as plt

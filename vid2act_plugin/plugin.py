@@ -3,6 +3,7 @@
 import importlib
 from functools import partial as bind
 
+from .envs import suites
 from .errors import told
 from .paths import data
 
@@ -15,9 +16,7 @@ def plugin():
       defaults=overlays.pop('defaults'),
       overlays={k: v for k, v in overlays.items() if k != 'host'},
       agents={'vid2act': _agent},
-      envs={
-          'metaworld': 'vid2act_plugin.envs.metaworld:MetaWorld',
-          'dmcontrol': 'vid2act_plugin.envs.dmcontrol:DMControl'},
+      envs=suites.ENVS,
       scripts=_scripts,
       prepare=_prepare)
 

@@ -112,7 +112,7 @@ def _made(path, data, config):
   """Return whether there is a bundle of this model and these recordings after as many updates."""
   if not bundles.exists(path):
     return False
-  made, options = bundles.load(path).manifest, config.vid2act.pretrain
+  made, options = bundles.verify(path), config.vid2act.pretrain
   wanted = dict(
       updates=options.updates, actions=options.actions, recordings=data.key,
       agent={k: config.agent[k] for k in MODEL})

@@ -3,13 +3,11 @@
 Axes: T steps, t those of them that are shown, H W image, L `LABEL`, S `SIDE`.
 """
 
-import contextlib
 import math
-import os
 
 import numpy as np
 
-from . import progress, recordings
+from . import lock, progress, recordings
 from .errors import UserError
 
 SIDE, LABEL = 128, 44  # Pixels: of the square that an image is fitted into, of the text above it.
@@ -29,9 +27,9 @@ def draw(shown, stem):
   strips = []
   try:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with progress.bar('drawing', len(shown), 'episodes') as bar, _new(film) as path:
+    with progress.bar('drawing', len(shown), 'episodes') as bar, lock.whole(film) as path:
       _mp4(path, _film(shown, strips, bar))
-    with _new(sheet) as path:
+    with lock.whole(sheet) as path:
       _png(path, np.concatenate(strips))
   except OSError as e:
     raise UserError(
@@ -111,14 +109,3 @@ def _mp4(path, frames):
 def _png(path, image):
   from PIL import Image
   Image.fromarray(image).save(path, format='png')
-
-
-@contextlib.contextmanager
-def _new(path):
-  """Yield where to write a file that in the end is complete, or as it was before."""
-  part = path.with_name(f'{path.name}.{os.getpid()}.part')
-  try:
-    yield part
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)

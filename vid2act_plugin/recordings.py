@@ -13,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from . import inputs
+from . import inputs, lock
 from .errors import UserError, reason
 from .formats import npz
 
@@ -64,8 +64,8 @@ def read_episode(folder, entry, verify=True):
   """
   path = pathlib.Path(folder) / entry['file']
   try:
-    with inputs.plain(folder, entry['file']).open('rb') as f:
-      changed = verify and hashlib.file_digest(f, 'sha256').hexdigest() != entry['sha256']
+    plain = inputs.plain(folder, entry['file'])
+    changed = verify and inputs.sha256(plain) != entry['sha256']
   except OSError as e:
     raise UserError(f'The file {path} cannot be read ({e.strerror}); {CURE}.') from e
   if changed:
@@ -124,7 +124,7 @@ def load(folder, verify=True):
   episodes = []
   for entry in manifest['episodes']:
     episodes.append(read_episode(folder, entry, verify))
-    _same_spaces(episodes[0], episodes[-1], manifest, pathlib.Path(folder) / entry['file'])
+    same_spaces(episodes[0], episodes[-1], manifest, pathlib.Path(folder) / entry['file'])
   return manifest, episodes
 
 
@@ -185,7 +185,8 @@ def _manifest_fault(manifest):
       return f"the behaviour of {entry['file']} is no dict"
 
 
-def _same_spaces(first, episode, manifest, path):
+def same_spaces(first, episode, manifest, path):
+  """Raise a `UserError` naming `path` unless an episode has the spaces of the first one."""
   for key in ('image', 'action'):
     if first[key].shape[1:] != episode[key].shape[1:]:
       raise UserError(
@@ -210,15 +211,12 @@ def _pack(episode):
 
 
 def _replace(path, content):
-  part = path.with_name(f'{path.name}.{os.getpid()}.part')
   try:
-    with open(part, 'wb') as f:
+    with lock.whole(path) as part, open(part, 'wb') as f:
       f.write(content)
       f.flush()
       os.fsync(f.fileno())
-    os.replace(part, path)
   except OSError as e:
-    part.unlink(missing_ok=True)
     raise OSError(e.errno, e.strerror, str(path)) from e  # A full disk names no file.
 
 

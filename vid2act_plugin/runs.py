@@ -12,7 +12,7 @@ import numpy as np
 from ruamel.yaml.error import YAMLError
 
 from . import pickles
-from .errors import UserError
+from .errors import UserError, reason
 
 CHECKPOINTS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
 PARAMS = ('enc/', 'dyn/')
@@ -90,7 +90,7 @@ def _config(path):
     config.task, config.agent.enc.simple, config.agent.dyn.rssm  # noqa: B018
   except (OSError, YAMLError, UnicodeDecodeError, ValueError, TypeError) as e:
     raise UserError(
-        f'The file {path} is no readable configuration ({type(e).__name__}: {_line(e)}); name '
+        f'The file {path} is no readable configuration ({reason(e)}); name '
         'the folder that a DreamerV3 run had as its --logdir.') from e
   except (AttributeError, KeyError) as e:
     raise UserError(
@@ -122,8 +122,8 @@ def _params(path):
     params = {k: np.asarray(v, np.float32) for k, v in params.items()}
   except (KeyError, TypeError, ValueError, AttributeError) as e:
     raise UserError(
-        f'The file {path} is not the checkpoint of a DreamerV3 agent ({type(e).__name__}: '
-        f'{_line(e)}); name a run of DreamerV3.') from e
+        f'The file {path} is not the checkpoint of a DreamerV3 agent ({reason(e)})'
+        f'; name a run of DreamerV3.') from e
   return params, updates
 
 
@@ -171,7 +171,7 @@ def _chunk(path):
     lengths = {len(v) for v in chunk.values()}
   except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as e:
     raise UserError(
-        f'The replay file {path} is damaged ({type(e).__name__}: {_line(e)}); copy it again or '
+        f'The replay file {path} is damaged ({reason(e)}); copy it again or '
         'delete it.') from e
   if len(lengths) != 1 or 0 in lengths:
     raise UserError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import host, matching, progress, runs, separate
 from .bundle import MODEL, Bundle
-from .errors import UserError
+from .errors import UserError, reason
 
 SIZES = ('deter', 'stoch', 'classes')
 BATCH, LENGTH = 16, 64  # Windows of replay that are encoded at once.
@@ -105,10 +105,9 @@ def _shapes(run):
   try:
     return separate.shapes(run.config.agent, run.image, run.act_size)
   except (TypeError, AssertionError, AttributeError, ValueError) as e:
-    text = ' '.join(str(e).split())[:200]
     raise UserError(
         f'The encoder or RSSM of {run.folder / "config.yaml"} cannot be built for images of '
-        f'{list(run.image)} by the installed host, {host.title()} ({type(e).__name__}: {text}); '
+        f'{list(run.image)} by the installed host, {host.title()} ({reason(e)}); '
         'import runs that were made with it.') from e
 
 

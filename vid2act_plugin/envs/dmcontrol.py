@@ -5,7 +5,6 @@ import functools
 import elements
 import numpy as np
 
-from ..errors import UserError
 from . import render as drawing
 from . import suites
 
@@ -30,9 +29,8 @@ class DMControl:
     drawing.setup_gl()
     suites.check(f'dmcontrol_{task}')
     drawing.check(size, render, 'raw', 'env.dmcontrol')
-    for key, value in dict(repeat=repeat, limit=limit).items():
-      if value < 1:
-        raise UserError(f'The key env.dmcontrol.{key} is {value}; give a positive number.')
+    drawing.positive('env.dmcontrol.repeat', repeat)
+    drawing.positive('env.dmcontrol.limit', limit)
     self.name = task
     self.seed, self.episode = int(seed), 0
     self.inner = _simulator(task, _seeds(self.seed)[0])

@@ -6,7 +6,6 @@ import warnings
 import elements
 import numpy as np
 
-from ..errors import UserError
 from . import render as drawing
 from . import suites
 
@@ -34,9 +33,8 @@ class MetaWorld:
     suites.check(f'metaworld_{task}')
     drawing.check(size, render, orientation, 'env.metaworld')
     drawing.one_of('env.metaworld.reward', reward, REWARDS)
-    for key, value in dict(repeat=repeat, limit=limit).items():
-      if value < 1:
-        raise UserError(f'The key env.metaworld.{key} is {value}; give a positive number.')
+    drawing.positive('env.metaworld.repeat', repeat)
+    drawing.positive('env.metaworld.limit', limit)
     self.name = task.removesuffix('-v3')
     self.inner = _simulator(f'{self.name}-v3', reward, limit)
     self.camera = drawing.Camera(

@@ -53,6 +53,12 @@ def one_of(key, value, options):
     raise UserError(f"The key {key} is '{value}'; choose one of {', '.join(options)}.")
 
 
+def positive(key, value):
+  """Raise a `UserError` unless `value` is 1 or more."""
+  if value < 1:
+    raise UserError(f'The key {key} is {value}; give a positive number.')
+
+
 class Camera:
   """One camera and its renderer.
 

@@ -38,5 +38,8 @@ def _metaworld():
   return sorted(x.removesuffix('-v3') for x in ALL_V3_ENVIRONMENTS)
 
 
+ENVS = {
+    'metaworld': 'vid2act_plugin.envs.metaworld:MetaWorld',
+    'dmcontrol': 'vid2act_plugin.envs.dmcontrol:DMControl'}
 TASKS = {'metaworld': _metaworld, 'dmcontrol': dmcontrol}
 VERSIONS = {'metaworld': '-v3'}  # May follow a task's name.

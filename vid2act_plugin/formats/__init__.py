@@ -9,16 +9,15 @@ the way back. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
 `{ours: theirs}`, what the user gave with `--key`, for `theirs` below.
 """
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Iterable
 
-from ..errors import UserError
+from ..errors import UserError, reason
 
-# Name on the command line -> module here; looked at in this order.
-FORMATS = {
-    'lerobot': 'lerobot', 'minari': 'minari', 'dreamerv3': 'dreamerv3', 'dreamerv2': 'dreamerv2',
-    'video': 'video'}
+# Modules here, and names on the command line; looked at in this order.
+FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
 KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal')
 
 
@@ -44,12 +43,23 @@ def find(path, name=''):
   if name and name not in FORMATS:
     raise UserError(f"The format is '{name}'; choose one of {', '.join(FORMATS)}.")
   for key in [name] if name else FORMATS:
-    module = importlib.import_module(f'.{FORMATS[key]}', __package__)
+    module = importlib.import_module(f'.{key}', __package__)
     if name or module.detect(path):
       return key, module
   raise UserError(
       f'The data in {path} is of no format that is known here; name one with --format '
       f"({', '.join(FORMATS)}).")
+
+
+@contextlib.contextmanager
+def reading(what, cure, fault='cannot be read'):
+  """Turn an error while `what` is read into a `UserError`; each library has errors of its own."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as e:
+    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
 
 
 def theirs(ours, have, options, path, required=False):

@@ -1,6 +1,5 @@
 """LeRobot data sets of the versions 2.0, 2.1 and 3.0: rows in parquet files, images in videos."""
 
-import contextlib
 import functools
 import io
 import json
@@ -9,7 +8,7 @@ import pathlib
 import numpy as np
 
 from ..errors import UserError
-from . import Episode
+from . import Episode, reading
 from .lerobot_writer import write as write  # A part of what a format's module has.
 
 KEYS = {'action': 'action', 'reward': 'next.reward', 'success': 'next.success'}
@@ -223,13 +222,5 @@ def _pictures(entry, key):
           yield np.asarray(picture.convert('RGB'))
 
 
-@contextlib.contextmanager
 def _reading(path):
-  try:
-    yield
-  except UserError:
-    raise
-  except Exception as e:  # JSON, Arrow, FFmpeg and Pillow each raise errors of their own.
-    raise UserError(
-        f'The file {path} cannot be read ({type(e).__name__}: '
-        f"{' '.join(str(e).split())[:200]}); {CURE}.") from e
+  return reading(f'The file {path}', CURE)

@@ -1,6 +1,5 @@
 """Minari data sets: arrays of episodes in HDF5, Arrow or Parquet files."""
 
-import contextlib
 import functools
 import importlib.metadata
 import io
@@ -12,7 +11,7 @@ import numpy as np
 
 from .. import exports
 from ..errors import UserError
-from . import Episode
+from . import Episode, reading
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
 SUCCESS = ('infos/success', 'infos/is_success')
@@ -230,13 +229,5 @@ def _flat(space, path='observations'):
   return {k: v for key, x in items for k, v in _flat(x, f'{path}/{key}').items()}
 
 
-@contextlib.contextmanager
 def _reading(path, where=''):
-  try:
-    yield
-  except UserError:
-    raise
-  except Exception as e:  # JSON, HDF5, Arrow and Pillow each raise errors of their own.
-    raise UserError(
-        f'The data set {path}{where} cannot be read ({type(e).__name__}: '
-        f"{' '.join(str(e).split())[:200]}); {CURE}.") from e
+  return reading(f'The data set {path}{where}', CURE)

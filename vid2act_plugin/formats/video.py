@@ -8,14 +8,13 @@ to the image of its place: its action is taken there. With one row less than
 images each row is a step between two: its reward and success are of the later.
 """
 
-import contextlib
 import functools
 import re
 
 import numpy as np
 
 from ..errors import UserError, reason
-from . import Episode
+from . import Episode, reading
 
 VIDEOS = {  # Suffix -> FFmpeg's name: never guessed from content, which may name other files.
     '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.gif': 'gif', '.mkv': 'matroska',
@@ -165,14 +164,8 @@ def _numbers(column):
   return np.array(value.tolist()) if value.dtype == object else value  # Lists, or text.
 
 
-@contextlib.contextmanager
 def _reading(path):
-  try:
-    yield
-  except Exception as e:  # FFmpeg and Pillow each raise errors of their own.
-    raise UserError(
-        f'The file {path} cannot be read to its end ({reason(e)}); copy it again or delete it.'
-    ) from e
+  return reading(f'The file {path}', 'copy it again or delete it', 'cannot be read to its end')
 
 
 def _probe(path):
