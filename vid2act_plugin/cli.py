@@ -15,6 +15,8 @@ COMMANDS = {
     'import': ('imports', "turn other people's recordings into ours"),
     'inspect': ('inspection', 'show what recordings and teacher bundles hold'),
     'teacher': ('teachers', 'make a teacher from finished DreamerV3 runs'),
+    'ablate': ('ablate', 'run variants x tasks x seeds and compare them'),
+    'plot': ('plot', 'compare finished runs'),
     'export': ('exports', 'write recordings as data sets of other projects'),
 }
 

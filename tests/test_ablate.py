@@ -1,0 +1,137 @@
+"""A matrix of runs through the real command, and what it is read from and run with."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+from ruamel.yaml import YAML
+
+from vid2act_plugin import ablate, cli, jobs, matrix
+from vid2act_plugin.errors import UserError
+
+TASK = 'metaworld_door-lock'
+WHOLE = dict(
+    configs=['metaworld', 'quickstart', {'batch_size': 3}],
+    variants={'stock': [], 'ours': ['vid2act', {'agent.vid2act.scales.distill': 2.0}]},
+    tasks=[TASK], seeds=[0, 7], against='stock')
+
+
+@pytest.fixture
+def write(tmp_path):
+  """Return a function that writes an ablation file with some of its keys changed."""
+  def fn(**changes):
+    content = {k: v for k, v in {**WHOLE, **changes}.items() if v is not None}
+    with open(tmp_path / 'matrix.yaml', 'w') as file:
+      YAML().dump(content, file)
+    return tmp_path / 'matrix.yaml'
+  return fn
+
+
+def test_runs_are_paired_and_resolve_as_their_command_does(write, tmp_path):
+  plan = matrix.Matrix(write())
+  assert [x.name for x in plan.runs] == [
+      f'{m}/{TASK}/{s}' for s in (0, 7) for m in ('stock', 'ours')]
+  plan.write(tmp_path / 'overlays')
+  stock, ours = plan.configurations(tmp_path / 'overlays').values()
+  assert (stock.batch_size, ours.batch_size) == (3, 3)
+  assert (stock.agent.typ, ours.agent.typ) == ('dreamerv3', 'vid2act')
+  assert (stock.agent.vid2act.scales.distill, ours.agent.vid2act.scales.distill) == (1, 2)
+  assert (stock.method, ours.method, ours.task) == ('stock', 'ours', TASK)
+  command = plan.command(plan.runs[3], tmp_path / 'overlays', tmp_path / 'logdir')
+  names = command[command.index('--configs') + 1: command.index('--task')]
+  assert names == plan.names('ours', tmp_path / 'overlays') and names[3] == 'vid2act'
+  assert command[command.index('--seed') + 1] == '7' and '--method' in command
+
+
+@pytest.mark.parametrize('key, value, words', [
+    ('seeds', [0, 0], ('seeds', '[0, 0]', 'each once')), ('seeds', ['a'], ("['a']",)),
+    ('seeds', [True], ('True',)), ('tasks', [], ('tasks', '[]')), ('tasks', None, ('tasks',)),
+    ('against', 'stok', ('against', "'stok'")), ('variants', {'a/b': []}, ('a/b',)),
+    ('variants', {'stock': 'vid2act'}, ('variants.stock', "'vid2act'", 'list')),
+    ('configs', 'metaworld', ('configs', "'metaworld'")), ('sead', [1], ("'sead'", 'seeds'))])
+def test_faults_of_an_ablation_file(write, key, value, words):
+  path = write(**{key: value})
+  with pytest.raises(UserError) as error:
+    matrix.Matrix(path)
+  assert all(x in str(error.value) for x in (*words, 'matrix.yaml'))
+
+
+def test_files_that_are_no_ablation(tmp_path):
+  for content, word in ((None, 'cannot be read'), ('[1', 'not valid YAML'), ('- 1', 'no mapping')):
+    path = tmp_path / f'{word[:3]}.yaml'
+    if content:
+      path.write_text(content)
+    with pytest.raises(UserError, match=word):
+      matrix.Matrix(path)
+
+
+def test_the_ablations_that_we_ship_can_be_listed(tmp_path, capsys):
+  from vid2act_plugin import paths
+  for name, count in (('cpu', 10), ('gpu', 120)):
+    file = paths.data('configs') / 'ablations' / f'{name}.yaml'
+    cli.main(['ablate', str(file), '--dry-run', '--out', str(tmp_path / name)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 2 * count + 1 and lines[1].startswith('  -m dreamerv3 --configs metaworld')
+    assert not (tmp_path / name / 'results').exists()
+
+
+def test_commands_share_the_cores_and_report_how_they_ended(tmp_path):
+  script = 'import os, sys; print(sorted(os.sched_getaffinity(0))); sys.exit(int(sys.argv[1]))'
+  wait = 'import time; time.sleep(0.5); '
+  commands = {str(i): [sys.executable, '-c', wait + script, str(i % 2)] for i in range(3)}
+  found = dict(jobs.run(commands, 2, lambda x: tmp_path / x / 'log.txt'))
+  assert found == {'0': 0, '1': 1, '2': 0}
+  seen = [json.loads((tmp_path / x / 'log.txt').read_text()) for x in '01']
+  cores = sorted(os.sched_getaffinity(0))
+  assert seen[0] != seen[1] or len(cores) == 1
+  assert set(seen[0] + seen[1]) <= set(cores)
+  with pytest.raises(UserError, match='--jobs is -1'):
+    jobs.places(-1)
+
+
+def test_what_runs_is_asked_to_save_when_the_caller_stops(tmp_path):
+  script = ('import pathlib, signal, sys, time\n'
+            'def save(*_): pathlib.Path(sys.argv[1]).write_text("saved"); sys.exit()\n'
+            'signal.signal(signal.SIGTERM, save)\n'
+            'pathlib.Path(sys.argv[2]).touch(); time.sleep(60)')
+  commands = {'a': [sys.executable, '-c', script, str(tmp_path / 'saved'), str(tmp_path / 'up')]}
+  def poll():
+    if (tmp_path / 'up').exists():
+      raise TimeoutError
+  began = time.monotonic()
+  with pytest.raises(TimeoutError):
+    list(jobs.run(commands, 1, lambda x: tmp_path / 'log.txt', poll))
+  assert (tmp_path / 'saved').read_text() == 'saved' and time.monotonic() - began < 50
+
+
+def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
+  """One variant fails; the other's result is kept, and the mended matrix runs what is missing."""
+  configs = ['metaworld', 'quickstart', str(tiny), {'run.debug': True}]
+  broken = {'stock': [], 'ours': ['vid2act', {'env.metaworld.camera': 'nowhere'}]}
+  mended = {'stock': [], 'ours': ['vid2act', 'vid2act_noguide']}
+  out = tmp_path / 'out'
+  plan = lambda variants: str(write(configs=configs, variants=variants, seeds=[3]))
+  run = lambda variants: cli.main(['ablate', plan(variants), '--out', str(out), '--jobs', '2'])
+  with pytest.raises(UserError) as error:
+    run({**broken, 'ours': broken['ours'][1:]})
+  assert f'ours/{TASK}/3' in str(error.value) and 'log.txt' in str(error.value)
+  assert "env.metaworld.camera is 'nowhere'" in (out / 'ours' / TASK / '3' / 'log.txt').read_text()
+  assert [x['method'] for x in json.loads((out / 'results' / 'runs.json').read_text())] == ['stock']
+  before = (out / 'stock' / TASK / '3' / 'summary.json').stat().st_mtime_ns
+  run(mended)
+  assert '2 runs, 1 of them finished' in capsys.readouterr().out
+  assert (out / 'stock' / TASK / '3' / 'summary.json').stat().st_mtime_ns == before
+  runs = {x['method']: x for x in json.loads((out / 'results' / 'runs.json').read_text())}
+  assert runs['ours']['env_steps'] == runs['stock']['env_steps'] == 80
+  assert set(runs['ours']['relevance'][-1]) - {'step'} == set(runs['ours']['sources'])
+  assert {x['seed'] for x in runs.values()} == {3}
+  text = (out / 'comparison.md').read_text()
+  assert f'| {TASK} | ours | paired_difference |' in text
+  with pytest.raises(UserError, match='begun with another variants.ours'):
+    run(broken)
+  with pytest.raises(UserError, match='begun with another configs'):
+    cli.main(['ablate', str(write(configs=configs[:3], variants=mended)), '--out', str(out)])
+  ablation = ablate.Ablation(matrix.Matrix(plan(mended)), out)
+  assert [ablation.step(x) for x in ablation.plan.runs] == [80, 80]
