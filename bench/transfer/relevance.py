@@ -1,0 +1,202 @@
+"""Do the weights rank sources by kinship, and does an irrelevant source harm?
+
+    python bench/transfer/relevance.py [--out DIR] [--seeds N...] [--jobs N]
+
+The sources are the target task itself, two other tasks of the same robot, another
+body (walker) and noise images. One teacher of all of them, and one of only the
+last two, each stand beside a student that learns from the same fixed stream of
+target data as in `dynamics.py`. Printed are the mean weights on held-out target
+episodes; Spearman's correlation of weight and kinship, of the means and at every
+step of an episode; and the open-loop image error of the student with irrelevant
+sources minus that of stock. The last line of the output is a JSON object.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+
+import dynamics
+import numpy as np
+import scipy.stats
+import study
+
+from vid2act_plugin import chain, comparison, pictures, progress, recordings, sources
+from vid2act_plugin.matrix import Matrix, Run
+
+UPDATES = 250, 500
+PRETRAIN = 1000  # Updates of either teacher.
+EPISODES = 40
+OTHERS = 'metaworld_reach-wall', 'metaworld_window-close'
+BODY = 'dmcontrol_walker_walk@relevance:wander'
+KINDS = 'graded', 'irrelevant', 'stock'
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  study.arguments(parser, KINDS, 'relevance')
+  parser.add_argument('--updates', type=int, nargs='+', default=UPDATES)
+  args = parser.parse_args()
+  # Behaviours are looked up by name in the processes that collect.
+  here = str(pathlib.Path(__file__).parent)
+  os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [here, os.environ.get('PYTHONPATH')]))
+  if args.one:
+    return one(args)
+  task = Matrix(args.matrix).tasks[0]
+  for kind in args.methods:
+    prepare(args, Run(kind, task, 0))
+  names = [Run(k, task, s).name for s in args.seeds for k in args.methods]
+  rows = study.run(__file__, args, names, ['--updates', *args.updates])
+  curves = study.save(args, rows, task, dynamics.METRICS)
+  (pathlib.Path(args.out) / 'weights.json').write_text(json.dumps([
+      {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
+      for x in rows if x['kinship']]))
+  report(args, rows, curves['openloop_image'])
+
+
+def wander(env, obs, rng):
+  """Act at random: another body needs no expert to be irrelevant."""
+  return rng.uniform(-1, 1, env.act_space['action'].shape)
+
+
+def one(args):
+  """Train one student on the fixed stream, and write weights and errors on held-out episodes."""
+  kind, task, seed = args.one.split('/')
+  config, data = prepare(args, Run(kind, task, int(seed)))
+  agent = dynamics.build(config, data)
+  batches = iter(agent.stream(dynamics.stream(agent, data)))
+  measure = dynamics.measurement(agent, data)
+  weigh = None if kind == 'stock' else weights(agent, data)
+  measured = {x: [] for x in (*dynamics.METRICS, 'weights')}
+  carry = agent.init_train(agent.config.batch_size)
+  with progress.bar(args.one, max(args.updates), 'updates') as bar:
+    for i in range(1, max(args.updates) + 1):
+      carry, _, _ = agent.train(carry, next(batches))
+      bar.advance()
+      if i in args.updates:
+        found = measure()
+        if weigh:
+          found['weights'] = weigh().round(5).tolist()
+        for key, value in found.items():
+          measured[key].append(value)
+  study.write(args, dict(
+      method=kind, seed=int(seed), updates=sorted(args.updates),
+      kinship=kinship(config) if weigh else [], **measured))
+
+
+def prepare(args, run):
+  """Return config and target data of a run; recordings and teacher of its sources are made."""
+  method = 'stock' if run.method == 'stock' else 'vid2act_noguide'
+  given = Run(method, run.task, run.seed)
+  if method == 'stock':
+    return dynamics.prepare(args, given)
+  base = study.configured(args, Run('stock', run.task, 0), batch_size=dynamics.BATCH)
+  noise = f'{noise_images(base)}{os.sep}'
+  names = [BODY, noise] if run.method == 'irrelevant' else [run.task, *OTHERS, BODY, noise]
+  config = study.configured(args, given, **{
+      'batch_size': dynamics.BATCH, 'vid2act.sources': names, 'vid2act.pretrain.updates': PRETRAIN,
+      'vid2act.pretrain.batch_size': dynamics.BATCH * 2})
+  data = sources.Sources(
+      [study.target(config, dynamics.EPISODES)], holdout=dynamics.HOLDOUT, seed=0)
+  return config, data
+
+
+def kinship(config):
+  """Return the kinship of every source: 3 the same task, 2 the same body, 1 another, 0 noise."""
+  ranks = []
+  for origin in chain.sources(config):
+    same = origin.task.split('_')[0] == config.task.split('_')[0]
+    ranks.append(3 if origin.task == config.task else 2 if same else 1 if origin.task else 0)
+  return ranks
+
+
+def noise_images(config):
+  """Return a recording of images, actions and rewards that are noise, made if need be."""
+  size = tuple(config.env[config.task.split('_')[0]].size)
+  folder = chain._cache(config) / 'targets' / f'noise-{size[0]}x{size[1]}'
+  if (folder / recordings.MANIFEST).exists():
+    return folder
+  rng, T, entries = np.random.default_rng(0), 60, []
+  for i in range(EPISODES):
+    action = rng.uniform(-1, 1, (T, 4)).astype(np.float32)
+    action[-1] = 0
+    at = lambda k: np.arange(T) == k
+    entries.append(recordings.write_episode(folder, i, dict(
+        image=rng.integers(0, 256, (T, *size, 3), np.uint8), action=action,
+        reward=rng.uniform(0, 1, T).astype(np.float32), is_first=at(0), is_last=at(T - 1),
+        is_terminal=at(-1), success=np.zeros(T, np.float32))))
+  recordings.write_manifest(folder, dict(
+      source='noise', suite='none', task='noise', seed=0, behaviour={}, env={}, versions={},
+      act_size=4, episodes=entries))
+  return folder
+
+
+def weights(agent, data):
+  """Return a function that gives the mean weights `[T, N]` along held-out target episodes."""
+  import jax
+  import jax.numpy as jnp
+  import ninjax as nj
+  batch = dynamics.heldout(agent, data)
+  put = lambda x: jax.device_put(x, agent.train_mirrored)
+  model, teacher = agent.model, agent.teacher
+
+  def fn(data, seen):
+    before = jnp.concatenate([0 * data['action'][:, :1], data['action'][:, :-1]], 1)
+    tokens = model.enc(
+        model.enc.initial(len(before)), {'image': data['image']}, data['is_first'], False)[2]
+    _, _, feat = model.dyn.observe(
+        model.dyn.initial(len(before)), tokens, {'action': before}, data['is_first'], False)
+    return model._weights(seen, model.feat2tensor(feat)).mean(0)
+
+  def call(params, frozen, data, seed):
+    _, seen = nj.pure(teacher.model.features)(
+        frozen, data['image'], teacher._pad(data['action']), data['is_first'], seed=seed)
+    return nj.pure(fn)(params, data, seen, seed=seed)[1]
+
+  call, batch, seed = jax.jit(call), put(batch), put(np.array([0, 0], np.uint32))
+  return lambda: np.asarray(jax.device_get(call(agent.params, teacher.params, batch, seed)))
+
+
+def report(args, rows, curves):
+  """Print weights, rank correlations and the difference that irrelevant sources make; draw weights."""
+  graded, result = [x for x in rows if x['method'] == 'graded'], {}
+  if graded:
+    last, ranks = np.array([x['weights'][-1] for x in graded]), graded[0]['kinship']  # [S, T, N]
+    names = ['same task', *(f'same body: {x}' for x in OTHERS), 'other body', 'noise']
+    rho = [spearman(x.mean(0), ranks) for x in last]
+    along = [np.mean([spearman(step, ranks) for step in x]) for x in last]
+    for i, name in enumerate(names):
+      seeds = last[:, :, i].mean(1)
+      print(f'weight of {name}: {seeds.mean():.3f} (seeds {seeds.min():.3f} to {seeds.max():.3f})')
+    draw(last, names, pathlib.Path(args.out) / 'relevance.png')
+    result.update(
+        figure=round(float(np.mean(rho)), 3), aim=0.8, seeds=np.round(rho, 3).tolist(),
+        along_episode=round(float(np.mean(along)), 3))
+  for x in comparison.compare(curves, 'stock', 'openloop_image'):
+    if x['method'] == 'irrelevant' and x['task'] == 'all' and 'paired' in x['metric']:
+      result['irrelevant_minus_stock'] = {k: x[k] for k in ('mean', 'low', 'high', 'seeds')}
+  print(json.dumps(result))
+
+
+def draw(weights, names, path):
+  """Draw the weights `[S, T, N]` along the episodes: mean over seeds, and their range."""
+  plt = pictures.pyplot()
+  fig, ax = plt.subplots(figsize=(7, 3.4), layout='constrained')
+  for i, name in enumerate(names):
+    ax.plot(weights[:, :, i].mean(0), label=name)
+    ax.fill_between(
+        range(weights.shape[1]), weights[:, :, i].min(0), weights[:, :, i].max(0), alpha=0.15)
+  ax.set(xlabel='step of a held-out target episode', ylabel='relevance', ylim=(0, None))
+  ax.legend(fontsize=7)
+  ax.grid(alpha=0.3)
+  fig.savefig(path, dpi=110)
+  plt.close(fig)
+
+
+def spearman(weights, ranks):
+  return float(scipy.stats.spearmanr(weights, ranks).statistic)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,120 @@
+"""What the studies beside the control study share: settings, target data, jobs, results."""
+
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / 'bench'))
+MATRIX = ROOT / 'configs' / 'ablations' / 'cpu.yaml'
+VARIANTS = {
+    'stock': [], 'vid2act': ['vid2act'], 'vid2act_noguide': ['vid2act', 'vid2act_noguide'],
+    'vid2act_uniform': ['vid2act', 'vid2act_uniform'], 'finetune': ['vid2act', 'finetune']}
+RESULTS = ROOT / 'bench' / 'transfer' / 'results'
+
+
+def arguments(parser, methods, name):
+  """Add the options that every study has."""
+  add = parser.add_argument
+  add('--matrix', default=str(MATRIX), help='ablation file whose settings and first task are used')
+  add('--out', default=str(RESULTS / name), help='default: bench/transfer/results/NAME')
+  add('--methods', nargs='+', default=list(methods), help='default: %(default)s')
+  add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
+  add('--jobs', type=int, default=0, help='at once; 0: one per core')
+  add('--set', nargs='*', default=[], metavar='KEY=VALUE', help='further settings')
+  add('--one', help='METHOD/TASK/SEED: only this one, in this process')
+
+
+def configured(args, run, **changes):
+  """Return the config of a run with its recordings and teacher made, and the platform chosen."""
+  import elements
+
+  from vid2act_plugin import chain
+  from vid2act_plugin.matrix import Matrix
+  matrix, folder = Matrix(args.matrix), work(args) / run.method
+  matrix.variants = VARIANTS  # Tasks and settings are those of the matrix.
+  matrix.write(folder)
+  config = matrix.configurations(folder)[run.method, run.task].update(changes)
+  flags = [f'--{x}' for x in args.set]
+  config = elements.Flags(config).parse(flags) if flags else config
+  # The teacher is the same for every seed, that of the default one.
+  return chain.prepare(config.update(seed=0, logdir=str(folder))).update(seed=run.seed)
+
+
+def work(args):
+  """Return the folder for what a study needs while it runs."""
+  return pathlib.Path(args.out).resolve() / 'work'
+
+
+def target(config, episodes):
+  """Return the recording of the target task, made if need be: half experts with noise, half random."""
+  from vid2act_plugin import chain
+  from vid2act_plugin.collect import SUITES, collect
+  suite = config.task.split('_')[0]
+  env = {k: config.env[suite][k] for k in SUITES[suite]['settings']}
+  kind = dict(noise=[0.1, 0.3, 0.5, 1.0], random_share=0.5, seed=1)
+  root = chain._cache(config) / 'targets' / chain._key(dict(env=env, **kind))
+  return collect([config.task], root, env, episodes, **kind)[0]
+
+
+def run(script, args, names, more=()):
+  """Run `script --one NAME` for every name that has no result yet, and join the results."""
+  from vid2act_plugin import jobs, progress
+  shared = ['--matrix', args.matrix, '--out', args.out, *(['--set', *args.set] * bool(args.set))]
+  todo = [x for x in names if not result(args, x).exists()]
+  commands = {
+      x: [sys.executable, script, '--one', x, *map(str, [*shared, *more])] for x in todo}
+  failed = []
+  with progress.bar('runs', len(names), 'runs') as bar:
+    bar.set(len(names) - len(todo))
+    for name, status in jobs.run(
+        commands, args.jobs, lambda x: result(args, x).with_suffix('.log')):
+      failed += [name] * bool(status)
+      bar.advance()
+      bar.text(name)
+  if failed:
+    raise SystemExit(f"Failed: {', '.join(failed)}; see the logs in {work(args)}.")
+  return [json.loads(result(args, x).read_text()) for x in names]
+
+
+def result(args, name):
+  return work(args) / f"{name.replace('/', '-')}.json"
+
+
+def write(args, content):
+  """Write the result of `args.one`."""
+  path = result(args, args.one)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.with_suffix('.part').write_text(json.dumps(content))
+  path.with_suffix('.part').rename(path)
+
+
+def save(args, rows, task, metrics):
+  """Write the results `{method, seed, updates, METRIC}` as score files; return `{metric: rows}`."""
+  from vid2act_plugin import scores
+  found = {}
+  for metric in metrics:
+    found[metric] = [
+        dict(task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
+        for x in rows]
+    scores.save(pathlib.Path(args.out) / 'scores' / f'{metric}.json.gz', found[metric])
+  return found
+
+
+def draw(curves, path, xlabel):
+  """Draw a panel per metric: the IQM over seeds of each method, with its 95 % interval."""
+  from vid2act_plugin import comparison, pictures
+  plt = pictures.pyplot()
+  fig, axes = plt.subplots(
+      1, len(curves), figsize=(4.4 * len(curves), 3.6), squeeze=False, layout='constrained')
+  for ax, (metric, rows) in zip(axes[0], curves.items()):
+    for i, method in enumerate(dict.fromkeys(x['method'] for x in rows)):
+      mine = [x for x in rows if x['method'] == method]
+      xs, iqm, low, high = comparison.curves(mine)[method]
+      ax.plot(xs, iqm, color=f'C{i}', label=f'{method} ({len(mine)} seeds)')
+      ax.fill_between(xs, low, high, color=f'C{i}', alpha=0.2, linewidth=0)
+    ax.set(title=metric, xlabel=xlabel)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=7)
+  fig.savefig(path, dpi=110)
+  plt.close(fig)

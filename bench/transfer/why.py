@@ -1,0 +1,155 @@
+"""What the parts of vid2act carry on the target task, after a number of updates on the fixed stream.
+
+    python bench/transfer/why.py [--out DIR] [--seeds N...]
+
+For each seed the whole method learns as in `dynamics.py`, and then, on held-out
+target episodes: the open-loop image error of the teacher told that it is in each
+source, and of the student; the adapter's error as a share of the variance of the
+student's features; how much of the variance of the noisy expert's actions a linear
+probe (ridge, fitted on the other episodes) reads from the student's feature e, from
+the guide's hidden units u, and from both; and each loss's share of the gradient at
+the student's features. The last line of the output is a JSON object of the means.
+"""
+
+import argparse
+import json
+
+import dynamics
+import numpy as np
+import study
+
+from vid2act_plugin import progress
+from vid2act_plugin.matrix import Matrix, Run
+
+UPDATES = 1000
+RIDGE = 1.0  # Weight of the penalty, on standardised features.
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  study.arguments(parser, ['vid2act'], 'why')
+  parser.add_argument('--updates', type=int, default=UPDATES)
+  args = parser.parse_args()
+  args.set = [*args.set, 'agent.vid2act.gradshare=True']
+  if args.one:
+    return one(args)
+  task = Matrix(args.matrix).tasks[0]
+  names = [Run(m, task, s).name for s in args.seeds for m in args.methods]
+  for method in args.methods:
+    dynamics.prepare(args, Run(method, task, 0))
+  rows = study.run(__file__, args, names, ['--updates', args.updates])
+  print(json.dumps({
+      k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}))
+
+
+def one(args):
+  method, task, seed = args.one.split('/')
+  config, data = dynamics.prepare(args, Run(method, task, int(seed)))
+  agent = dynamics.build(config, data)
+  batches, carry = iter(agent.stream(dynamics.stream(agent, data))), agent.init_train(dynamics.BATCH)
+  with progress.bar(args.one, args.updates, 'updates') as bar:
+    for _ in range(args.updates):
+      carry, _, metrics = agent.train(carry, next(batches))
+      bar.advance()
+  _, report = agent.report(agent.init_report(dynamics.BATCH), next(batches))
+  found = {k: float(v) for k, v in report.items() if k.startswith('gradshare/')}
+  found['student_openloop'] = dynamics.measurement(agent, data)()['openloop_image']
+  for name, value in zip(agent.model.bundle.manifest['sources'], teacher_errors(agent, data)):
+    found[f'teacher_openloop/{name}'] = value
+  found.update(probes(agent, data))
+  study.write(args, dict(method=method, seed=int(seed), **found))
+
+
+def teacher_errors(agent, data):
+  """Return the teacher's open-loop image error on held-out target episodes, as each source."""
+  import jax
+  import jax.numpy as jnp
+  import ninjax as nj
+  batch, model = dynamics.heldout(agent, data), agent.teacher.model
+  B, T = batch['reward'].shape
+
+  def fn(data, source):
+    head, tail = (lambda x: x[:, :dynamics.LOOK]), (lambda x: x[:, dynamics.LOOK:])
+    source = jnp.full((B, T), source)
+    tokens = model.encode(data['image'], source, False)
+    acts = model.prevacts(agent.teacher._pad(data['action']), source)
+    state, _, _ = model.dyn.observe(
+        model.dyn.initial(B), head(tokens), jax.tree.map(head, acts), head(data['is_first']), False)
+    _, dreamt, _ = model.dyn.imagine(
+        state, jax.tree.map(tail, acts), T - dynamics.LOOK, False)
+    image = model.dec({}, dreamt, jnp.zeros((B, T - dynamics.LOOK), bool), False)[2]['image'].pred()
+    return jnp.square(image - tail(data['image']) / 255).mean()
+
+  call = jax.jit(lambda params, data, k, seed: nj.pure(fn)(params, data, k, seed=seed)[1])
+  put = lambda x: jax.device_put(x, agent.train_mirrored)
+  batch, seed = put(batch), put(np.array([0, 0], np.uint32))
+  return [float(jax.device_get(call(agent.teacher.params, batch, put(np.int32(k)), seed)))
+          for k in range(model.sources)]
+
+
+def probes(agent, data):
+  """Return what linear probes read of the expert's actions, and the adapter's relative error."""
+  train, test = (features(agent, data, x) for x in ('train', 'holdout'))
+  views = {'e': ['e'], 'u': ['u'], 'e and u': ['e', 'u']}
+  join = lambda found, keys: np.concatenate([found[k] for k in keys], -1)
+  found = {
+      f'probe/{name}': explained(
+          join(train, keys), train['action'], join(test, keys), test['action'])
+      for name, keys in views.items()}
+  return {**found, 'adapter_error': float(test['error'].mean() / test['e'].var(0).mean())}
+
+
+def features(agent, data, split):
+  """Return student feature, guide units, the action taken there and the adapter's error, `[M, ...]`."""
+  import jax
+  import jax.numpy as jnp
+  import ninjax as nj
+  model, teacher = agent.model, agent.teacher
+  experts = [x for _, x in data.sequences(split) if expert(x)]
+  T = min(len(x['reward']) for x in experts)
+  batch = {k: np.stack([x[k][:T] for x in experts]) for k in ('image', 'action', 'is_first')}
+  batch['action'] = batch['action'][..., :agent.act_space['action'].shape[0]]
+
+  def fn(data, seen):
+    B = len(data['image'])
+    before = jnp.concatenate([0 * data['action'][:, :1], data['action'][:, :-1]], 1)
+    tokens = model.enc(model.enc.initial(B), {'image': data['image']}, data['is_first'], False)[2]
+    _, _, feat = model.dyn.observe(
+        model.dyn.initial(B), tokens, {'action': before}, data['is_first'], False)
+    e = model.feat2tensor(feat)
+    best = jnp.argmax(model._predicted(e), -1)
+    u = model.vae.hidden(e, jnp.zeros((*e.shape[:-1], model.vae.noise)), best)
+    weights = model._weights(seen, e)
+    from vid2act_plugin.teacher import unpack
+    adapted = model.adapter(unpack(seen, model.bundle.config.dyn.rssm.classes))
+    error = (weights * jnp.square(adapted - e[..., None, :]).mean(-1)).sum(-1)
+    return {'e': e, 'u': u, 'error': error}
+
+  def call(params, frozen, data, seed):
+    _, seen = nj.pure(teacher.model.features)(
+        frozen, data['image'], teacher._pad(data['action']), data['is_first'], seed=seed)
+    return nj.pure(fn)(params, data, seen, seed=seed)[1]
+
+  put = lambda x: jax.device_put(x, agent.train_mirrored)
+  found = jax.device_get(jax.jit(call)(
+      agent.params, teacher.params, put(batch), put(np.array([0, 0], np.uint32))))
+  found['action'] = batch['action']
+  return {k: np.float64(v[:, :-1]).reshape((-1, *v.shape[2:])) for k, v in found.items()}
+
+
+def expert(episode):
+  """Whether an episode is an expert's: random ones earn little."""
+  return episode['reward'].sum() > 100
+
+
+def explained(x, y, x_test, y_test):
+  """Return the share of variance of `y_test` that ridge regression from x to y explains."""
+  mean, std = x.mean(0), x.std(0) + 1e-6
+  x, x_test = (np.append((z - mean) / std, np.ones((len(z), 1)), 1) for z in (x, x_test))
+  weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
+  return float(1 - np.square(x_test @ weights - y_test).mean() / y_test.var(0).mean())
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,71 @@
+"""The studies of transfer: their arithmetic, their fixed stream, and the results that are committed."""
+
+import csv
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+
+from vid2act_plugin import plot, sources
+
+RESULTS = pathlib.Path(__file__).resolve().parent.parent / 'bench' / 'transfer' / 'results'
+rng = np.random.default_rng(0)
+
+
+def test_reach_is_the_first_crossing():
+  import dynamics
+  assert dynamics.reach([10, 20, 40], [3, 2, 1], 2.5) == 15
+  assert dynamics.reach([10, 20, 40], [3, 2, 1], 1.5) == 30
+  assert dynamics.reach([10, 20, 40], [3, 2, 1], 5) == 10
+  assert dynamics.reach([10, 20, 40], [3, 1, 2], 1) == 20
+  assert dynamics.reach([10, 20], [3, 2], 1) == float('inf')
+
+
+def test_a_probe_explains_what_is_linear_and_nothing_else():
+  import why
+  x, noise = rng.normal(size=(600, 5)), rng.normal(size=(600, 2))
+  y = x[:, :2] @ [[1, 2], [0, 1]]
+  assert why.explained(x[:300], y[:300], x[300:], y[300:]) > 0.99
+  assert why.explained(x[:300], noise[:300], x[300:], noise[300:]) < 0.05
+
+
+def test_ranks_of_weights():
+  import relevance
+  assert relevance.spearman([0.5, 0.2, 0.2, 0.1, 0], [3, 2, 2, 1, 0]) == pytest.approx(1)
+  assert relevance.spearman([0, 0.1, 0.2, 0.5], [3, 2, 1, 0]) == pytest.approx(-1)
+
+
+def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
+  import dynamics
+  import relevance
+  config = configure(**{
+      'task': 'metaworld_door-lock', 'vid2act.cache': str(tmp_path), 'env.metaworld.size': [16, 16]})
+  data = sources.Sources([relevance.noise_images(config)], seed=0)
+  agent = make_agent(configure())
+  drawn = [list(itertools.islice(iter(dynamics.stream(agent, data)), 3)) for _ in range(2)]
+  for one, other in zip(*drawn):
+    assert one.keys() == other.keys()
+    for key in one:
+      np.testing.assert_array_equal(one[key], other[key], key)
+  assert (drawn[0][0]['image'] != drawn[0][1]['image']).any()
+  assert drawn[0][0]['action'].shape[-1] == 3  # Of the task; padding is taken off.
+  assert drawn[0][0]['is_first'][:, config.replay_context].all()
+  wanted = data.sample(0, config.batch_size, config.batch_length + config.replay_context)
+  np.testing.assert_array_equal(drawn[0][0]['reward'], wanted['reward'])
+
+
+def test_committed_results_give_the_committed_table(tmp_path):
+  plot.plot([RESULTS], tmp_path)
+  read = lambda path: list(csv.DictReader(path.read_text().splitlines()))
+  before, now = read(RESULTS / 'comparison.csv'), read(tmp_path / 'comparison.csv')
+  assert len(now) == len(before) > 0
+  for old, new in zip(before, now):
+    for key, value in old.items():
+      if key in ('method', 'task', 'metric'):
+        assert new[key] == value
+      else:
+        assert float(new[key]) == pytest.approx(float(value), rel=1e-3, abs=1e-3)
+  methods = {x['method'] for x in now}
+  assert {'stock', 'vid2act'} <= methods
+  assert all(int(x['seeds']) >= 5 for x in now)
