@@ -86,6 +86,7 @@ def picture(path, rows, table, against, metric, known=()):
       count = sum(x['method'] == method for x in mine)
       ax.plot(xs, iqm, color=color[method], label=f'{method} ({count} seeds)')
       ax.fill_between(xs, low, high, color=color[method], alpha=0.2, linewidth=0)
+    ax.set_xlim(ax.get_xlim())  # Published curves may be far longer.
     for i, (method, (xs, iqm, _, _)) in enumerate(_known(known, task)):
       ax.plot(xs, iqm, '--', color='0.4' if not i else f'C{(len(methods) + i) % 10}',
               label=f'{method} (published)')

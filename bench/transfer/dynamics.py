@@ -49,8 +49,8 @@ def report(curves, args):
   """Draw the curves, and print how soon each method has the error that stock has after 2000 updates.
 
   The last line is a JSON object: per method the share of stock's updates, for
-  every seed against stock of that seed and of the mean curves; infinite if the
-  method does not get there.
+  every seed against stock of that seed and of the mean curves; null if the method
+  did not get there within its updates.
   """
   study.draw(curves, pathlib.Path(args.out) / 'dynamics.png', 'updates')
   found = {}
@@ -64,9 +64,10 @@ def report(curves, args):
       each = [reach(x['xs'], x['ys'], level(stock[x['seed']])) / LEVEL for x in mine]
       mean = reach(mine[0]['xs'], np.mean([x['ys'] for x in mine], 0),
                    np.mean([level(stock[x['seed']]) for x in mine])) / LEVEL
-      found[f'{metric}/{method}'] = dict(mean_curve=round(mean, 3), seeds=np.round(each, 3).tolist())
+      finite = lambda x: round(x, 3) if np.isfinite(x) else None
+      found[f'{metric}/{method}'] = dict(mean_curve=finite(mean), seeds=[*map(finite, each)])
       print(f"{method} has stock's {metric} of {LEVEL} updates after {mean:.2f} as many; "
-            f'seeds {np.round(each, 2).tolist()}')
+            f'seeds {np.round(each, 2).tolist()}; trained for {max(mine[0]["xs"]) / LEVEL:.2f}')
   figure = found.get('openloop_image/vid2act_noguide', {}).get('mean_curve')
   print(json.dumps(dict(figure=figure, aim=AIM, each=found)))
 
