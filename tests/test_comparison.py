@@ -78,6 +78,16 @@ def test_a_better_method_has_an_interval_above_zero_and_an_equal_one_has_not():
   assert pick(table, 'better', 'probability_of_improvement')['mean'] == 1
 
 
+def test_intervals_are_the_same_each_time_and_leave_the_global_generator_alone():
+  rows = [row(m, s, rng.normal(size=3)) for m in ('stock', 'ours') for s in range(7)]
+  np.random.seed(3)
+  wanted = np.random.rand()
+  np.random.seed(3)
+  first = comparison.compare(rows, 'stock')
+  assert np.random.rand() == wanted
+  assert comparison.compare(rows, 'stock') == first
+
+
 @pytest.fixture
 def runs(tmp_path):
   """Two methods with two seeds, each in its logdir, and a joined file of the same beside them."""
@@ -132,17 +142,21 @@ def test_published_curves_execute_nothing(tmp_path, capsys):
   assert 'executed' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('content, words', [
-    (b'no gzip', ('score.json.gz', 'cannot be read')),
-    (gzip.compress(b'{'), ('score.json.gz', 'JSON')),
-    (gzip.compress(json.dumps([dict(task='a')]).encode()), ('score.json.gz', 'xs')),
-    (gzip.compress(json.dumps([row('a', 0, [1, 2], [5, 5])]).encode()), ('do not grow',)),
-    (gzip.compress(json.dumps([row('a', 0, [1], [5, 6])]).encode()), ('not as many',))])
-def test_spoilt_score_files(tmp_path, content, words):
-  (tmp_path / 'score.json.gz').write_bytes(content)
+@pytest.mark.parametrize('rows, words', [
+    ('{', ('JSON',)), ([dict(task='a')], ('xs',)), ([row('a', 0, [1, 2], [5, 5])], ('do not grow',)),
+    ([row('a', 0, [1], [5, 6])], ('not as many',))], ids=['json', 'keys', 'order', 'lengths'])
+def test_spoilt_score_files(tmp_path, rows, words):
+  content = rows if isinstance(rows, str) else json.dumps(rows)
+  (tmp_path / 'score.json.gz').write_bytes(gzip.compress(content.encode()))
   with pytest.raises(UserError) as error:
     scores.read([tmp_path])
-  assert all(x in str(error.value) for x in words)
+  assert all(x in str(error.value) for x in (*words, 'score.json.gz', 'cannot be read'))
+
+
+def test_a_score_file_that_is_no_gzip(tmp_path):
+  (tmp_path / 'score.json.gz').write_bytes(b'none')
+  with pytest.raises(UserError, match='score.json.gz cannot be read'):
+    scores.read([tmp_path])
 
 
 def test_two_different_runs_of_one_name(runs, tmp_path):

@@ -5,6 +5,7 @@ Intervals are stratified bootstrap 95 % intervals (Agarwal et al., arXiv 2108.13
 """
 
 import collections
+import contextlib
 import warnings
 
 import numpy as np
@@ -120,13 +121,25 @@ def _improvement(one, other):
 
 
 def _bootstrap(arrays, function):
-  """Return the estimate and the bounds of `function` of arrays `[S, K, ...]`."""
+  """Return the estimate and the bounds of `function` of arrays `[S, K, ...]`, always the same ones."""
   from rliable import library
-  warnings.filterwarnings('ignore', message='random_state is deprecated')
   given = arrays[0] if len(arrays) == 1 else arrays
-  estimates, bounds = library.get_interval_estimates(
-      {'x': given}, function, reps=REPS, random_state=np.random.RandomState(0))
+  with _seeded(), warnings.catch_warnings():
+    warnings.filterwarnings('ignore', message='random_state is deprecated')
+    estimates, bounds = library.get_interval_estimates(
+        {'x': given}, function, reps=REPS, random_state=np.random.RandomState(0))
   return estimates['x'], bounds['x']
+
+
+@contextlib.contextmanager
+def _seeded():
+  """Seed NumPy's global generator for a while: rliable draws some of its indices from that."""
+  before = np.random.get_state()
+  np.random.seed(0)
+  try:
+    yield
+  finally:
+    np.random.set_state(before)
 
 
 def _matrix(runs, tasks):

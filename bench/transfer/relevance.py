@@ -51,7 +51,7 @@ def main():
   curves = study.save(args, rows, task, dynamics.METRICS)
   (pathlib.Path(args.out) / 'weights.json').write_text(json.dumps([
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
-      for x in rows if x['kinship']]))
+      for x in rows if x.get('kinship')]))  # A stock run has none.
   report(args, rows, curves['openloop_image'])
 
 

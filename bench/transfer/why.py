@@ -13,6 +13,7 @@ the student's features. The last line of the output is a JSON object of the mean
 
 import argparse
 import json
+import pathlib
 
 import dynamics
 import numpy as np
@@ -39,8 +40,10 @@ def main():
   for method in args.methods:
     dynamics.prepare(args, Run(method, task, 0))
   rows = study.run(__file__, args, names, ['--updates', args.updates])
-  print(json.dumps({
-      k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}))
+  means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}
+  means.update(seeds=len(rows), updates=args.updates)
+  (pathlib.Path(args.out) / 'why.json').write_text(json.dumps(means, indent=1))
+  print(json.dumps(means))
 
 
 def one(args):
