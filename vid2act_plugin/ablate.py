@@ -84,6 +84,7 @@ class Ablation:
     """Make what the runs share and run them, `count` at once; return the names of those that failed."""
     todo = {x.name: x for x in self.plan.runs if not self.finished(x)}
     print(f'{len(self.plan.runs)} runs, {len(self.plan.runs) - len(todo)} of them finished, in {self.out}')
+    self.gather()  # Now, so that a folder knows its matrix before the first run ends.
     commands, failed = self._commands(todo.values()), []
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar:
       poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))

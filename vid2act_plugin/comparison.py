@@ -30,7 +30,6 @@ def compare(rows, against, metric='score'):
   auc = _by_run(rows, lambda row: mean_over(row, *spans[row['task']]))
   final = _by_run(rows, lambda row: float(np.interp(
       spans[row['task']][1], row['xs'], row['ys'])))
-  suffix = '' if metric == 'score' else f'_{metric}'
   tasks = list(spans)
   for names in [*([x] for x in tasks), *[tasks] * (len(tasks) > 1)]:
     task = names[0] if len(names) == 1 else 'all'
@@ -42,14 +41,19 @@ def compare(rows, against, metric='score'):
           f'final_{metric}': _estimate(_matrix(final[method], names))}
       if method != against:
         found |= {
-            f'paired_difference{suffix}': _paired(one, other),
-            f'probability_of_improvement{suffix}': _improvement(one, other)}
+            named('paired_difference', metric): _paired(one, other),
+            named('probability_of_improvement', metric): _improvement(one, other)}
       table += [
           dict(zip(COLUMNS, (method, task, key, *values, len(seeds), steps)))
           for key, (seeds, values) in found.items() if seeds]
   if len(tasks) == 1:  # There is always an `all`.
     table += [{**x, 'task': 'all'} for x in table]
   return table
+
+
+def named(kind, metric):
+  """Return what a comparison with another method is called in the table."""
+  return kind if metric == 'score' else f'{kind}_{metric}'
 
 
 def curves(rows):

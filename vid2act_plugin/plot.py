@@ -73,7 +73,7 @@ def picture(path, rows, table, against, metric, known=()):
   """Draw sample-efficiency curves per task, and differences to `against` over paired seeds."""
   plt = pictures.pyplot()
   tasks = list(dict.fromkeys(x['task'] for x in rows))
-  name = 'paired_difference' if metric == 'score' else f'paired_difference_{metric}'
+  name = comparison.named('paired_difference', metric)
   differences = [x for x in table if x['metric'] == name and x['task'] == 'all']
   panels = len(tasks) + bool(differences)
   fig, axes = plt.subplots(
@@ -82,10 +82,9 @@ def picture(path, rows, table, against, metric, known=()):
   color = {x: f'C{i % 10}' for i, x in enumerate(methods)}
   for ax, task in zip(axes[0], tasks):
     mine = [x for x in rows if x['task'] == task]
-    for method, (xs, iqm, low, high) in comparison.curves(mine).items():
+    for method, curve in comparison.curves(mine).items():
       count = sum(x['method'] == method for x in mine)
-      ax.plot(xs, iqm, color=color[method], label=f'{method} ({count} seeds)')
-      ax.fill_between(xs, low, high, color=color[method], alpha=0.2, linewidth=0)
+      band(ax, curve, color[method], f'{method} ({count} seeds)')
     ax.set_xlim(ax.get_xlim())  # Published curves may be far longer.
     for i, (method, (xs, iqm, _, _)) in enumerate(_known(known, task)):
       ax.plot(xs, iqm, '--', color='0.4' if not i else f'C{(len(methods) + i) % 10}',
@@ -107,16 +106,22 @@ def picture(path, rows, table, against, metric, known=()):
   plt.close(fig)
 
 
+def band(ax, curve, color, label):
+  """Draw one method's `(xs, iqm, low, high)`: the IQM, and its interval as a band."""
+  xs, iqm, low, high = curve
+  ax.plot(xs, iqm, color=color, label=label)
+  ax.fill_between(xs, low, high, color=color, alpha=0.2, linewidth=0)
+
+
 def _known(known, task):
   mine = [x for x in known if x['task'] == task]
   return comparison.curves(mine).items() if mine else ()
 
 
 def _note(rows, against, known):
-  tasks = {x['task'] for x in rows}
-  for task in sorted({x['task'] for x in known} - tasks)[:1] if not (
-      tasks & {x['task'] for x in known}) else ():
-    print(f'Note: the published curves have none of these tasks, but {task} and others.')
+  theirs = {x['task'] for x in known}
+  if theirs and theirs.isdisjoint(x['task'] for x in rows):
+    print(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
   if against not in {x['method'] for x in rows}:
     print(f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
   counts = {m: len({x['seed'] for x in rows if x['method'] == m}) for m in {x['method'] for x in rows}}

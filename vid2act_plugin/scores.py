@@ -12,7 +12,8 @@ import pathlib
 import numpy as np
 
 from . import lock, pickles, pictures
-from .errors import UserError, reason
+from .errors import UserError
+from .formats import reading
 
 LARGEST = 2 ** 28  # Bytes of a score file, unpacked.
 APV_EVERY = 10_000  # Env steps between the points of APV's curves.
@@ -78,16 +79,13 @@ def read(paths, metrics=tuple(METRICS)):
 
 def load(path):
   """Return the rows `{task, method, seed, xs, ys}` of one file in the host's format."""
-  try:
+  cure = 'it is to be a list of {task, method, seed, xs, ys}, as JSON in gzip'
+  with reading(f'The score file {path}', cure):
     for row in (rows := json.loads(_unpacked(path))):
       xs, ys = np.asarray(row['xs'], float), np.asarray(row['ys'], float)
       if not (xs.ndim == 1 and xs.shape == ys.shape and len(xs) and (np.diff(xs) > 0).all()):
         raise ValueError('xs do not grow, or ys are not as many')
       row.update(xs=xs.tolist(), ys=ys.tolist(), task=str(row['task']), method=str(row['method']))
-  except Exception as e:  # Every layer has errors of its own.
-    raise UserError(
-        f'The score file {path} cannot be read ({reason(e)}); it is to be a list of '
-        '{task, method, seed, xs, ys}, as JSON in gzip.') from e
   return rows
 
 
@@ -99,18 +97,13 @@ def reference(path):
   if pathlib.Path(path).suffix == '.gz':
     rows = load(path)
   else:
-    try:
+    cure = "name a score file (.json.gz) or one of APV's data/*.pkl"
+    with reading(f'The file {path}', cure, 'holds no curves'):
       rows = [
           dict(task=task, method=method, seed=seed, ys=np.asarray(ys, float).tolist(),
                xs=[APV_EVERY * (i + 1) for i in range(len(ys))])
           for method, tasks in pickles.load(path).items()
           for task, curves in tasks.items() for seed, ys in enumerate(curves)]
-    except (AttributeError, TypeError, ValueError) as e:
-      if isinstance(e, UserError):
-        raise
-      raise UserError(
-          f'The file {path} holds no curves ({reason(e)}); name a score file (.json.gz) or one of '
-          "APV's data/*.pkl.") from e
   return [{**row, 'task': _ours(row['task'])} for row in rows]
 
 

@@ -10,7 +10,6 @@ the image error (squared, mean over pixels in [0, 1]), the reward error (absolut
 mean) and the KL of posterior and prior along the whole episode, in nats.
 """
 
-import argparse
 import json
 import pathlib
 
@@ -18,7 +17,6 @@ import numpy as np
 import study
 
 from vid2act_plugin import progress, sources
-from vid2act_plugin.matrix import Matrix, Run
 
 UPDATES = 250, 500, 1000, 2000, 4000
 METHODS = 'stock', 'finetune', 'vid2act_noguide', 'vid2act_uniform'
@@ -30,19 +28,10 @@ LEVEL, AIM = 2000, 0.5  # The error that stock has after so many updates, in thi
 
 
 def main():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  study.arguments(parser, METHODS, 'dynamics')
-  parser.add_argument('--updates', type=int, nargs='+', default=UPDATES)
-  args = parser.parse_args()
+  args = study.arguments(__doc__, METHODS, 'dynamics', UPDATES)
   if args.one:
     return one(args)
-  task = Matrix(args.matrix).tasks[0]
-  for method in args.methods:  # Once, and not in every process at the same time.
-    prepare(args, Run(method, task, 0))
-  names = [Run(m, task, s).name for s in args.seeds for m in args.methods]
-  rows = study.run(__file__, args, names, ['--updates', *args.updates])
-  report(study.save(args, rows, task, METRICS), args)
+  report(study.save(args, study.run(__file__, args, prepare), METRICS), args)
 
 
 def report(curves, args):
@@ -82,25 +71,30 @@ def reach(xs, ys, level):
 
 def one(args):
   """Train one method with one seed on the fixed stream, and write what was measured."""
-  method, task, seed = args.one.split('/')
-  config, data = prepare(args, Run(method, task, int(seed)))
+  config, data = prepare(args, study.one(args))
   agent = build(config, data)
-  measured = {x: [] for x in METRICS}
-  batches, measure = iter(agent.stream(stream(agent, data))), measurement(agent, data)
+  measured, measure = {x: [] for x in METRICS}, measurement(agent, data)
+  for bar in learn(args, agent, iter(agent.stream(stream(agent, data)))):
+    for key, value in measure().items():
+      measured[key].append(value)
+    bar.text(f"image error {measured['openloop_image'][-1]:.5f}")
+  study.write(args, updates=sorted(args.updates), **measured)
+
+
+def learn(args, agent, batches):
+  """Update on batches, and yield the progress bar after each number of updates in `args.updates`."""
   carry = agent.init_train(agent.config.batch_size)
   with progress.bar(args.one, max(args.updates), 'updates') as bar:
     for i in range(1, max(args.updates) + 1):
       carry, _, _ = agent.train(carry, next(batches))
       bar.advance()
       if i in args.updates:
-        for key, value in measure().items():
-          measured[key].append(value)
-        bar.text(f"image error {measured['openloop_image'][-1]:.5f}")
-  study.write(args, dict(method=method, seed=int(seed), updates=sorted(args.updates), **measured))
+        yield bar
 
 
-def prepare(args, run):
-  config = study.configured(args, run, batch_size=BATCH)
+def prepare(args, run, **changes):
+  """Return config and target data of a run, changed in some keys; recordings and teacher are made."""
+  config = study.configured(args, run, batch_size=BATCH, **changes)
   folder = study.target(config, EPISODES)
   return config, sources.Sources([folder], holdout=HOLDOUT, seed=0)
 
@@ -131,11 +125,40 @@ def stream(agent, data):
 
 def heldout(agent, data):
   """Return the held-out episodes, cut to the length of the shortest, `{key: [B, T, ...]}`."""
-  episodes = [x for _, x in data.sequences('holdout')]
+  return whole(agent, [x for _, x in data.sequences('holdout')])
+
+
+def whole(agent, episodes):
+  """Return episodes as one batch, cut to the length of the shortest, with the task's own actions."""
   T = min(len(x['reward']) for x in episodes)
   keys = 'image', 'action', 'reward', 'is_first'
   batch = {k: np.stack([x[k][:T] for x in episodes]) for k in keys}
   return {**batch, 'action': batch['action'][..., :agent.act_space['action'].shape[0]]}
+
+
+def observed(model, data):
+  """Return tokens, the actions that led to each image, and the student's features of a batch."""
+  import jax.numpy as jnp
+  B, first = len(data['image']), data['is_first']
+  acts = {'action': jnp.concatenate([0 * data['action'][:, :1], data['action'][:, :-1]], 1)}
+  tokens = model.enc(model.enc.initial(B), {'image': data['image']}, first, False)[2]
+  return tokens, acts, model.dyn.observe(model.dyn.initial(B), tokens, acts, first, False)[2]
+
+
+def beside(agent, fn, batch):
+  """Return a function that gives `fn(data, seen)` of a batch, seen the teacher's packed features."""
+  import jax
+  import ninjax as nj
+  teacher = agent.teacher
+
+  def call(params, frozen, data, seed):
+    _, seen = nj.pure(teacher.model.features)(
+        frozen, data['image'], teacher._pad(data['action']), data['is_first'], seed=seed)
+    return nj.pure(fn)(params, data, seen, seed=seed)[1]
+
+  call, put = jax.jit(call), lambda x: jax.device_put(x, agent.train_mirrored)
+  batch, seed = put(batch), put(np.array([0, 0], np.uint32))
+  return lambda: jax.device_get(call(agent.params, teacher.params, batch, seed))
 
 
 def measurement(agent, data):
@@ -148,16 +171,12 @@ def measurement(agent, data):
 
   def fn(data):
     B = len(data['image'])
-    before = jnp.concatenate([0 * data['action'][:, :1], data['action'][:, :-1]], 1)
     head, tail = (lambda x: x[:, :LOOK]), (lambda x: x[:, LOOK:])
-    first, acts = data['is_first'], {'action': before}
-    tokens = model.enc(model.enc.initial(B), {'image': data['image']}, first, False)[2]
-    start = model.dyn.initial(B)
-    _, _, feat = model.dyn.observe(start, tokens, acts, first, False)
+    tokens, acts, feat = observed(model, data)
     prior = model.dyn._dist(model.dyn._prior(feat['deter']))
     kl = model.dyn._dist(feat['logit']).kl(prior).mean()
     state, _, _ = model.dyn.observe(
-        start, head(tokens), jax.tree.map(head, acts), head(first), False)
+        model.dyn.initial(B), head(tokens), jax.tree.map(head, acts), head(data['is_first']), False)
     _, dreamt, _ = model.dyn.imagine(state, jax.tree.map(tail, acts), T - LOOK, False)
     image = model.dec({}, dreamt, jnp.zeros((B, T - LOOK), bool), False)[2]['image'].pred()
     reward = model.rew(model.feat2tensor(dreamt), 2).pred()

@@ -11,7 +11,6 @@ step of an episode; and the open-loop image error of the student with irrelevant
 sources minus that of stock. The last line of the output is a JSON object.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -21,8 +20,8 @@ import numpy as np
 import scipy.stats
 import study
 
-from vid2act_plugin import chain, comparison, pictures, progress, recordings, sources
-from vid2act_plugin.matrix import Matrix, Run
+from vid2act_plugin import chain, comparison, pictures, recordings
+from vid2act_plugin.matrix import Run
 
 UPDATES = 250, 500
 PRETRAIN = 1000  # Updates of either teacher.
@@ -33,22 +32,14 @@ KINDS = 'graded', 'irrelevant', 'stock'
 
 
 def main():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  study.arguments(parser, KINDS, 'relevance')
-  parser.add_argument('--updates', type=int, nargs='+', default=UPDATES)
-  args = parser.parse_args()
+  args = study.arguments(__doc__, KINDS, 'relevance', UPDATES)
   # Behaviours are looked up by name in the processes that collect.
   here = str(pathlib.Path(__file__).parent)
   os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [here, os.environ.get('PYTHONPATH')]))
   if args.one:
     return one(args)
-  task = Matrix(args.matrix).tasks[0]
-  for kind in args.methods:
-    prepare(args, Run(kind, task, 0))
-  names = [Run(k, task, s).name for s in args.seeds for k in args.methods]
-  rows = study.run(__file__, args, names, ['--updates', *args.updates])
-  curves = study.save(args, rows, task, dynamics.METRICS)
+  rows = study.run(__file__, args, prepare)
+  curves = study.save(args, rows, dynamics.METRICS)
   (pathlib.Path(args.out) / 'weights.json').write_text(json.dumps([
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
       for x in rows if x.get('kinship')]))  # A stock run has none.
@@ -62,44 +53,32 @@ def wander(env, obs, rng):
 
 def one(args):
   """Train one student on the fixed stream, and write weights and errors on held-out episodes."""
-  kind, task, seed = args.one.split('/')
-  config, data = prepare(args, Run(kind, task, int(seed)))
+  run = study.one(args)
+  config, data = prepare(args, run)
   agent = dynamics.build(config, data)
-  batches = iter(agent.stream(dynamics.stream(agent, data)))
   measure = dynamics.measurement(agent, data)
-  weigh = None if kind == 'stock' else weights(agent, data)
+  weigh = None if run.method == 'stock' else weights(agent, data)
   measured = {x: [] for x in (*dynamics.METRICS, 'weights')}
-  carry = agent.init_train(agent.config.batch_size)
-  with progress.bar(args.one, max(args.updates), 'updates') as bar:
-    for i in range(1, max(args.updates) + 1):
-      carry, _, _ = agent.train(carry, next(batches))
-      bar.advance()
-      if i in args.updates:
-        found = measure()
-        if weigh:
-          found['weights'] = weigh().round(5).tolist()
-        for key, value in found.items():
-          measured[key].append(value)
-  study.write(args, dict(
-      method=kind, seed=int(seed), updates=sorted(args.updates),
-      kinship=kinship(config) if weigh else [], **measured))
+  for _ in dynamics.learn(args, agent, iter(agent.stream(dynamics.stream(agent, data)))):
+    found = measure()
+    if weigh:
+      found['weights'] = np.asarray(weigh()).round(5).tolist()
+    for key, value in found.items():
+      measured[key].append(value)
+  study.write(
+      args, updates=sorted(args.updates), kinship=kinship(config) if weigh else [], **measured)
 
 
 def prepare(args, run):
   """Return config and target data of a run; recordings and teacher of its sources are made."""
-  method = 'stock' if run.method == 'stock' else 'vid2act_noguide'
-  given = Run(method, run.task, run.seed)
-  if method == 'stock':
-    return dynamics.prepare(args, given)
+  if run.method == 'stock':
+    return dynamics.prepare(args, run)
   base = study.configured(args, Run('stock', run.task, 0), batch_size=dynamics.BATCH)
   noise = f'{noise_images(base)}{os.sep}'
   names = [BODY, noise] if run.method == 'irrelevant' else [run.task, *OTHERS, BODY, noise]
-  config = study.configured(args, given, **{
-      'batch_size': dynamics.BATCH, 'vid2act.sources': names, 'vid2act.pretrain.updates': PRETRAIN,
+  return dynamics.prepare(args, Run('vid2act_noguide', run.task, run.seed), **{
+      'vid2act.sources': names, 'vid2act.pretrain.updates': PRETRAIN,
       'vid2act.pretrain.batch_size': dynamics.BATCH * 2})
-  data = sources.Sources(
-      [study.target(config, dynamics.EPISODES)], holdout=dynamics.HOLDOUT, seed=0)
-  return config, data
 
 
 def kinship(config):
@@ -134,28 +113,13 @@ def noise_images(config):
 
 def weights(agent, data):
   """Return a function that gives the mean weights `[T, N]` along held-out target episodes."""
-  import jax
-  import jax.numpy as jnp
-  import ninjax as nj
-  batch = dynamics.heldout(agent, data)
-  put = lambda x: jax.device_put(x, agent.train_mirrored)
-  model, teacher = agent.model, agent.teacher
+  model = agent.model
 
   def fn(data, seen):
-    before = jnp.concatenate([0 * data['action'][:, :1], data['action'][:, :-1]], 1)
-    tokens = model.enc(
-        model.enc.initial(len(before)), {'image': data['image']}, data['is_first'], False)[2]
-    _, _, feat = model.dyn.observe(
-        model.dyn.initial(len(before)), tokens, {'action': before}, data['is_first'], False)
+    feat = dynamics.observed(model, data)[2]
     return model._weights(seen, model.feat2tensor(feat)).mean(0)
 
-  def call(params, frozen, data, seed):
-    _, seen = nj.pure(teacher.model.features)(
-        frozen, data['image'], teacher._pad(data['action']), data['is_first'], seed=seed)
-    return nj.pure(fn)(params, data, seen, seed=seed)[1]
-
-  call, batch, seed = jax.jit(call), put(batch), put(np.array([0, 0], np.uint32))
-  return lambda: np.asarray(jax.device_get(call(agent.params, teacher.params, batch, seed)))
+  return dynamics.beside(agent, fn, dynamics.heldout(agent, data))
 
 
 def report(args, rows, curves):

@@ -1,5 +1,6 @@
 """What the studies beside the control study share: settings, target data, jobs, results."""
 
+import argparse
 import json
 import pathlib
 import sys
@@ -13,8 +14,10 @@ VARIANTS = {
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 
-def arguments(parser, methods, name):
-  """Add the options that every study has."""
+def arguments(doc, methods, name, updates):
+  """Return the options of a study, which all have the same ones."""
+  parser = argparse.ArgumentParser(
+      description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
   add('--matrix', default=str(MATRIX), help='ablation file whose settings and first task are used')
   add('--out', default=str(RESULTS / name), help='default: bench/transfer/results/NAME')
@@ -22,7 +25,9 @@ def arguments(parser, methods, name):
   add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
   add('--jobs', type=int, default=0, help='at once; 0: one per core')
   add('--set', nargs='*', default=[], metavar='KEY=VALUE', help='further settings')
+  add('--updates', type=int, nargs='+', default=updates, help='after how many to measure')
   add('--one', help='METHOD/TASK/SEED: only this one, in this process')
+  return parser.parse_args()
 
 
 def configured(args, run, **changes):
@@ -57,13 +62,23 @@ def target(config, episodes):
   return collect([config.task], root, env, episodes, **kind)[0]
 
 
-def run(script, args, names, more=()):
-  """Run `script --one NAME` for every name that has no result yet, and join the results."""
+def run(script, args, prepare):
+  """Run `script --one NAME` for every run that has no result yet, and return all results.
+
+  `prepare(args, run)` makes what the runs of a method need: here, once, and not
+  in every process at the same time.
+  """
   from vid2act_plugin import jobs, progress
-  shared = ['--matrix', args.matrix, '--out', args.out, *(['--set', *args.set] * bool(args.set))]
+  from vid2act_plugin.matrix import Matrix, Run
+  task = Matrix(args.matrix).tasks[0]
+  for method in args.methods:
+    prepare(args, Run(method, task, 0))
+  names = [Run(m, task, s).name for s in args.seeds for m in args.methods]
+  shared = [
+      '--matrix', args.matrix, '--out', args.out, '--updates', *map(str, args.updates),
+      *(['--set', *args.set] * bool(args.set))]
   todo = [x for x in names if not result(args, x).exists()]
-  commands = {
-      x: [sys.executable, script, '--one', x, *map(str, [*shared, *more])] for x in todo}
+  commands = {x: [sys.executable, script, '--one', x, *shared] for x in todo}
   failed = []
   with progress.bar('runs', len(names), 'runs') as bar:
     bar.set(len(names) - len(todo))
@@ -81,18 +96,27 @@ def result(args, name):
   return work(args) / f"{name.replace('/', '-')}.json"
 
 
-def write(args, content):
+def one(args):
+  """Return the run that `args.one` names."""
+  from vid2act_plugin.matrix import Run
+  method, task, seed = args.one.split('/')
+  return Run(method, task, int(seed))
+
+
+def write(args, **content):
   """Write the result of `args.one`."""
-  path = result(args, args.one)
+  from vid2act_plugin import lock
+  path, run = result(args, args.one), one(args)
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.with_suffix('.part').write_text(json.dumps(content))
-  path.with_suffix('.part').rename(path)
+  with lock.whole(path) as part:
+    part.write_text(json.dumps(dict(method=run.method, seed=run.seed, **content)))
 
 
-def save(args, rows, task, metrics):
+def save(args, rows, metrics):
   """Write the results `{method, seed, updates, METRIC}` as score files; return `{metric: rows}`."""
   from vid2act_plugin import scores
-  found = {}
+  from vid2act_plugin.matrix import Matrix
+  found, task = {}, Matrix(args.matrix).tasks[0]
   for metric in metrics:
     found[metric] = [
         dict(task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
@@ -103,16 +127,15 @@ def save(args, rows, task, metrics):
 
 def draw(curves, path, xlabel):
   """Draw a panel per metric: the IQM over seeds of each method, with its 95 % interval."""
-  from vid2act_plugin import comparison, pictures
+  from vid2act_plugin import comparison, pictures, plot
   plt = pictures.pyplot()
   fig, axes = plt.subplots(
       1, len(curves), figsize=(4.4 * len(curves), 3.6), squeeze=False, layout='constrained')
   for ax, (metric, rows) in zip(axes[0], curves.items()):
     for i, method in enumerate(dict.fromkeys(x['method'] for x in rows)):
       mine = [x for x in rows if x['method'] == method]
-      xs, iqm, low, high = comparison.curves(mine)[method]
-      ax.plot(xs, iqm, color=f'C{i}', label=f'{method} ({len(mine)} seeds)')
-      ax.fill_between(xs, low, high, color=f'C{i}', alpha=0.2, linewidth=0)
+      plot.band(
+          ax, comparison.curves(mine)[method], f'C{i}', f'{method} ({len(mine)} seeds)')
     ax.set(title=metric, xlabel=xlabel)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=7)

@@ -11,7 +11,6 @@ the guide's hidden units u, and from both; and each loss's share of the gradient
 the student's features. The last line of the output is a JSON object of the means.
 """
 
-import argparse
 import json
 import pathlib
 
@@ -19,49 +18,38 @@ import dynamics
 import numpy as np
 import study
 
-from vid2act_plugin import progress
-from vid2act_plugin.matrix import Matrix, Run
+from vid2act_plugin import teacher
 
 UPDATES = 1000
 RIDGE = 1.0  # Weight of the penalty, on standardised features.
 
 
 def main():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  study.arguments(parser, ['vid2act'], 'why')
-  parser.add_argument('--updates', type=int, default=UPDATES)
-  args = parser.parse_args()
+  args = study.arguments(__doc__, ['vid2act'], 'why', [UPDATES])
   args.set = [*args.set, 'agent.vid2act.gradshare=True']
   if args.one:
     return one(args)
-  task = Matrix(args.matrix).tasks[0]
-  names = [Run(m, task, s).name for s in args.seeds for m in args.methods]
-  for method in args.methods:
-    dynamics.prepare(args, Run(method, task, 0))
-  rows = study.run(__file__, args, names, ['--updates', args.updates])
+  rows = study.run(__file__, args, dynamics.prepare)
   means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}
-  means.update(seeds=len(rows), updates=args.updates)
+  means.update(seeds=len(rows), updates=max(args.updates))
   (pathlib.Path(args.out) / 'why.json').write_text(json.dumps(means, indent=1))
   print(json.dumps(means))
 
 
 def one(args):
-  method, task, seed = args.one.split('/')
-  config, data = dynamics.prepare(args, Run(method, task, int(seed)))
+  """Train with one seed, and write what is found then."""
+  config, data = dynamics.prepare(args, study.one(args))
   agent = dynamics.build(config, data)
-  batches, carry = iter(agent.stream(dynamics.stream(agent, data))), agent.init_train(dynamics.BATCH)
-  with progress.bar(args.one, args.updates, 'updates') as bar:
-    for _ in range(args.updates):
-      carry, _, metrics = agent.train(carry, next(batches))
-      bar.advance()
+  batches = iter(agent.stream(dynamics.stream(agent, data)))
+  for _ in dynamics.learn(args, agent, batches):
+    pass
   _, report = agent.report(agent.init_report(dynamics.BATCH), next(batches))
   found = {k: float(v) for k, v in report.items() if k.startswith('gradshare/')}
   found['student_openloop'] = dynamics.measurement(agent, data)()['openloop_image']
   for name, value in zip(agent.model.bundle.manifest['sources'], teacher_errors(agent, data)):
     found[f'teacher_openloop/{name}'] = value
   found.update(probes(agent, data))
-  study.write(args, dict(method=method, seed=int(seed), **found))
+  study.write(args, **found)
 
 
 def teacher_errors(agent, data):
@@ -105,39 +93,20 @@ def probes(agent, data):
 
 def features(agent, data, split):
   """Return student feature, guide units, the action taken there and the adapter's error, `[M, ...]`."""
-  import jax
   import jax.numpy as jnp
-  import ninjax as nj
-  model, teacher = agent.model, agent.teacher
-  experts = [x for _, x in data.sequences(split) if expert(x)]
-  T = min(len(x['reward']) for x in experts)
-  batch = {k: np.stack([x[k][:T] for x in experts]) for k in ('image', 'action', 'is_first')}
-  batch['action'] = batch['action'][..., :agent.act_space['action'].shape[0]]
+  model = agent.model
+  batch = dynamics.whole(agent, [x for _, x in data.sequences(split) if expert(x)])
 
   def fn(data, seen):
-    B = len(data['image'])
-    before = jnp.concatenate([0 * data['action'][:, :1], data['action'][:, :-1]], 1)
-    tokens = model.enc(model.enc.initial(B), {'image': data['image']}, data['is_first'], False)[2]
-    _, _, feat = model.dyn.observe(
-        model.dyn.initial(B), tokens, {'action': before}, data['is_first'], False)
-    e = model.feat2tensor(feat)
+    e = model.feat2tensor(dynamics.observed(model, data)[2])
     best = jnp.argmax(model._predicted(e), -1)
     u = model.vae.hidden(e, jnp.zeros((*e.shape[:-1], model.vae.noise)), best)
     weights = model._weights(seen, e)
-    from vid2act_plugin.teacher import unpack
-    adapted = model.adapter(unpack(seen, model.bundle.config.dyn.rssm.classes))
+    adapted = model.adapter(teacher.unpack(seen, model.bundle.config.dyn.rssm.classes))
     error = (weights * jnp.square(adapted - e[..., None, :]).mean(-1)).sum(-1)
     return {'e': e, 'u': u, 'error': error}
 
-  def call(params, frozen, data, seed):
-    _, seen = nj.pure(teacher.model.features)(
-        frozen, data['image'], teacher._pad(data['action']), data['is_first'], seed=seed)
-    return nj.pure(fn)(params, data, seen, seed=seed)[1]
-
-  put = lambda x: jax.device_put(x, agent.train_mirrored)
-  found = jax.device_get(jax.jit(call)(
-      agent.params, teacher.params, put(batch), put(np.array([0, 0], np.uint32))))
-  found['action'] = batch['action']
+  found = {**dynamics.beside(agent, fn, batch)(), 'action': batch['action']}
   return {k: np.float64(v[:, :-1]).reshape((-1, *v.shape[2:])) for k, v in found.items()}
 
 
