@@ -27,7 +27,7 @@ UPDATES = 250, 500
 PRETRAIN = 1000  # Updates of either teacher.
 EPISODES = 40
 OTHERS = 'metaworld_reach-wall', 'metaworld_window-close'
-BODY = 'dmcontrol_walker_walk@relevance:wander'
+BODY = 'dmcontrol_walker_walk@wander:act'
 KINDS = 'graded', 'irrelevant', 'stock'
 
 
@@ -44,11 +44,6 @@ def main():
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
       for x in rows if x.get('kinship')]))  # A stock run has none.
   report(args, rows, curves['openloop_image'])
-
-
-def wander(env, obs, rng):
-  """Act at random: another body needs no expert to be irrelevant."""
-  return rng.uniform(-1, 1, env.act_space['action'].shape)
 
 
 def one(args):
