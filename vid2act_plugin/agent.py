@@ -7,7 +7,7 @@ import ninjax as nj
 import optax
 from dreamerv3 import agent as host
 
-from . import losses, pictures
+from . import losses, pictures, vision
 from .distill import Adapter, Amortised, Relevance, summary
 from .guide import ActionVAE, Guided, Recorded, along
 from .teacher import spaces, unpack
@@ -29,6 +29,8 @@ class Agent(host.Agent):
 
   def __init__(self, obs_space, act_space, config):
     super().__init__(obs_space, act_space, config)
+    vision.turn(self.enc, vision.Encoder)
+    vision.turn(self.dec, vision.Decoder)
     self.options = config.vid2act
     self.ext = self.timeline = self.shift = None
     self.learned = self.options.weights == 'learned'

@@ -1,0 +1,163 @@
+"""The host's image networks at a fraction of their cost on a CPU: same parameters, same outputs.
+
+Axes: B batch, H height, W width, I input and O output channels, K kernel size,
+n = 2 r + 1 size of the folded kernel with r = ceil((K // 2) / 2).
+
+Three quarters and more of an update of a small model on a CPU are convolutions
+of few channels over many pixels. Here each is computed on blocks of 2 x 2
+pixels that are treated as channels, and its kernel's gradient by a few matrix
+products. Sums run in another order, so results differ by rounding. Where XLA
+has convolutions of its own to call, on a GPU, nothing is changed.
+"""
+
+import embodied.jax.nets as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from dreamerv3 import rssm
+
+WIDE = 32  # Pixels; below that XLA's own convolution is as fast.
+
+
+def encoder(*args, **kw):
+  """Make the host's encoder with its larger convolutions computed on blocks."""
+  return turn(rssm.Encoder(*args, **kw), Encoder)
+
+
+def decoder(*args, **kw):
+  """Make the host's decoder with upsampling and convolution folded into one."""
+  return turn(rssm.Decoder(*args, **kw), Decoder)
+
+
+def turn(module, kind):
+  """Make an object of a class of ninjax one of a subclass `kind` and return it.
+
+  A subclass cannot be made directly: ninjax takes fields from the class body alone.
+  """
+  module.__class__ = kind
+  return module
+
+
+class Encoder(rssm.Encoder):
+
+  def sub(self, name, ctor=None, *args, **kw):
+    module = super().sub(name, ctor, *args, **kw)
+    folds = ctor is nn.Conv2D and module.stride == 1 and _here()
+    return turn(module, Blocks) if folds else module
+
+
+class Decoder(rssm.Decoder):
+
+  def sub(self, name, ctor=None, *args, **kw):
+    module = super().sub(name, ctor, *args, **kw)
+    upsampled = not self.strided and not (self.outer and name == 'imgout')
+    folds = ctor is nn.Conv2D and upsampled and _here()
+    return turn(module, Upsampled) if folds else module
+
+
+class Blocks(nn.Conv2D):
+  """The host's convolution without stride."""
+
+  def __call__(self, x):
+    if x.shape[-2] < WIDE or x.shape[-2] % 2 or x.shape[-3] % 2 or self.kernel[0] % 2 == 0:
+      return super().__call__(x)
+    kernel, bias = _params(self, x)
+    return pixels(convolve(blocks(x), fold(kernel))) + bias
+
+
+class Upsampled(nn.Conv2D):
+  """The host's convolution without stride, of images whose pixels were doubled."""
+
+  def __call__(self, x):
+    if self.kernel[0] % 2 == 0:
+      return super().__call__(x)
+    kernel, bias = _params(self, x)
+    return pixels(convolve(x[:, ::2, ::2], fold(kernel, doubled=True))) + bias
+
+
+def blocks(x):
+  """Turn blocks of 2 x 2 pixels into channels, `[B, H, W, I]` -> `[B, H/2, W/2, 4 I]`."""
+  B, H, W, I = x.shape
+  x = x.reshape((B, H // 2, 2, W // 2, 2, I))
+  return x.transpose((0, 1, 3, 2, 4, 5)).reshape((B, H // 2, W // 2, 4 * I))
+
+
+def pixels(x):
+  """Undo `blocks`, `[B, H, W, 4 O]` -> `[B, 2 H, 2 W, O]`."""
+  B, H, W, O = x.shape
+  x = x.reshape((B, H, W, 2, 2, O // 4))
+  return x.transpose((0, 1, 3, 2, 4, 5)).reshape((B, 2 * H, 2 * W, O // 4))
+
+
+def fold(kernel, doubled=False):
+  """Return the kernel that does on blocks what `kernel` `[K, K, I, O]`, K odd, does on pixels.
+
+  `[n, n, 4 I, 4 O]`, from blocks to blocks, or with `doubled`
+  `[n, n, I, 4 O]`, from the pixels of half the size that were doubled.
+  """
+  K, _, I, O = kernel.shape
+  r = (K // 2 + 1) // 2
+  # Tap t of output pixel p reads input pixel s of block a.
+  p, a, s, t = np.ogrid[:2, :2 * r + 1, :2, :K]
+  reads = (p + t - K // 2 == 2 * (a - r) + s).astype(kernel.dtype)
+  if doubled:
+    reads = reads.sum(2, keepdims=True)
+  out = jnp.einsum('past,qbuv,tvio->absuipqo', reads, reads, kernel)
+  return out.reshape((2 * r + 1, 2 * r + 1, -1, 4 * O))
+
+
+@jax.custom_vjp
+def convolve(x, kernel):
+  """Convolve `[B, H, W, I]` with `[n, n, I, O]`, n odd, zeros around the image -> `[B, H, W, O]`."""
+  return _convolve(x, kernel)
+
+
+def _convolve(x, kernel):
+  return jax.lax.conv_general_dilated(
+      x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def _forward(x, kernel):
+  return _convolve(x, kernel), (x, kernel)
+
+
+def _backward(saved, grad):
+  x, kernel = saved
+  dx, dkernel = jax.vjp(_convolve, x, kernel)[1](grad)
+  if x.shape[-2] >= WIDE // 2:
+    dkernel = _kernel_gradient(x, grad, kernel.shape[0])
+  return dx, dkernel
+
+
+def _kernel_gradient(x, grad, n):
+  """Return the gradient of the kernel, one matrix product per row of it.
+
+  With the images padded and laid out as one line of pixels, each tap is an
+  offset into this line. XLA's convolution for it copies every patch instead.
+  """
+  r, I, O = n // 2, x.shape[-1], grad.shape[-1]
+  line = lambda x, low, high: jnp.pad(x, ((0, 0), (low, high), (low, high), (0, 0))).reshape(
+      (-1, x.shape[-1]))
+  row = x.shape[-2] + 2 * r
+  x, grad = line(x, r, r), line(grad, 0, 2 * r)
+  length = len(x) - (n - 1) * (row + 1)
+  taps = jnp.concatenate([x[b: len(x) - (n - 1) + b] for b in range(n)], -1)
+  rows = [taps[a * row: a * row + length].T @ grad[:length] for a in range(n)]
+  return jnp.stack(rows).reshape((n, n, I, O))
+
+
+convolve.defvjp(_forward, _backward)
+
+
+def _params(conv, x):
+  """Return kernel and bias of the host's module, made as it makes them."""
+  nn.ensure_dtypes(x)
+  shape = (*conv.kernel, x.shape[-1], conv.depth)
+  kernel = conv.value('kernel', conv._scaled_winit, shape).astype(x.dtype)
+  if not conv.bias:
+    return kernel, jnp.zeros((), x.dtype)
+  return kernel, conv.value('bias', nn.init(conv.binit), conv.depth).astype(x.dtype)
+
+
+def _here():
+  return jax.default_backend() == 'cpu'
