@@ -21,7 +21,7 @@ import measure
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--teachers', type=int, default=6)
-  parser.add_argument('--steps', type=int, default=240)
+  parser.add_argument('--steps', type=int, default=340, help='env steps; updates begin at 288')
   args = parser.parse_args()
   import agents
   teacher = agents.teacher(agents.configure(), args.teachers)
@@ -40,14 +40,14 @@ def main():
   print({k: f'{v:.2f} env steps/s' for k, v in mean.items()})
   measure.report(
       mean['vid2act'] / mean['stock'], 0.87,
-      dict(teachers=args.teachers, size='size1m', image=64, batch=[8, 32], train_ratio=64,
+      dict(teachers=args.teachers, size='size1m', image=64, batch=[8, 32], train_ratio=256,
            cores_each=1), samples, most=False)
 
 
 def _start(flags, core):
   shared = [
       '--script', 'train', '--run.debug', 'True', '--env.metaworld.render', 'fast',
-      '--batch_size', 8, '--batch_length', 32, '--report_length', 32, '--run.train_ratio', 64,
+      '--batch_size', 8, '--batch_length', 32, '--report_length', 32, '--run.envs', 1,
       '--run.log_every', 10, '--run.report_every', 1e6, '--run.save_every', 1e6,
       '--env.metaworld.limit', 100]
   return subprocess.Popen(
@@ -59,7 +59,9 @@ def _rates(logdir):
   """Return env steps per second in every period of the log in which there were updates."""
   rows = [json.loads(x) for x in (logdir / 'metrics.jsonl').read_text().splitlines()]
   rates = [x['fps/policy'] for x in rows if x.get('fps/train', 0) > 0]
-  return rates[1:] or rates  # The first period has steps without updates in it.
+  if len(rates) < 3:
+    raise SystemExit(f'There were updates in {len(rates)} periods only; use more --steps.')
+  return rates[1:]  # The first period has steps without updates in it.
 
 
 if __name__ == '__main__':
