@@ -12,7 +12,7 @@ import tempfile
 import measure
 
 SOURCES = ('metaworld_door-close', 'metaworld_reach-wall')
-EPISODES, LIMIT = 6, 150
+EPISODES, LIMIT = 20, 150
 
 
 def main():

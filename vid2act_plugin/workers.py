@@ -8,8 +8,11 @@ from multiprocessing import connection
 
 from .errors import UserError
 
-# One thread per worker: the workers themselves are what fills the cores.
-THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+# One thread per worker: the workers themselves are what fills the cores. LP is the software
+# renderer llvmpipe, which draws in the thread that calls it when told 0.
+THREADS = {
+    'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
+    'LP_NUM_THREADS': '0'}
 
 
 def run(kind, jobs, processes):
@@ -92,7 +95,7 @@ def _work(kind, pipe):
 def _single_threaded():
   # Libraries read these when they are imported, so the child has to inherit them.
   before = {k: os.environ.get(k) for k in THREADS}
-  os.environ.update({k: before[k] or '1' for k in THREADS})
+  os.environ.update({k: before[k] or v for k, v in THREADS.items()})
   try:
     yield
   finally:
