@@ -7,7 +7,7 @@ import ninjax as nj
 import optax
 from dreamerv3 import agent as host
 
-from . import losses, pictures, vision
+from . import losses, optim, pictures, vision
 from .distill import Adapter, Amortised, Relevance, summary
 from .guide import ActionVAE, Guided, Recorded, along
 from .teacher import spaces, unpack
@@ -53,7 +53,7 @@ class Agent(host.Agent):
       self.pol = Guided(self.pol, self.vae, self.options.guide_by == 'mixture')
       self.pol.weigh = self._predicted if self.learned else self._uniform
     self.dyn = Recorded(self.dyn)
-    self.opt = embodied.jax.Optimizer(
+    self.opt = optim.optimizer(
         self.modules, self._make_opt(**config.opt), summary_depth=1, name='opt')
 
   @property

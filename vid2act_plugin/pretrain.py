@@ -13,7 +13,7 @@ from dreamerv3 import agent as host
 from dreamerv3 import main as hostmain
 
 from . import bundle as bundles
-from . import chain, finite, lock, pictures, progress, resume, sources
+from . import chain, finite, lock, optim, pictures, progress, resume, sources
 from . import host as hostfiles
 from .bundle import MODEL, Bundle
 from .teacher import SourceModel
@@ -30,7 +30,7 @@ class Pretrain(embodied.jax.Agent):
     self.scales = config.loss_scales
     self.world = SourceModel(
         config, obs_space['image'], act_space['action'].shape[0], config.act_sizes)
-    self.opt = embodied.jax.Optimizer(
+    self.opt = optim.optimizer(
         self.world.modules, host.Agent._make_opt(None, **config.opt), summary_depth=1, name='opt')
 
   @property
