@@ -8,7 +8,7 @@ INPUTS := requirements.lock pyproject.toml $(wildcard patches/*) configs/host.ya
 CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
 SMOKE := tests/test_host.py tests/test_registry.py tests/test_losses.py tests/test_agent.py
 
-.PHONY: install quickstart test versions lock clean
+.PHONY: install quickstart test bench versions lock clean
 
 install: .venv/installed
 
@@ -30,6 +30,9 @@ quickstart: install  ## The whole of Vid2Act on Meta-World, small enough for two
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2
+
+bench: install  ## Timings beside stock DreamerV3 into bench/results.json and the README; 20 to 25 minutes, nothing else running
+	$(BIN)/python bench/timings.py
 
 versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=DIR: on a git checkout too
 	@set -e; failed=; \

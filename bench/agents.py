@@ -6,7 +6,7 @@ import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
-import dreamerv3  # noqa: E402
+import dreamerv3.agent  # noqa: E402
 import elements  # noqa: E402
 import embodied  # noqa: E402
 import embodied.jax.nets  # noqa: E402
@@ -16,7 +16,7 @@ import ninjax as nj  # noqa: E402
 import numpy as np  # noqa: E402
 from dreamerv3 import plugins  # noqa: E402
 
-from vid2act_plugin import backend  # noqa: E402
+from vid2act_plugin import backend, vision  # noqa: E402
 from vid2act_plugin.bundle import MODEL, Bundle  # noqa: E402
 
 ACTIONS, IMAGE = 4, (64, 64, 3)
@@ -72,11 +72,24 @@ def metaworld():
   return obs, {'action': elements.Space(np.float32, ACTIONS, -1, 1)}
 
 
-def build(config, spaces=None, logdir=None):
-  """Build the agent as the host's `make_agent` does; `spaces` default to those of Meta-World."""
+class Folded(dreamerv3.agent.Agent):
+  """Stock DreamerV3 with our convolutions."""
+
+  def __init__(self, *args):
+    super().__init__(*args)
+    vision.turn(self.enc, vision.Encoder)
+    vision.turn(self.dec, vision.Decoder)
+
+
+def build(config, spaces=None, logdir=None, folded=False):
+  """Build the agent as the host's `make_agent` does; `spaces` default to those of Meta-World.
+
+  folded: `Folded` instead.
+  """
   keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
           'replica', 'replicas')
-  return plugins.agent(config)(*(spaces or metaworld()), elements.Config(
+  make = Folded if folded else plugins.agent(config)
+  return make(*(spaces or metaworld()), elements.Config(
       **config.agent, logdir=str(logdir or tempfile.mkdtemp()), **{k: config[k] for k in keys}))
 
 

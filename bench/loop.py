@@ -17,6 +17,8 @@ import tempfile
 
 import measure
 
+from vid2act_plugin import progress
+
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
@@ -32,9 +34,10 @@ def main():
   children = [
       _start([*flags, '--logdir', root / name, '--run.steps', args.steps], cores[i % len(cores)])
       for i, (name, flags) in enumerate(runs.items())]
-  for child in children:
-    if child.wait():
-      raise SystemExit(f'A run ended with status {child.returncode}; its message is above.')
+  with progress.waiting('training stock and vid2act'):
+    for child in children:
+      if child.wait():
+        raise SystemExit(f'A run ended with status {child.returncode}; its message is above.')
   samples = {name: _rates(root / name) for name in runs}
   mean = {k: sum(v) / len(v) for k, v in samples.items()}
   print({k: f'{v:.2f} env steps/s' for k, v in mean.items()})
@@ -50,9 +53,10 @@ def _start(flags, core):
       '--batch_size', 8, '--batch_length', 32, '--report_length', 32, '--run.envs', 1,
       '--run.log_every', 10, '--run.report_every', 1e6, '--run.save_every', 1e6,
       '--env.metaworld.limit', 100]
-  return subprocess.Popen(
-      [sys.executable, '-m', 'dreamerv3', *map(str, [*flags, *shared])],
-      stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, [core]))
+  child = subprocess.Popen(
+      [sys.executable, '-m', 'dreamerv3', *map(str, [*flags, *shared])], stdout=subprocess.DEVNULL)
+  os.sched_setaffinity(child.pid, [core])
+  return child
 
 
 def _rates(logdir):

@@ -1,5 +1,9 @@
 """How much an update of vid2act costs beside one of stock DreamerV3.
 
+Shares are parts of stock's update: what our convolutions save and what each
+part of the method adds. The method alone is vid2act beside stock DreamerV3
+with our convolutions.
+
     python bench/overhead.py [--teachers N] [--rounds N] [--parts]
 """
 
@@ -14,45 +18,43 @@ import psutil
 
 AIMS = {6: 1.15, 48: 1.40}
 VARIANTS = {
-    'stock': (), 'vid2act': ('vid2act',), 'noguide': ('vid2act', 'vid2act_noguide'),
-    'nodistill': ('vid2act', 'vid2act_nodistill')}
+    'stock': (), 'folded': (), 'vid2act': ('vid2act',), 'noguide': ('vid2act', 'vid2act_noguide')}
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--teachers', type=int, default=6, help='sources of the teacher')
-  parser.add_argument('--rounds', type=int, default=15)
+  parser.add_argument('--rounds', type=int, default=10)
   parser.add_argument('--size', default='size1m', help="the host's preset")
   parser.add_argument('--memory', choices=VARIANTS, help='only print the memory of one variant')
   args = parser.parse_args()
   if args.memory:
     return print(json.dumps(_memory(args)))
   functions, agents_ = {}, {}
-  for name in ('stock', 'vid2act', 'noguide'):
+  for name in VARIANTS:
     agents_[name], functions[name] = _updater(name, args)
-  teach = agents_['vid2act']
-  functions['teacher'] = _teacher(teach)
+  functions['teacher'] = _teacher(agents_['vid2act'])
   samples = measure.interleave(functions, args.rounds)
+  part = {k: measure.ratio(samples, k, 'stock') for k in functions}
   shares = {
-      'teacher': measure.ratio(samples, 'teacher', 'stock'),
-      'guide, VAE and amortised head':
-          measure.ratio(samples, 'vid2act', 'stock') - measure.ratio(samples, 'noguide', 'stock'),
-      'relevance and distillation': measure.ratio(samples, 'noguide', 'stock') - 1
-          - measure.ratio(samples, 'teacher', 'stock')}
+      'convolutions': part['folded'] - 1, 'teacher': part['teacher'],
+      'relevance and distillation': part['noguide'] - part['teacher'] - part['folded'],
+      'guide, VAE and amortised head': part['vid2act'] - part['noguide']}
   memory = {k: _child(k, args) for k in ('stock', 'vid2act')}
   measure.report(
-      measure.ratio(samples, 'vid2act', 'stock'), AIMS.get(args.teachers, AIMS[48]),
+      part['vid2act'], AIMS.get(args.teachers, AIMS[48]),
       dict(teachers=args.teachers, size=args.size, image=64, batch=[8, 32], cores=os.cpu_count()),
-      samples, shares={k: round(v, 3) for k, v in shares.items()}, memory=memory,
+      samples, shares={k: round(v, 3) for k, v in shares.items()},
+      method_alone=round(measure.ratio(samples, 'vid2act', 'folded'), 3), memory=memory,
       memory_ratio=round(memory['vid2act'] / memory['stock'], 3), memory_aim=1.5)
 
 
 def _updater(name, args):
   import agents
   config = agents.configure(*VARIANTS[name], size=args.size)
-  if name != 'stock':
+  if VARIANTS[name]:
     config = config.update({'vid2act.teacher': str(agents.teacher(config, args.teachers))})
-  agent = agents.build(config)
+  agent = agents.build(config, folded=name == 'folded')
   return agent, agents.updater(agent)
 
 

@@ -33,8 +33,8 @@ def main():
           e.step({**a, 'action': r.uniform(-1, 1, 4)}) for _ in range(FRAMES)]
       pairs[task, quality] = env
   samples = measure.interleave(functions, args.rounds, 1)
-  rate = lambda quality, suffix='': round(
-      FRAMES / np.mean([np.median(samples[f'{x} {quality}{suffix}']) for x in args.tasks]), 1)
+  rate = lambda quality, suffix='': round(float(
+      FRAMES / np.mean([np.median(samples[f'{x} {quality}{suffix}']) for x in args.tasks])), 1)
   fps = {q: rate(q) for q in ('full', 'fast')}
   steps = {q: rate(q, ', step') for q in ('full', 'fast')}
   print(f'Images per second: {fps}; with a step of the simulator: {steps}')

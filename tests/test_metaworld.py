@@ -1,9 +1,10 @@
 """Meta-World in the host's Env interface."""
 
+import mujoco
 import numpy as np
 import pytest
 
-from vid2act_plugin.envs import render
+from vid2act_plugin.envs import meshes, render
 from vid2act_plugin.envs.metaworld import MetaWorld
 from vid2act_plugin.errors import UserError
 
@@ -112,6 +113,35 @@ def test_fast_differs_little_from_full(make):
   assert full.std() > 20 and fast.std() > 20  # Neither black nor constant.
   difference = np.abs(full.astype(float) - fast).mean()
   assert 0.5 < difference < 8, difference
+
+
+def test_fast_meshes_lack_only_what_is_smaller_than_pixels(make, monkeypatch):
+  env = make(size=(64, 64))
+  model, before = env.inner.model, env.inner.model.mesh_face.copy()
+  counts, drawn = model.mesh_facenum.copy(), []
+  start = mujoco.Renderer
+  monkeypatch.setattr(
+      mujoco, 'Renderer', lambda *args: drawn.append(model.mesh_facenum.sum()) or start(*args))
+  coarse = play(env, 0)['image'][0]
+  assert counts.sum() > 60000 and drawn[0] < counts.sum() / 4
+  # What contacts and rays read is as before.
+  np.testing.assert_array_equal(model.mesh_face, before)
+  np.testing.assert_array_equal(model.mesh_facenum, counts)
+  monkeypatch.setattr(render, 'DETAIL', 1e-6)
+  fine = play(make(size=(64, 64)), 0)['image'][0]
+  assert drawn[1] > 0.9 * counts.sum()
+  difference = np.abs(coarse.astype(float) - fine)
+  assert 0 < difference.mean() < 1.5, difference.mean()
+
+
+def test_merging_vertices():
+  # A square of two triangles, one corner doubled within the detail, and a triangle seen twice.
+  vertices = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1.01, 1, 0]])
+  faces = np.array([[0, 1, 2], [0, 4, 3], [2, 4, 3], [1, 4, 0]])
+  keep, left = meshes.merge(vertices, faces, 0.1)
+  assert list(keep) == [0, 1]
+  corner = left[0, 2]
+  assert corner in (2, 4) and left.tolist() == [[0, 1, corner], [0, corner, 3]]
 
 
 def test_orientation(make):

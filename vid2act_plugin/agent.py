@@ -1,6 +1,5 @@
 """The finetuning agent: the host's Agent with distillation and a guided actor around it."""
 
-import embodied.jax
 import jax
 import jax.numpy as jnp
 import ninjax as nj

@@ -1,0 +1,112 @@
+"""Run the eight timings, one after the other, and write results.json and the table of the README.
+
+    python bench/timings.py [NAME...] [--table]
+
+They want a machine with nothing else to do. Results of timings that are not
+named are kept.
+"""
+
+import argparse
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+import jax
+
+HERE = pathlib.Path(__file__).parent
+RESULTS, README = HERE / 'results.json', HERE.parent / 'README.md'
+BEGIN, END = '<!-- timings: made by `make bench` -->', '<!-- end of timings -->'
+SIGN = {True: '<=', False: '>='}
+
+# Name -> arguments, what the figure is, whether it should be at most its aim, and more to show:
+# (key, words, aim).
+TIMINGS = {
+    'overhead': (['overhead.py', '--teachers', '6'], 'update of `vid2act` / stock, 6 teachers', True),
+    'overhead_48': (['overhead.py', '--teachers', '48'], 'the same, 48 teachers', True),
+    'acting': (['acting.py'], 'policy step of `vid2act` / stock', True),
+    'pretrain': (['pretrain.py'], 'pretraining update / stock update', True),
+    'render': (['render.py'], 'Meta-World images/s, `render: fast` / `full`', False),
+    'collect': (['collect.py'], 'collected steps/s, 2 workers / 1', False),
+    'startup': (['startup.py'], 'time to the first update, second start / first', True),
+    'loop': (['loop.py'], 'env steps/s of a whole run, `vid2act` / stock', False)}
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(TIMINGS))
+  parser.add_argument('--table', action='store_true', help='only write the table anew')
+  args = parser.parse_args()
+  unknown = [x for x in args.names if x not in TIMINGS]
+  if unknown:
+    raise SystemExit(f"There is no timing '{unknown[0]}'; choose from {', '.join(TIMINGS)}.")
+  results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+  for name in [] if args.table else args.names or TIMINGS:
+    results[name] = _run(name)
+    RESULTS.write_text(_text(results))
+  README.write_text(insert(README.read_text(), table(results)))
+  print(table(results))
+
+
+def table(results):
+  """Return the results `{name: report}` of `measure.report` as Markdown."""
+  lines = ['| what | figure | aim | | command, seconds |', '|---|---|---|---|---|']
+  for name, (command, what, most) in TIMINGS.items():
+    if name in results:
+      found = results[name]
+      lines.append(
+          f"| {what}{_more(found)} | {found['figure']:.3g} | {SIGN[most]} {found['aim']:g} | "
+          f"{'met' if found['met'] else 'missed'} | `python bench/{' '.join(command)}`, "
+          f"{found['seconds']:.0f} |")
+  return '\n'.join(lines)
+
+
+def insert(readme, text):
+  """Return the text of the README with its table of timings replaced."""
+  before, rest = readme.split(BEGIN)
+  return f'{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}'
+
+
+def _more(found):
+  """Return what else a report holds, in words."""
+  parts = []
+  if 'shares' in found:
+    shares = ', '.join(f'{k} {v:+.2f}' for k, v in found['shares'].items())
+    parts += [f"the method alone {found['method_alone']:.2f}", shares,
+              f"memory {found['memory_ratio']:.2f} (aim <= {found['memory_aim']})"]
+  if 'loader' in found:
+    parts.append(f"loader / consumption {found['loader']:.0f} (aim >= {found['loader_aim']})")
+  for key, unit in (('frames_per_second', 'images/s'), ('steps_per_second', 'steps/s')):
+    if key in found:
+      parts.append(', '.join(f'{k} {v:g} {unit}' for k, v in found[key].items()))
+  if 'first_by_host' in found:
+    parts.append(f"first start of stock with our settings / the host's own "
+                 f"{found['first_by_host']:.2f} (aim <= {found['first_by_host_aim']})")
+  return ''.join(f'; {x}' for x in parts)
+
+
+def _run(name):
+  """Run one timing and return its report, with how long it took and on what."""
+  print(f'{name}:', flush=True)
+  began, last = time.monotonic(), ''
+  command = [sys.executable, str(HERE / TIMINGS[name][0][0]), *TIMINGS[name][0][1:]]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    for last in process.stdout:
+      if not last.startswith('{'):
+        print(f'  {last}', end='', flush=True)
+  if process.returncode:
+    raise SystemExit(f'{name} ended with status {process.returncode}; its message is above.')
+  return dict(
+      json.loads(last), seconds=round(time.monotonic() - began),
+      versions=dict(jax=jax.__version__, python=platform.python_version()))
+
+
+def _text(results):
+  rows = [f'{json.dumps(k)}: {json.dumps(results[k])}' for k in TIMINGS if k in results]
+  return '{\n' + ',\n'.join(rows) + '\n}\n'
+
+
+if __name__ == '__main__':
+  main()
