@@ -3,8 +3,8 @@
 Axes: B batch, H height, W width, I input and O output channels, K kernel size,
 n = 2 r + 1 size of the folded kernel with r = ceil((K // 2) / 2).
 
-Three quarters and more of an update of a small model on a CPU are convolutions
-of few channels over many pixels. Here each is computed on blocks of 2 x 2
+About three quarters of an update of a small model on a CPU are convolutions of
+few channels over many pixels. Here each is computed on blocks of 2 x 2
 pixels that are treated as channels, and its kernel's gradient by a few matrix
 products. Sums run in another order, so results differ by rounding. Where XLA
 has convolutions of its own to call, on a GPU, nothing is changed.
@@ -42,37 +42,45 @@ class Encoder(rssm.Encoder):
 
   def sub(self, name, ctor=None, *args, **kw):
     module = super().sub(name, ctor, *args, **kw)
-    folds = ctor is nn.Conv2D and module.stride == 1 and _here()
-    return turn(module, Blocks) if folds else module
+    return turn(module, Blocks) if ctor is nn.Conv2D and _here() else module
 
 
 class Decoder(rssm.Decoder):
 
   def sub(self, name, ctor=None, *args, **kw):
     module = super().sub(name, ctor, *args, **kw)
-    upsampled = not self.strided and not (self.outer and name == 'imgout')
-    folds = ctor is nn.Conv2D and upsampled and _here()
-    return turn(module, Upsampled) if folds else module
+    doubled = not (self.outer and name == 'imgout')
+    return turn(module, Doubled) if ctor is nn.Conv2D and doubled and _here() else module
 
 
 class Blocks(nn.Conv2D):
-  """The host's convolution without stride."""
+  """The host's convolution of stride 1 or 2."""
 
   def __call__(self, x):
-    if x.shape[-2] < WIDE or x.shape[-2] % 2 or x.shape[-3] % 2 or self.kernel[0] % 2 == 0:
+    K, (H, W) = self.kernel[0], x.shape[-3:-1]
+    if W < WIDE or W % 2 or H % 2 or K % 2 == 0 or self.stride > 2:
       return super().__call__(x)
     kernel, bias = _params(self, x)
-    return pixels(convolve(blocks(x), fold(kernel))) + bias
+    # The padding of SAME before the first pixel.
+    folded = fold(kernel, (K - self.stride) // 2, outs=2 // self.stride)
+    out = convolve(blocks(x), folded)
+    return (pixels(out) if self.stride == 1 else out) + bias
 
 
-class Upsampled(nn.Conv2D):
-  """The host's convolution without stride, of images whose pixels were doubled."""
+class Doubled(nn.Conv2D):
+  """The host's convolution of images twice as large as what they were made of.
+
+  Either their pixels were repeated already, or (`transp`) the module itself
+  puts zeros between them, each pixel into the far corner of its block.
+  """
 
   def __call__(self, x):
-    if self.kernel[0] % 2 == 0:
+    K = self.kernel[0]
+    if K % 2 == 0 or self.transp and self.stride != 2:
       return super().__call__(x)
     kernel, bias = _params(self, x)
-    return pixels(convolve(x[:, ::2, ::2], fold(kernel, doubled=True))) + bias
+    x, read = (x, [1]) if self.transp else (x[:, ::2, ::2], [0, 1])
+    return pixels(convolve(x, fold(kernel, K // 2, doubled=read))) + bias
 
 
 def blocks(x):
@@ -89,21 +97,23 @@ def pixels(x):
   return x.transpose((0, 1, 3, 2, 4, 5)).reshape((B, 2 * H, 2 * W, O // 4))
 
 
-def fold(kernel, doubled=False):
+def fold(kernel, low, outs=2, doubled=None):
   """Return the kernel that does on blocks what `kernel` `[K, K, I, O]`, K odd, does on pixels.
 
-  `[n, n, 4 I, 4 O]`, from blocks to blocks, or with `doubled`
-  `[n, n, I, 4 O]`, from the pixels of half the size that were doubled.
+  low: how many pixels the kernel reaches before the one that it is for. outs:
+  pixels per block and axis that it is for, 1 with stride 2. From blocks,
+  `[n, n, 4 I, outs^2 O]`; or from images of half the size, `[n, n, I, outs^2 O]`,
+  whose pixels were put into the rows and columns `doubled` of each block.
   """
   K, _, I, O = kernel.shape
   r = (K // 2 + 1) // 2
-  # Tap t of output pixel p reads input pixel s of block a.
-  p, a, s, t = np.ogrid[:2, :2 * r + 1, :2, :K]
-  reads = (p + t - K // 2 == 2 * (a - r) + s).astype(kernel.dtype)
+  # Tap t for pixel p of a block reads pixel s of block a.
+  p, a, s, t = np.ogrid[:outs, :2 * r + 1, :2, :K]
+  reads = (p + t - low == 2 * (a - r) + s).astype(kernel.dtype)
   if doubled:
-    reads = reads.sum(2, keepdims=True)
+    reads = reads[:, :, doubled].sum(2, keepdims=True)
   out = jnp.einsum('past,qbuv,tvio->absuipqo', reads, reads, kernel)
-  return out.reshape((2 * r + 1, 2 * r + 1, -1, 4 * O))
+  return out.reshape((2 * r + 1, 2 * r + 1, -1, outs ** 2 * O))
 
 
 @jax.custom_vjp
