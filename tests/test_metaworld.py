@@ -137,7 +137,7 @@ def test_fast_meshes_lack_only_what_is_smaller_than_pixels(make, monkeypatch):
 def test_merging_vertices():
   # A square of two triangles, one corner doubled within the detail, and a triangle seen twice.
   vertices = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1.01, 1, 0]])
-  faces = np.array([[0, 1, 2], [0, 4, 3], [2, 4, 3], [1, 4, 0]])
+  faces = np.array([[0, 1, 2], [0, 4, 3], [2, 4, 3], [0, 2, 4], [1, 4, 0]])
   keep, left = meshes.merge(vertices, faces, 0.1)
   assert list(keep) == [0, 1]
   corner = left[0, 2]

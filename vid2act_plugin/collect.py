@@ -138,7 +138,7 @@ def add_parser(sub):
   add('--repeat', type=int, help="simulator steps per step; default: the suite's")
   add('--reward', help='metaworld: version of the reward, v1 or v2')
   add('--orientation', help='metaworld: upright, or raw as the camera hangs')
-  add('--render', help='full, or fast: no shadows or reflections')
+  add('--render', help='full, or fast: no shadows, reflections or fine meshes')
   add('--noise', type=float, nargs='+', default=NOISE,
       help="standard deviations of the noise on the expert's actions, taken in turn")
   add('--random-share', type=float, default=0.2, help='share of episodes with random actions')
