@@ -21,8 +21,7 @@ RESULTS, README = HERE / 'results.json', HERE.parent / 'README.md'
 BEGIN, END = '<!-- timings: made by `make bench` -->', '<!-- end of timings -->'
 SIGN = {True: '<=', False: '>='}
 
-# Name -> arguments, what the figure is, whether it should be at most its aim, and more to show:
-# (key, words, aim).
+# Name -> script and arguments, what the figure is, whether it should be at most its aim.
 TIMINGS = {
     'overhead': (['overhead.py', '--teachers', '6'], 'update of `vid2act` / stock, 6 teachers', True),
     'overhead_48': (['overhead.py', '--teachers', '48'], 'the same, 48 teachers', True),
