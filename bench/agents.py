@@ -81,16 +81,17 @@ class Folded(dreamerv3.agent.Agent):
     vision.turn(self.dec, vision.Decoder)
 
 
-def build(config, spaces=None, logdir=None, folded=False):
+def build(config, spaces=None, logdir=None, folded=False, report=True):
   """Build the agent as the host's `make_agent` does; `spaces` default to those of Meta-World.
 
-  folded: `Folded` instead.
+  folded: `Folded` instead. report: off compiles no report, and the update when it is first used.
   """
   keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
           'replica', 'replicas')
   make = Folded if folded else plugins.agent(config)
+  jax_ = config.jax if report else {**config.jax, 'precompile': False}
   return make(*(spaces or metaworld()), elements.Config(
-      **config.agent, logdir=str(logdir or tempfile.mkdtemp()), **{k: config[k] for k in keys}))
+      **config.agent, logdir=str(logdir or tempfile.mkdtemp()), **{**{k: config[k] for k in keys}, 'jax': jax_}))
 
 
 def batches(agent, count, seed=0):

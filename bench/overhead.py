@@ -24,7 +24,7 @@ VARIANTS = {
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--teachers', type=int, default=6, help='sources of the teacher')
-  parser.add_argument('--rounds', type=int, default=10)
+  parser.add_argument('--rounds', type=int, default=8)
   parser.add_argument('--size', default='size1m', help="the host's preset")
   parser.add_argument('--memory', choices=VARIANTS, help='only print the memory of one variant')
   args = parser.parse_args()
@@ -54,7 +54,7 @@ def _updater(name, args):
   config = agents.configure(*VARIANTS[name], size=args.size)
   if VARIANTS[name]:
     config = config.update({'vid2act.teacher': str(agents.teacher(config, args.teachers))})
-  agent = agents.build(config, folded=name == 'folded')
+  agent = agents.build(config, folded=name == 'folded', report=False)
   return agent, agents.updater(agent)
 
 
