@@ -40,7 +40,7 @@ def main():
       'convolutions': part['folded'] - 1, 'teacher': part['teacher'],
       'relevance and distillation': part['noguide'] - part['teacher'] - part['folded'],
       'guide, VAE and amortised head': part['vid2act'] - part['noguide']}
-  memory = {k: _child(k, args) for k in ('stock', 'vid2act')}
+  memory = _children(('stock', 'vid2act'), args)
   measure.report(
       part['vid2act'], AIMS.get(args.teachers, AIMS[48]),
       dict(teachers=args.teachers, size=args.size, image=64, batch=[8, 32], cores=os.cpu_count()),
@@ -77,11 +77,15 @@ def _memory(args):
   return psutil.Process().memory_info().rss / 1e6
 
 
-def _child(name, args):
-  command = [sys.executable, __file__, '--memory', name, '--teachers', str(args.teachers),
-             '--size', args.size]
-  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-  return round(json.loads(done.stdout.splitlines()[-1]))
+def _children(names, args):
+  """Return the megabytes of each variant, measured in processes of their own, side by side."""
+  command = [sys.executable, __file__, '--teachers', str(args.teachers), '--size', args.size]
+  runs = {k: subprocess.Popen([*command, '--memory', k], stdout=subprocess.PIPE, text=True)
+          for k in names}
+  printed = {k: v.communicate()[0] for k, v in runs.items()}
+  if failed := [k for k, v in runs.items() if v.returncode]:
+    sys.exit(f'The memory of {", ".join(failed)} could not be measured: see above.')
+  return {k: round(json.loads(v.splitlines()[-1])) for k, v in printed.items()}
 
 
 if __name__ == '__main__':
