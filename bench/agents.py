@@ -77,8 +77,7 @@ class Folded(dreamerv3.agent.Agent):
 
   def __init__(self, *args):
     super().__init__(*args)
-    vision.turn(self.enc, vision.Encoder)
-    vision.turn(self.dec, vision.Decoder)
+    vision.install(self)
 
 
 def build(config, spaces=None, logdir=None, folded=False, report=True):

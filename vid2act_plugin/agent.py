@@ -28,8 +28,7 @@ class Agent(host.Agent):
 
   def __init__(self, obs_space, act_space, config):
     super().__init__(obs_space, act_space, config)
-    vision.turn(self.enc, vision.Encoder)
-    vision.turn(self.dec, vision.Decoder)
+    vision.install(self)
     self.options = config.vid2act
     self.ext = self.timeline = self.shift = None
     self.learned = self.options.weights == 'learned'

@@ -29,6 +29,12 @@ def decoder(*args, **kw):
   return turn(rssm.Decoder(*args, **kw), Decoder)
 
 
+def install(agent):
+  """Turn the encoder and decoder of one of the host's agents into those here."""
+  turn(agent.enc, Encoder)
+  turn(agent.dec, Decoder)
+
+
 def turn(module, kind):
   """Make an object of a class of ninjax one of a subclass `kind` and return it.
 
