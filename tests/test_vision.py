@@ -101,11 +101,14 @@ def test_gradients_of_convolution(width, n):
 
 
 def test_optimiser_is_created_and_steps_as_the_host_does():
+  runs = []
+
   def build(make):
     modules = [nn.Linear(3, name='a'), nn.Linear(1, name='b')]
     opt = make(modules, optax.adam(1e-1), name='opt')
     slow = nj.Variable(jnp.zeros, (), name='slow')
     def loss(x):
+      runs.append(make)
       slow.write(slow.read() + 1)
       noise = jax.random.normal(nj.seed(), x.shape)
       return jnp.square(modules[1](modules[0](x + noise))).mean(), {'seen': x.sum()}
@@ -116,7 +119,9 @@ def test_optimiser_is_created_and_steps_as_the_host_does():
     train = build(make)
     state = nj.init(train)({}, x, seed=3)
     assert {v.item() for k, v in state.items() if k.startswith('slow')} == {0}  # Nothing was learned yet.
+    runs.clear()
     states += [state, nj.pure(train)(dict(state), x, seed=4)]
+    assert len(runs) == (2 if make is embodied.jax.Optimizer else 1)
   jax.tree.map(np.testing.assert_array_equal, states[:2], states[2:])
   assert any('opt/state' in x for x in states[0])
   assert np.abs(states[1][0]['a/kernel'] - states[0]['a/kernel']).max() > 0
