@@ -47,7 +47,7 @@ def test_equals_the_host(case, configure, make_agent, batches, tmp_path):
   path = pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml'
   host = make_agent(configure(defaults=YAML(typ='safe').load(path)['defaults']))
   other = make_agent(configure('metaworld', **STOCK) if case == 'ours' else configure(
-      'vid2act', **{'agent.vid2act.distill': False, 'agent.vid2act.guide': False}))
+      'vid2act', **{f'agent.vid2act.{x}': False for x in ('distill', 'guide', 'init')}))
   metrics = [update(x, batches, 3) for x in (host, other)]
   first, second = params(host), params(other)
   assert first.keys() == second.keys()

@@ -14,8 +14,9 @@ from vid2act_plugin.errors import UserError
 VARIANTS = {
     'vid2act_published': ['vid2act_published'], 'vid2act_nodistill': ['vid2act_nodistill'],
     'vid2act_noguide': ['vid2act_noguide'], 'vid2act_uniform': ['vid2act_uniform'],
-    'vid2act_soft': ['vid2act_soft'], 'finetune': ['finetune'], 'actionfree': ['actionfree'],
-    'rehearse': ['rehearse'], 'init_teacher': ['init_teacher']}
+    'vid2act_best': ['vid2act_best'], 'finetune': ['finetune'], 'actionfree': ['actionfree'],
+    'rehearse': ['rehearse'], 'vid2act_scratch': ['vid2act_scratch'],
+    'vid2act_noprior': ['vid2act_noprior']}
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 
 
@@ -170,7 +171,7 @@ def relevance(metrics):
   return [metrics.get(f'train/relevance/{x}') for x in SOURCES]
 
 
-@pytest.mark.parametrize('name', ['vid2act_published', 'vid2act_soft', 'vid2act_noguide'])
+@pytest.mark.parametrize('name', ['vid2act_published', 'vid2act_best', 'vid2act_noguide'])
 def test_relevance_is_learned(runs, name):
   weights = relevance(runs[name][1])
   assert abs(sum(weights) - 1) < 1e-4 and weights[0] != weights[1]
@@ -191,7 +192,7 @@ def test_parts_that_are_off(runs):
 def test_what_moves_the_student(runs):
   """At the student's features only the world model's losses, repval and L_distill have a gradient."""
   share = lambda name, loss: runs[name][1][f'report/gradshare/{loss}']
-  for name in ('vid2act_published', 'vid2act_soft', 'vid2act_nodistill'):
+  for name in ('vid2act_published', 'vid2act_best', 'vid2act_nodistill'):
     for loss in ('vae', 'amortised', 'policy', 'value'):
       assert share(name, loss) == 0, (name, loss)
     assert share(name, 'image') > 0

@@ -5,6 +5,7 @@ import pickle
 
 import elements
 import jax
+import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 import pytest
@@ -52,7 +53,8 @@ def start(agent):
   return params(agent)
 
 
-def test_worked_folding():
+@pytest.mark.parametrize('source, share, row', [(1, 0.5, 7), (None, 1.0, 6)])
+def test_worked_folding(source, share, row):
   """D = 1, S = 2, X = 2, H = 1; A = 2 of a width of 3, and 2 sources."""
   kernel = np.array([[1], [10], [20], [2], [3]], np.float32)  # deter, two of the source, image.
   action = np.array([[1], [2], [0], [5], [7]], np.float32)  # three actions, two sources.
@@ -63,11 +65,12 @@ def test_worked_folding():
       'dyn/obs0/kernel': np.zeros((3, 1), np.float32), 'dyn/obs0/bias': np.zeros(1, np.float32),
       'dyn/dynin2/kernel': np.zeros((2, 1), np.float32),
       'dyn/dynin2/bias': np.zeros(1, np.float32)}
-  new, report = convert.fit(given, teacher, Small(), 1, 2)
+  new, report = convert.fit(given, teacher, Small(), source, 2)
   np.testing.assert_array_equal(new['dyn/obs0/kernel'], [[1], [2], [3]])
-  np.testing.assert_array_equal(new['dyn/obs0/bias'], [4 + 0.5 * 10 + 0.25 * 20])
+  np.testing.assert_array_equal(new['dyn/obs0/bias'], [4 + share * 10 + 0.25 * 20])
   np.testing.assert_array_equal(new['dyn/dynin2/kernel'], [[1], [2]])
-  np.testing.assert_array_equal(new['dyn/dynin2/bias'], [8 + 7])
+  np.testing.assert_array_equal(new['dyn/dynin2/bias'], [8 + row])
+  assert ('b' if source else 'the mean of its sources') in str(report)
   assert [report.status(x) for x in given] == ['sliced', 'folded', 'sliced', 'folded']
 
 
@@ -87,7 +90,7 @@ def test_worked_vectors():
 
 
 class Small:
-  """A bundle whose encoder of the source says (0.5, 0.25)."""
+  """A bundle whose encoder of the source says (1.5, 0.25) of the first and (0.5, 0.25) of the second."""
 
   act_width = 3
   manifest = {'sources': ['a', 'b'], 'act_sizes': [2, 2]}
@@ -97,8 +100,8 @@ class Small:
     return self
 
   def src(self, carry, obs, reset, training):
-    assert obs['source'].shape == (1, 1)
-    return {}, {}, np.float32([[[0.5, 0.25]]])
+    share = 1.5 - obs['source']
+    return {}, {}, jnp.stack([share, 0.25 + 0 * share], -1)
 
 
 @pytest.mark.parametrize('source', [0, 1, 2])
@@ -158,6 +161,14 @@ def test_init(agent, start, bundle):
   np.testing.assert_array_equal(value, slow)
   for key in agent.policy_keys:
     np.testing.assert_array_equal(agent.policy_params[key], start[key], key)
+
+
+def test_adapter_begins_as_the_identity():
+  name = 'adapter/map/kernel'
+  kernel = np.full((3, 3), 2, np.float32)
+  (key, value), = convert.aligned({name: kernel, 'adapter/map/bias': kernel[0]}).items()
+  assert key == name and value.dtype == np.float32 and value.tolist() == np.eye(3).tolist()
+  assert convert.aligned({name: kernel[:2]}) == convert.aligned({}) == {}
 
 
 def test_init_source_is_checked(agent, bundle, config):

@@ -223,6 +223,30 @@ def test_mixture_of_the_sources(policy):
   np.testing.assert_allclose(mixed, want, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('mixture', [False, True])
+def test_the_policy_starts_from_the_sources_action(mixture, policy):
+  """With `prior` it is the head's mean plus the VAE's action; the head alone learns, and undoes it."""
+  model, params, noise = policy
+  feat, actions = normal(4, F), np.clip(normal(4, 3), -0.9, 0.9)
+  def mean(prior, params):
+    guide = Guided(model.pol.head, model.vae, mixture, prior)
+    guide.noise, guide.weigh = noise, lambda feat: jnp.array([[.2, .7, .1]] * 4)
+    return nj.pure(lambda: guide(feat, 1)['action'].pred())(params, seed=0)[1]
+  hidden = nj.pure(
+      lambda: model.vae.mixture(feat, noise, jnp.array([[.2, .7, .1]] * 4)) if mixture else
+      model.vae.hidden(feat, noise, np.ones(4, int)))(params)[1]
+  want = nj.pure(model.vae.act)(params, hidden)[1]
+  np.testing.assert_allclose(mean(True, params) - mean(False, params), want, atol=1e-5)
+  assert np.abs(want).max() > 0.01
+  grads = jax.grad(lambda x: jnp.square(mean(True, x) - actions).sum())(params)
+  assert moved(grads) == {'pol'}
+
+
+def test_prior_only_of_sources_with_the_tasks_actions(build, spaces):
+  """The sources of the bundle have other numbers of actions than the task."""
+  assert not build(**{'agent.vid2act.prior': True}).pol.prior
+
+
 def test_relevance_held_from_the_start_state(build, ext):
   """In imagination it is that of the teachers at the start, one of the last steps of a chunk."""
   model, K = build(**{'agent.vid2act.guide_from': 'start'}), 3

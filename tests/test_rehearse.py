@@ -147,14 +147,14 @@ def test_bad_spaces(config, spaces):
 @pytest.mark.parametrize('names, teacher, recorded', [
     ((), False, False), (('vid2act',), True, False), (('finetune',), True, False),
     (('actionfree',), True, False), (('rehearse',), True, True),
-    (('init_teacher',), True, False), (('vid2act', 'vid2act_published'), True, True)])
+    (('vid2act', 'vid2act_scratch'), True, False), (('vid2act', 'vid2act_published'), True, True)])
 def test_what_a_run_needs(names, teacher, recorded, configure):
   assert chain._needs(configure(*names)) == (teacher, recorded)
   assert not names or configure(*names).method == names[-1]
 
 
 def test_rehearsal_alone_needs_recordings_only(config, capsys):
-  alone = config(**{'agent.vid2act.distill': False, 'agent.vid2act.guide': False})
+  alone = config(**{f'agent.vid2act.{x}': False for x in ('distill', 'guide', 'init')})
   assert chain.prepare(alone).vid2act.teacher == ''
   assert 'Recordings: given' in capsys.readouterr().out
 

@@ -44,11 +44,13 @@ class Agent(host.Agent):
           self.bundle.sources, **self.options.relevance, name='amortised')
       self.modules += [self.amortised]
     if self.options.guide:
-      vae, actions = self.options.vae, max(self.bundle.manifest['act_sizes'])
+      vae, sizes = self.options.vae, self.bundle.manifest['act_sizes']
+      actions = max(sizes)
       self.vae = ActionVAE(
           actions, self.bundle.sources, 2 * actions, units=vae.units, code=vae.code, name='vae')
       self.modules += [self.vae]
-      self.pol = Guided(self.pol, self.vae, self.options.guide_by == 'mixture')
+      prior = self.options.prior and {*act_space['action'].shape} == {*sizes}
+      self.pol = Guided(self.pol, self.vae, self.options.guide_by == 'mixture', prior)
       self.pol.weigh = self._predicted if self.learned else self._uniform
     self.dyn = Recorded(self.dyn)
     self.opt = optim.optimizer(

@@ -20,30 +20,33 @@ ZERO = {'updates': 0, 'batches': 0, 'actions': 0}
 
 
 def fit(params, teacher, bundle, source, actions):
-  """Return what a stock agent becomes from a teacher told that it is in one source.
+  """Return what a stock agent becomes from a teacher told that it is in some source.
 
   params: `{name: array}` of the agent, whose RSSM knows `actions` actions, as
-  initialised. teacher: that of the bundle. source: index. Returns the new
+  initialised. teacher: that of the bundle. source: index, or None: halfway
+  between all of them (of separate models, the first). Returns the new
   parameters and a `Report`; given a state, the agent's world model then
-  continues it as the teacher's does, as long as it takes no action that the
-  source does not have, and except at a reset. There the host masks the whole
-  action, the one-hot of the source too, and so the teacher lacks the row that
-  is folded into a bias here.
+  continues it as the teacher's does in that source, as long as it takes no
+  action that the source does not have, and except at a reset. There the host
+  masks the whole action, the one-hot of the source too, and so the teacher
+  lacks the row that is folded into a bias here.
   """
-  names = bundle.manifest['sources']
-  title = f'Initialised from the teacher as {names[source]}'
-  known = min(actions, bundle.manifest['act_sizes'][source])
-  if bundle.manifest.get('kind') == 'separate':
-    prefix = f'{source}/'
+  names, separate = bundle.manifest['sources'], bundle.manifest.get('kind') == 'separate'
+  each = range(len(names)) if source is None and not separate else [source or 0]
+  named = names[each[0]] if len(each) == 1 else 'the mean of its sources'
+  title = f'Initialised from the teacher as {named}'
+  known = min(actions, max(bundle.manifest['act_sizes'][k] for k in each))
+  if separate:
+    prefix = f'{each[0]}/'
     given = {k.removeprefix(prefix): v for k, v in teacher.items() if k.startswith(prefix)}
     return match(params, given, title, _actions(params, given, known))
   known *= bundle.manifest.get('actions', True)
   special = _actions(params, teacher, known)
   kernel, bias = (teacher[f'dyn/dynin2/{x}'] for x in ('kernel', 'bias'))
   if special:
-    row = kernel[bundle.act_width + source]
-    special['dyn/dynin2/bias'] = (bias + row, 'folded', f'with the row of {names[source]}')
-  special |= _tokens(params, teacher, bundle, source)
+    row = kernel[[bundle.act_width + k for k in each]].mean(0)
+    special['dyn/dynin2/bias'] = (bias + row, 'folded', f'with the row of {named}')
+  special |= _tokens(params, teacher, bundle, each)
   return match(params, teacher, title, special)
 
 
@@ -62,10 +65,19 @@ def initialise(agent, bundle, config):
     print('Not initialised from the teacher: the run continues from its own checkpoint.')
     return
   params, report = fit(
-      _params(agent), bundle.params, bundle, names.index(source) if source else 0,
+      _params(agent), bundle.params, bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
-  agent.load({'params': params, 'counters': ZERO})
+  agent.load({'params': {**params, **aligned(params)}, 'counters': ZERO})
   print(report)
+
+
+def aligned(params):
+  """Return the adapter's kernel for a student that begins in its teacher's own feature space."""
+  name = 'adapter/map/kernel'
+  kernel = params.get(name)
+  if kernel is None or kernel.shape[0] != kernel.shape[1]:
+    return {}
+  return {name: np.eye(len(kernel), dtype=kernel.dtype)}
 
 
 def load(agent, path, regex=''):
@@ -133,15 +145,17 @@ def _actions(params, given, known):
   return {name: (value, 'sliced', f'{known} of {len(kernel)} rows: the actions{left}')}
 
 
-def _tokens(params, teacher, bundle, source):
+def _tokens(params, teacher, bundle, each):
   """Return kernel and bias of `dyn/obs0` without the inputs that tell the source.
 
   The teacher's kernel has D, S and X rows, the agent's D, V and X. The S tokens
-  of one source are constant, so that their share belongs to the bias.
+  of one source are constant, so that their share, the mean over the sources in
+  `each`, belongs to the bias.
   """
   key, rssm = 'dyn/obs0', bundle.config.dyn.rssm
   kernel, old = teacher[f'{key}/kernel'], params[f'{key}/kernel']
-  tokens, deter = _constant(bundle, teacher, source), 0 if rssm.absolute else rssm.deter
+  tokens = _constant(bundle, teacher)[list(each)].mean(0)
+  deter = 0 if rssm.absolute else rssm.deter
   head, middle, image = np.split(kernel, [deter, deter + len(tokens)])
   vectors = [v.shape[1] for k, v in params.items() if re.fullmatch(r'enc/mlp\d+/kernel', k)][-1:]
   if old.shape != (deter + sum(vectors) + len(image), kernel.shape[1]):
@@ -155,14 +169,14 @@ def _tokens(params, teacher, bundle, source):
       f'{key}/bias': (share, 'folded', 'with the share of these rows')}
 
 
-def _constant(bundle, teacher, source):
-  """Return the tokens `[S]` float32 that the teacher makes of a source's index."""
-  model = bundle.model()
-  encode = lambda index: model.src({}, {'source': index}, np.zeros((1, 1), bool), False)[2]
+def _constant(bundle, teacher):
+  """Return the tokens `[N, S]` float32 that the teacher makes of its sources' indices."""
+  model, index = bundle.model(), np.arange(len(bundle.manifest['sources']), dtype=np.int32)[:, None]
+  encode = lambda index: model.src({}, {'source': index}, np.zeros(index.shape, bool), False)[2]
   params = {k: v for k, v in teacher.items() if k.startswith('src/')}
   with jax.transfer_guard('allow'):
-    _, tokens = nj.pure(encode)(params, np.full((1, 1), source, np.int32))
-    return np.float32(jax.device_get(tokens))[0, 0]
+    _, tokens = jax.jit(nj.pure(encode))(params, index)
+    return np.float32(jax.device_get(tokens))[:, 0]
 
 
 def _params(agent):

@@ -43,8 +43,11 @@ class ActionVAE(nj.Module):
     """Return the reconstructed action `[..., A]` and the noise's mean and log std."""
     mean, logstd = self.encode(state, action, source)
     noise = mean + jnp.exp(logstd) * jax.random.normal(nj.seed(), mean.shape)
-    out = self.sub('action', nn.Linear, self.actions)(self.hidden(state, noise, source))
-    return jnp.tanh(f32(out)), mean, logstd
+    return self.act(self.hidden(state, noise, source)), mean, logstd
+
+  def act(self, hidden):
+    """Map hidden units `[..., code]` to the action `[..., A]`."""
+    return jnp.tanh(f32(self.sub('action', nn.Linear, self.actions)(hidden)))
 
   def draw(self, batch):
     """Return one noise vector per trajectory, `[batch, Z]`, clipped to [-0.5, 0.5]."""
@@ -66,15 +69,18 @@ class Guided:
   """The host's policy head on `sg([feat, u])`, u the VAE's hidden units.
 
   u is that of the most relevant source or, with `mixture`, of all by relevance.
+  With `prior` the policy's mean is what the head says plus the action that the
+  VAE reads from u, so that it begins as the sources' and not as none.
   Two things are set before the head is used: `noise` `[batch, Z]`, held along
   each trajectory, so that the policy that is scored is the one that acted; and
   `weigh`, from a feature `[..., F]` to the relevance of the sources `[..., N]`.
   """
 
-  def __init__(self, head, vae, mixture=False):
+  def __init__(self, head, vae, mixture=False, prior=False):
     self.head = head
     self.vae = vae
     self.mixture = mixture
+    self.prior = prior
     self.noise = self.weigh = self.weights = None
 
   def __getattr__(self, name):
@@ -87,7 +93,11 @@ class Guided:
       hidden = self.vae.mixture(feat, noise, weights)
     else:
       hidden = self.vae.hidden(feat, noise, jnp.argmax(weights, -1))
-    return self.head(sg(jnp.concatenate([nn.cast(feat), hidden], -1)), bdims)
+    policy = self.head(sg(jnp.concatenate([nn.cast(feat), hidden], -1)), bdims)
+    if self.prior:
+      # Added after the head's own tanh, so that the head can undo it everywhere.
+      policy['action'].output.mean += sg(self.vae.act(hidden))
+    return policy
 
 
 class Recorded:
