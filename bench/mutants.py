@@ -27,7 +27,7 @@ LIMIT = 900  # Seconds for the tests of one mutant.
 
 LOSSES, METHOD = 'tests/test_losses.py', 'tests/test_method.py'
 RELEVANCE, PAIRS = 'tests/test_relevance.py', 'tests/test_pairs.py'
-ACTIONS = 'tests/test_actions.py'
+ACTIONS, CONVERT = 'tests/test_actions.py', 'tests/test_convert.py'
 
 # (name, file in the package, old text, new text, tests)
 MUTANTS = [
@@ -121,6 +121,12 @@ MUTANTS = [
     ('last-steps-in-memory', 'pretrain.py', " & ~batch['is_last']", '', [PAIRS]),
     ('action-that-led-there', 'pretrain.py', "'action': batch['action'][keep]",
      "'action': np.roll(batch['action'], 1, 1)[keep]", [PAIRS]),
+    ('prior-moves-the-vae', 'guide.py', 'sg(self.vae.act(hidden))', 'self.vae.act(hidden)', [METHOD]),
+    ('prior-against-the-sources', 'guide.py', '.mean += sg', '.mean -= sg', [METHOD]),
+    ('prior-of-another-body', 'agent.py', "self.options.prior and {*act_space['action'].shape} == {*sizes}",
+     'self.options.prior', [METHOD]),
+    ('folded-sum-of-sources', 'convert.py', 'for k in each]].mean(0)', 'for k in each]].sum(0)', [CONVERT]),
+    ('adapter-all-ones', 'convert.py', 'np.eye(len(kernel),', 'np.ones(kernel.shape,', [CONVERT]),
     ('states-without-history', 'pretrain.py', 'np.arange(T) >= T // 4', 'np.arange(T) >= 0',
      [PAIRS]),
 ]

@@ -7,6 +7,7 @@ import ninjax as nj
 
 f32 = jnp.float32
 sg = jax.lax.stop_gradient
+CHUNK = 8  # Sources whose hidden units are held at once.
 
 
 class ActionVAE(nj.Module):
@@ -55,11 +56,19 @@ class ActionVAE(nj.Module):
 
   def mixture(self, state, noise, weights):
     """Return the hidden units of all sources `[..., code]`, by weights `[..., N]`."""
-    every = lambda x: jnp.broadcast_to(
-        x[..., None, :], (*x.shape[:-1], self.sources, x.shape[-1]))
-    source = jnp.broadcast_to(jnp.arange(self.sources), weights.shape)
-    hidden = self.hidden(every(state), every(noise), source)
-    return (nn.cast(weights)[..., None] * hidden).sum(-2)
+    known, N = jnp.concatenate([nn.cast(state), nn.cast(noise)], -1), self.sources
+    first = self.sub('dec0', nn.Linear, self.units)
+    layer = lambda x, source: first(jnp.concatenate([x, source.astype(x.dtype)], -1))
+    # Linear, so that its share of state and noise is computed once and not for every source.
+    shared = layer(known, jnp.zeros((*known.shape[:-1], N)))
+    zero = jnp.zeros((N, known.shape[-1]), known.dtype)
+    rows = layer(zero, jnp.eye(N)) - layer(zero, jnp.zeros((N, N)))
+    mixed = 0
+    for k in range(0, N, CHUNK):
+      x = jax.nn.relu(shared[..., None, :] + rows[k: k + CHUNK])
+      hidden = jax.nn.relu(self.sub('dec1', nn.Linear, self.code)(x))
+      mixed += (nn.cast(weights)[..., k: k + CHUNK, None] * hidden).sum(-2)
+    return mixed
 
   def _onehot(self, source):
     return jax.nn.one_hot(source, self.sources, dtype=nn.COMPUTE_DTYPE)

@@ -10,7 +10,8 @@ sys.path.append(str(ROOT / 'bench'))
 MATRIX = ROOT / 'configs' / 'ablations' / 'cpu.yaml'
 VARIANTS = {
     'stock': [], 'vid2act': ['vid2act'], 'vid2act_noguide': ['vid2act', 'vid2act_noguide'],
-    'vid2act_uniform': ['vid2act', 'vid2act_uniform'], 'finetune': ['vid2act', 'finetune']}
+    'vid2act_uniform': ['vid2act', 'vid2act_uniform'], 'finetune': ['vid2act', 'finetune'],
+    'scratch_noguide': ['vid2act', 'vid2act_noguide', 'vid2act_scratch']}
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 
@@ -113,15 +114,22 @@ def write(args, **content):
 
 
 def save(args, rows, metrics):
-  """Write the results `{method, seed, updates, METRIC}` as score files; return `{metric: rows}`."""
+  """Write the results `{method, seed, updates, METRIC}` as score files; return `{metric: rows}`.
+
+  What the files have of other methods and seeds is kept.
+  """
   from vid2act_plugin import scores
   from vid2act_plugin.matrix import Matrix
   found, task = {}, Matrix(args.matrix).tasks[0]
   for metric in metrics:
-    found[metric] = [
-        dict(task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
-        for x in rows]
-    scores.save(pathlib.Path(args.out) / 'scores' / f'{metric}.json.gz', found[metric])
+    path = pathlib.Path(args.out) / 'scores' / f'{metric}.json.gz'
+    merged = {(x['method'], x['seed']): x for x in (scores.load(path) if path.exists() else [])}
+    merged.update({
+        (x['method'], x['seed']): dict(
+            task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
+        for x in rows})
+    found[metric] = [merged[k] for k in sorted(merged)]
+    scores.save(path, found[metric])
   return found
 
 
