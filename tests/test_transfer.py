@@ -3,6 +3,7 @@
 import csv
 import itertools
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -53,6 +54,19 @@ def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
   assert drawn[0][0]['is_first'][:, config.replay_context].all()
   wanted = data.sample(0, config.batch_size, config.batch_length + config.replay_context)
   np.testing.assert_array_equal(drawn[0][0]['reward'], wanted['reward'])
+
+
+def test_studies_keep_the_results_of_other_methods(tmp_path):
+  import study
+
+  from vid2act_plugin import scores
+  args = types.SimpleNamespace(matrix=study.MATRIX, out=tmp_path)
+  row = lambda method, seed, y: dict(method=method, seed=seed, updates=[250, 500], kl=[y, y / 2])
+  study.save(args, [row('stock', 0, 4), row('stock', 1, 6), row('finetune', 0, 3)], ['kl'])
+  found = study.save(args, [row('stock', 1, 8), row('vid2act', 0, 2)], ['kl'])['kl']
+  assert found == scores.load(tmp_path / 'scores' / 'kl.json.gz')
+  assert {(x['method'], x['seed']): x['ys'][0] for x in found} == {
+      ('stock', 0): 4, ('stock', 1): 8, ('finetune', 0): 3, ('vid2act', 0): 2}
 
 
 def test_committed_results_give_the_committed_table(tmp_path):
