@@ -31,7 +31,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2
 
-bench: install  ## Timings beside stock DreamerV3 into bench/results.json and the README; 20 to 25 minutes, nothing else running
+bench: install  ## Timings beside stock DreamerV3 into bench/results.json and the README; 20 to 30 minutes, nothing else running
 	$(BIN)/python bench/timings.py
 
 versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=DIR: on a git checkout too
