@@ -88,9 +88,11 @@ def build(config, spaces=None, logdir=None, folded=False, report=True):
   keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
           'replica', 'replicas')
   make = Folded if folded else plugins.agent(config)
-  jax_ = config.jax if report else {**config.jax, 'precompile': False}
+  settings = {k: config[k] for k in keys}
+  if not report:
+    settings['jax'] = {**config.jax, 'precompile': False}
   return make(*(spaces or metaworld()), elements.Config(
-      **config.agent, logdir=str(logdir or tempfile.mkdtemp()), **{**{k: config[k] for k in keys}, 'jax': jax_}))
+      **config.agent, **settings, logdir=str(logdir or tempfile.mkdtemp())))
 
 
 def batches(agent, count, seed=0):
