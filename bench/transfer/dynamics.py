@@ -51,12 +51,14 @@ def report(curves, args):
         continue
       level = lambda x: float(np.interp(LEVEL, x['xs'], x['ys']))
       each = [reach(x['xs'], x['ys'], level(stock[x['seed']])) / LEVEL for x in mine]
-      mean = reach(mine[0]['xs'], np.mean([x['ys'] for x in mine], 0),
-                   np.mean([level(stock[x['seed']]) for x in mine])) / LEVEL
+      # Seeds may have been measured at other updates; the mean is of what all have.
+      xs = sorted(set.intersection(*({*x['xs']} for x in mine)))
+      ys = np.mean([[x['ys'][x['xs'].index(at)] for at in xs] for x in mine], 0)
+      mean = reach(xs, ys, np.mean([level(stock[x['seed']]) for x in mine])) / LEVEL
       finite = lambda x: round(x, 3) if np.isfinite(x) else None
       found[f'{metric}/{method}'] = dict(mean_curve=finite(mean), seeds=[*map(finite, each)])
       print(f"{method} has stock's {metric} of {LEVEL} updates after {mean:.2f} as many; "
-            f'seeds {np.round(each, 2).tolist()}; trained for {max(mine[0]["xs"]) / LEVEL:.2f}')
+            f'seeds {np.round(each, 2).tolist()}; trained for {xs[-1] / LEVEL:.2f}')
   figure = found.get('openloop_image/vid2act_noguide', {}).get('mean_curve')
   print(json.dumps(dict(figure=figure, aim=AIM, each=found)))
 

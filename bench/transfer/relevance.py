@@ -6,9 +6,9 @@ The sources are the target task itself, two other tasks of the same robot, anoth
 body (walker) and noise images. One teacher of all of them, and one of only the
 last two, each stand beside a student that learns from the same fixed stream of
 target data as in `dynamics.py`. Printed are the mean weights on held-out target
-episodes; Spearman's correlation of weight and kinship, of the means and at every
-step of an episode; and the open-loop image error of the student with irrelevant
-sources minus that of stock. The last line of the output is a JSON object.
+episodes; Spearman's correlation of weight and kinship, of the means, at every step
+of an episode, and after fewer updates; and the open-loop image error of the student
+with irrelevant sources minus that of stock. The last line of the output is a JSON object.
 """
 
 import json
@@ -23,8 +23,8 @@ import study
 from vid2act_plugin import chain, comparison, pictures, recordings
 from vid2act_plugin.matrix import Run
 
-UPDATES = 250, 500
-PRETRAIN = 1000  # Updates of either teacher.
+UPDATES = 250, 500, 1000, 2000
+PRETRAIN = 5000  # Updates of either teacher, as in the control study.
 EPISODES = 40
 OTHERS = 'metaworld_reach-wall', 'metaworld_window-close'
 BODY = 'dmcontrol_walker_walk@wander:act'
@@ -121,17 +121,19 @@ def report(args, rows, curves):
   """Print weights, rank correlations and the difference that irrelevant sources make; draw weights."""
   graded, result = [x for x in rows if x['method'] == 'graded'], {}
   if graded:
-    last, ranks = np.array([x['weights'][-1] for x in graded]), graded[0]['kinship']  # [S, T, N]
+    found, ranks = np.array([x['weights'] for x in graded]), graded[0]['kinship']  # [S, updates, T, N]
+    last = found[:, -1]
     names = ['same task', *(f'same body: {x}' for x in OTHERS), 'other body', 'noise']
-    rho = [spearman(x.mean(0), ranks) for x in last]
+    rho = np.array([[spearman(x.mean(0), ranks) for x in seed] for seed in found])
     along = [np.mean([spearman(step, ranks) for step in x]) for x in last]
     for i, name in enumerate(names):
       seeds = last[:, :, i].mean(1)
       print(f'weight of {name}: {seeds.mean():.3f} (seeds {seeds.min():.3f} to {seeds.max():.3f})')
     draw(last, names, pathlib.Path(args.out) / 'relevance.png')
     result.update(
-        figure=round(float(np.mean(rho)), 3), aim=0.8, seeds=np.round(rho, 3).tolist(),
-        along_episode=round(float(np.mean(along)), 3))
+        figure=round(float(rho[:, -1].mean()), 3), aim=0.8, seeds=rho[:, -1].round(3).tolist(),
+        along_episode=round(float(np.mean(along)), 3),
+        after={str(n): round(x, 3) for n, x in zip(graded[0]['updates'], rho.mean(0).tolist())})
   for x in comparison.compare(curves, 'stock', 'openloop_image'):
     if x['method'] == 'irrelevant' and x['task'] == 'all' and 'paired' in x['metric']:
       result['irrelevant_minus_stock'] = {k: x[k] for k in ('mean', 'low', 'high', 'seeds')}
