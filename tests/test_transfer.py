@@ -69,6 +69,15 @@ def test_studies_keep_the_results_of_other_methods(tmp_path):
       ('stock', 0): 4, ('stock', 1): 8, ('finetune', 0): 3, ('vid2act', 0): 2}
 
 
+def test_weights_of_other_methods_and_seeds_are_kept(tmp_path):
+  import study
+  row = lambda method, seed, x: dict(method=method, seed=seed, kinship=[1, 0], weights=[[[x, 1 - x]]])
+  study.merge(tmp_path / 'w.json.gz', [row('graded', 0, 0.5), row('sharp', 0, 0.75)])
+  found = study.merge(tmp_path / 'w.json.gz', [row('sharp', 0, 0.25), row('sharp', 1, 1)])
+  assert found == [row('graded', 0, 0.5), row('sharp', 0, 0.25), row('sharp', 1, 1)]
+  assert found == study.merge(tmp_path / 'w.json.gz', [])
+
+
 def test_committed_results_give_the_committed_table(tmp_path):
   plot.plot([RESULTS], tmp_path)
   read = lambda path: list(csv.DictReader(path.read_text().splitlines()))

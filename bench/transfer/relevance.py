@@ -21,7 +21,7 @@ import numpy as np
 import scipy.stats
 import study
 
-from vid2act_plugin import chain, comparison, pictures, recordings, scores
+from vid2act_plugin import chain, comparison, pictures, recordings
 from vid2act_plugin.matrix import Run
 
 UPDATES = 250, 500, 1000
@@ -43,7 +43,7 @@ def main():
     return one(args)
   rows = study.run(__file__, args, prepare)
   curves = study.save(args, rows, dynamics.METRICS)
-  scores.save(pathlib.Path(args.out) / 'weights.json.gz', [
+  study.merge(pathlib.Path(args.out) / 'weights.json.gz', [
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
       for x in rows if x.get('kinship')])  # A stock run has none.
   report(args, rows, curves['openloop_image'])

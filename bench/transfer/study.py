@@ -1,6 +1,7 @@
 """What the studies beside the control study share: settings, target data, jobs, results."""
 
 import argparse
+import gzip
 import json
 import pathlib
 import sys
@@ -118,18 +119,21 @@ def save(args, rows, metrics):
 
   What the files have of other methods and seeds is kept.
   """
-  from vid2act_plugin import scores
   from vid2act_plugin.matrix import Matrix
-  found, task = {}, Matrix(args.matrix).tasks[0]
-  for metric in metrics:
-    path = pathlib.Path(args.out) / 'scores' / f'{metric}.json.gz'
-    merged = {(x['method'], x['seed']): x for x in (scores.load(path) if path.exists() else [])}
-    merged.update({
-        (x['method'], x['seed']): dict(
-            task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
-        for x in rows})
-    found[metric] = [merged[k] for k in sorted(merged)]
-    scores.save(path, found[metric])
+  task, folder = Matrix(args.matrix).tasks[0], pathlib.Path(args.out) / 'scores'
+  return {metric: merge(folder / f'{metric}.json.gz', [
+      dict(task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
+      for x in rows]) for metric in metrics}
+
+
+def merge(path, rows):
+  """Put rows into a file in place of its rows of the same methods and seeds; return all it holds."""
+  from vid2act_plugin import scores
+  key = lambda x: (x['method'], x['seed'])
+  before = json.loads(gzip.decompress(path.read_bytes())) if path.exists() else []
+  found = {key(x): x for x in [*before, *rows]}
+  found = [found[k] for k in sorted(found)]
+  scores.save(path, found)
   return found
 
 
