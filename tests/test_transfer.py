@@ -1,5 +1,6 @@
 """The studies of transfer: their arithmetic, their fixed stream, and the results that are committed."""
 
+import argparse
 import csv
 import itertools
 import pathlib
@@ -8,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from vid2act_plugin import plot, sources
+from vid2act_plugin import matrix, plot, sources
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / 'bench' / 'transfer' / 'results'
 rng = np.random.default_rng(0)
@@ -35,6 +36,21 @@ def test_ranks_of_weights():
   import relevance
   assert relevance.spearman([0.5, 0.2, 0.2, 0.1, 0], [3, 2, 2, 1, 0]) == pytest.approx(1)
   assert relevance.spearman([0, 0.1, 0.2, 0.5], [3, 2, 1, 0]) == pytest.approx(-1)
+
+
+def test_settings_of_a_study_are_typed_and_checked(tmp_path):
+  import study
+  args = types.SimpleNamespace(
+      matrix=study.MATRIX, out=tmp_path, set=[study.setting('agent.vid2act.floor=0.25')])
+  assert args.set == [('agent.vid2act.floor', 0.25)]
+  assert study.setting('vid2act.sources=[a, b]') == ('vid2act.sources', ['a', 'b'])
+  config = study.configured(args, matrix.Run('stock', 'metaworld_door-lock', 3))
+  assert (config.agent.vid2act.floor, config.seed) == (0.25, 3)
+  with pytest.raises(argparse.ArgumentTypeError, match="'floor' is not of the form"):
+    study.setting('floor')
+  args.set = [('agent.vid2act.flor', 1)]
+  with pytest.raises(ValueError, match="no setting has the key 'agent.vid2act.flor'"):
+    study.configured(args, matrix.Run('stock', 'metaworld_door-lock', 3))
 
 
 def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):

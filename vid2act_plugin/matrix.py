@@ -7,6 +7,7 @@ import sys
 
 from ruamel.yaml import YAML
 
+from . import lock
 from .errors import UserError, reason
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
@@ -59,8 +60,9 @@ class Matrix:
     for name, overlays in {'configs': self.configs, **self.variants}.items():
       for i, overlay in enumerate(overlays):
         if isinstance(overlay, dict):
-          with open(folder / f'{name}-{i}.yaml', 'w') as file:
-            YAML().dump(overlay, file)
+          # Whole at every moment: another process may be reading the same overlay.
+          with lock.whole(folder / f'{name}-{i}.yaml') as part:
+            YAML().dump(overlay, part)
 
   def names(self, method, folder):
     """Return the overlays of a method's runs; those in place are files in `folder`, see `write`."""

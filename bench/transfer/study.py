@@ -6,6 +6,8 @@ import json
 import pathlib
 import sys
 
+from ruamel.yaml import YAML
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'bench'))
 MATRIX = ROOT / 'configs' / 'ablations' / 'cpu.yaml'
@@ -16,34 +18,43 @@ VARIANTS = {
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 
-def arguments(doc, methods, name, updates):
-  """Return the options of a study, which all have the same ones."""
+def arguments(doc, methods, name, updates, known=None):
+  """Return the options of a study, which all have the same ones; `known`: methods beside the usual."""
   parser = argparse.ArgumentParser(
       description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
   add('--matrix', default=str(MATRIX), help='ablation file whose settings and first task are used')
   add('--out', default=str(RESULTS / name), help='default: bench/transfer/results/NAME')
-  add('--methods', nargs='+', default=list(methods), help='default: %(default)s')
+  add('--methods', nargs='+', default=list(methods), choices=list(known or methods), metavar='NAME',
+      help=f"default: {' '.join(methods)}")
   add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
   add('--jobs', type=int, default=0, help='at once; 0: one per core')
-  add('--set', nargs='*', default=[], metavar='KEY=VALUE', help='further settings')
+  add('--set', nargs='*', type=setting, default=[], metavar='KEY=VALUE', help='further settings')
   add('--updates', type=int, nargs='+', default=updates, help='after how many to measure')
   add('--one', help='METHOD/TASK/SEED: only this one, in this process')
-  return parser.parse_args()
+  args = parser.parse_args()
+  if min(args.updates) < 1:
+    parser.error(f'argument --updates: {min(args.updates)} is below 1')
+  return args
+
+
+def setting(text):
+  """Return key and value of a setting KEY=VALUE, the value as YAML has it."""
+  key, sign, value = text.partition('=')
+  if not (key and sign):
+    raise argparse.ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")
+  return key, YAML(typ='safe').load(value)
 
 
 def configured(args, run, **changes):
   """Return the config of a run with its recordings and teacher made, and the platform chosen."""
-  import elements
-
   from vid2act_plugin import chain
   from vid2act_plugin.matrix import Matrix
   matrix, folder = Matrix(args.matrix), work(args) / run.method
-  matrix.variants = VARIANTS  # Tasks and settings are those of the matrix.
+  # Tasks and settings are those of the matrix.
+  matrix.variants = {run.method: [*VARIANTS[run.method], *([dict(args.set)] * bool(args.set))]}
   matrix.write(folder)
   config = matrix.configurations(folder)[run.method, run.task].update(changes)
-  flags = [f'--{x}' for x in args.set]
-  config = elements.Flags(config).parse(flags) if flags else config
   # The teacher is the same for every seed, that of the default one.
   return chain.prepare(config.update(seed=0, logdir=str(folder))).update(seed=run.seed)
 
@@ -78,7 +89,7 @@ def run(script, args, prepare):
   names = [Run(m, task, s).name for s in args.seeds for m in args.methods]
   shared = [
       '--matrix', args.matrix, '--out', args.out, '--updates', *map(str, args.updates),
-      *(['--set', *args.set] * bool(args.set))]
+      *(['--set', *(f'{k}={json.dumps(v)}' for k, v in args.set)] * bool(args.set))]
   todo = [x for x in names if not result(args, x).exists()]
   commands = {x: [sys.executable, script, '--one', x, *shared] for x in todo}
   failed = []

@@ -26,7 +26,7 @@ RIDGE = 1.0  # Weight of the penalty, on standardised features.
 
 def main():
   args = study.arguments(__doc__, ['vid2act'], 'why', [UPDATES])
-  args.set = [*args.set, 'agent.vid2act.gradshare=True']
+  args.set = [*args.set, ('agent.vid2act.gradshare', True)]
   if args.one:
     return one(args)
   rows = study.run(__file__, args, dynamics.prepare)
