@@ -48,6 +48,8 @@ def test_settings_of_a_study_are_typed_and_checked(tmp_path):
   assert (config.agent.vid2act.floor, config.seed) == (0.25, 3)
   with pytest.raises(argparse.ArgumentTypeError, match="'floor' is not of the form"):
     study.setting('floor')
+  with pytest.raises(argparse.ArgumentTypeError, match='not valid YAML'):
+    study.setting('agent.vid2act.floor=[')
   args.set = [('agent.vid2act.flor', 1)]
   with pytest.raises(ValueError, match="no setting has the key 'agent.vid2act.flor'"):
     study.configured(args, matrix.Run('stock', 'metaworld_door-lock', 3))
@@ -86,12 +88,14 @@ def test_studies_keep_the_results_of_other_methods(tmp_path):
 
 
 def test_weights_of_other_methods_and_seeds_are_kept(tmp_path):
+  import relevance
   import study
+  load = relevance.load
   row = lambda method, seed, x: dict(method=method, seed=seed, kinship=[1, 0], weights=[[[x, 1 - x]]])
-  study.merge(tmp_path / 'w.json.gz', [row('graded', 0, 0.5), row('sharp', 0, 0.75)])
-  found = study.merge(tmp_path / 'w.json.gz', [row('sharp', 0, 0.25), row('sharp', 1, 1)])
+  study.merge(tmp_path / 'w.json.gz', [row('graded', 0, 0.5), row('sharp', 0, 0.75)], load)
+  found = study.merge(tmp_path / 'w.json.gz', [row('sharp', 0, 0.25), row('sharp', 1, 1)], load)
   assert found == [row('graded', 0, 0.5), row('sharp', 0, 0.25), row('sharp', 1, 1)]
-  assert found == study.merge(tmp_path / 'w.json.gz', [])
+  assert found == study.merge(tmp_path / 'w.json.gz', [], load)
 
 
 def test_committed_results_give_the_committed_table(tmp_path):

@@ -12,6 +12,7 @@ and the open-loop image error of the student with irrelevant sources minus that 
 stock. The last line of the output is a JSON object.
 """
 
+import gzip
 import json
 import os
 import pathlib
@@ -45,8 +46,13 @@ def main():
   curves = study.save(args, rows, dynamics.METRICS)
   study.merge(pathlib.Path(args.out) / 'weights.json.gz', [
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
-      for x in rows if x.get('kinship')])  # A stock run has none.
+      for x in rows if x.get('kinship')], load)  # A stock run has none.
   report(args, rows, curves['openloop_image'])
+
+
+def load(path):
+  """Return the rows of a file of weights."""
+  return json.loads(gzip.decompress(path.read_bytes()))
 
 
 def one(args):

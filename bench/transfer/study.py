@@ -1,12 +1,11 @@
 """What the studies beside the control study share: settings, target data, jobs, results."""
 
 import argparse
-import gzip
 import json
 import pathlib
 import sys
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'bench'))
@@ -19,7 +18,10 @@ RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 
 def arguments(doc, methods, name, updates, known=None):
-  """Return the options of a study, which all have the same ones; `known`: methods beside the usual."""
+  """Return the options of a study, which all have the same ones.
+
+  methods: what it compares by default; known: all that it can, if these are more.
+  """
   parser = argparse.ArgumentParser(
       description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
@@ -43,7 +45,10 @@ def setting(text):
   key, sign, value = text.partition('=')
   if not (key and sign):
     raise argparse.ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE")
-  return key, YAML(typ='safe').load(value)
+  try:
+    return key, YAML(typ='safe').load(value)
+  except YAMLError as e:
+    raise argparse.ArgumentTypeError(f"the value of '{text}' is not valid YAML") from e
 
 
 def configured(args, run, **changes):
@@ -52,7 +57,7 @@ def configured(args, run, **changes):
   from vid2act_plugin.matrix import Matrix
   matrix, folder = Matrix(args.matrix), work(args) / run.method
   # Tasks and settings are those of the matrix.
-  matrix.variants = {run.method: [*VARIANTS[run.method], *([dict(args.set)] * bool(args.set))]}
+  matrix.variants = {run.method: [*VARIANTS[run.method], dict(args.set)]}
   matrix.write(folder)
   config = matrix.configurations(folder)[run.method, run.task].update(changes)
   # The teacher is the same for every seed, that of the default one.
@@ -89,7 +94,7 @@ def run(script, args, prepare):
   names = [Run(m, task, s).name for s in args.seeds for m in args.methods]
   shared = [
       '--matrix', args.matrix, '--out', args.out, '--updates', *map(str, args.updates),
-      *(['--set', *(f'{k}={json.dumps(v)}' for k, v in args.set)] * bool(args.set))]
+      '--set', *(f'{k}={json.dumps(v)}' for k, v in args.set)]
   todo = [x for x in names if not result(args, x).exists()]
   commands = {x: [sys.executable, script, '--one', x, *shared] for x in todo}
   failed = []
@@ -130,19 +135,22 @@ def save(args, rows, metrics):
 
   What the files have of other methods and seeds is kept.
   """
+  from vid2act_plugin import scores
   from vid2act_plugin.matrix import Matrix
   task, folder = Matrix(args.matrix).tasks[0], pathlib.Path(args.out) / 'scores'
   return {metric: merge(folder / f'{metric}.json.gz', [
       dict(task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
-      for x in rows]) for metric in metrics}
+      for x in rows], scores.load) for metric in metrics}
 
 
-def merge(path, rows):
-  """Put rows into a file in place of its rows of the same methods and seeds; return all it holds."""
+def merge(path, rows, load):
+  """Put rows into a file in place of its rows of the same methods and seeds; return all it holds.
+
+  load: reads what the file has, if it is there.
+  """
   from vid2act_plugin import scores
   key = lambda x: (x['method'], x['seed'])
-  before = json.loads(gzip.decompress(path.read_bytes())) if path.exists() else []
-  found = {key(x): x for x in [*before, *rows]}
+  found = {key(x): x for x in [*(load(path) if path.exists() else []), *rows]}
   found = [found[k] for k in sorted(found)]
   scores.save(path, found)
   return found
