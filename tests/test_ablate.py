@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -69,12 +70,22 @@ def test_files_that_are_no_ablation(tmp_path):
 
 def test_the_ablations_that_we_ship_can_be_listed(tmp_path, capsys):
   from vid2act_plugin import paths
-  for name, count in (('cpu', 10), ('gpu', 120)):
+  for name, count in (('cpu', 100), ('gpu', 120)):
     file = paths.data('configs') / 'ablations' / f'{name}.yaml'
     cli.main(['ablate', str(file), '--dry-run', '--out', str(tmp_path / name)])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 2 * count + 1 and lines[1].startswith('  -m dreamerv3 --configs metaworld')
     assert not (tmp_path / name / 'results').exists()
+
+
+def test_a_reader_that_went_away_is_no_fault(write, tmp_path):
+  reader, writer = os.pipe()
+  os.close(reader)
+  done = subprocess.run([
+      sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', write(), '--dry-run', '--out', tmp_path / 'out'],
+      stdout=writer, stderr=subprocess.PIPE, text=True)
+  os.close(writer)
+  assert (done.returncode, done.stderr) == (1, '')
 
 
 def test_commands_share_the_cores_and_report_how_they_ended(tmp_path):

@@ -76,7 +76,7 @@ def test_what_each_loss_moves(distill, build, ext):
 
 def test_each_step_of_the_losses(build, ext):
   """Burn-in, context, and the floor per source, against the losses called directly."""
-  model = build()
+  model = build(**{'agent.vid2act.floor': 0.6})
   params, call = transfer(model, ext)
   feat = normal(B, T, F)
   extra, metrics, weights = jax.jit(call)(params, feat)

@@ -1,6 +1,7 @@
 """What a source may be: a task, a task with a behaviour, a recording, data to import."""
 
 import importlib
+import re
 import sys
 
 import numpy as np
@@ -90,3 +91,16 @@ def test_behaviours_that_do_not_exist(module, text, words):
 def test_two_of_one_name(tmp_path):
   with pytest.raises(UserError, match="'metaworld_reach' is named twice"):
     origins.parse_all(['metaworld_reach', 'metaworld_push', 'metaworld_reach'])
+
+
+def test_patterns():
+  """A pattern leaves out the run's own task and what is named besides it."""
+  found = origins.parse_all(
+      ['metaworld_door-*', 'metaworld_reach', 'metaworld_r*', 'dmcontrol_walker_ru?'],
+      'metaworld_door-lock')
+  assert [x.name for x in found] == [
+      'metaworld_door-close', 'metaworld_door-open', 'metaworld_door-unlock', 'metaworld_reach',
+      'metaworld_reach-wall', 'dmcontrol_walker_run']
+  for text in ('metaworld_lamp-*', 'atari_*', 'metaworld_door-l*'):
+    with pytest.raises(UserError, match=re.escape(f"'{text}' matches no task")):
+      origins.parse_all([text], 'metaworld_door-lock-v3')

@@ -55,6 +55,21 @@ def test_settings_of_a_study_are_typed_and_checked(tmp_path):
     study.configured(args, matrix.Run('stock', 'metaworld_door-lock', 3))
 
 
+def test_methods_of_a_study_are_its_own_or_the_matrix_s(monkeypatch, capsys, tmp_path):
+  import study
+  def ask(name, **kwargs):
+    monkeypatch.setattr('sys.argv', ['study', '--out', str(tmp_path), '--methods', name])
+    return study.arguments('', ['stock'], 'study', [1], **kwargs)
+  assert ask('stock').methods == ['stock']
+  args = ask('vid2act_six', more=True)
+  config = study.configured(args, matrix.Run('vid2act_six', 'metaworld_door-lock', 0), **{
+      'agent.vid2act': {'distill': False, 'guide': False, 'init': False}})
+  assert (config.agent.vid2act.floor, [*config.vid2act.sources]) == (0.6, ['auto'])
+  with pytest.raises(SystemExit):
+    ask('vid2act_six')
+  assert "'vid2act_six' is none of stock" in capsys.readouterr().err
+
+
 def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
   import dynamics
   import relevance
@@ -92,9 +107,9 @@ def test_weights_of_other_methods_and_seeds_are_kept(tmp_path):
   import study
   load = relevance.load
   row = lambda method, seed, x: dict(method=method, seed=seed, kinship=[1, 0], weights=[[[x, 1 - x]]])
-  study.merge(tmp_path / 'w.json.gz', [row('graded', 0, 0.5), row('sharp', 0, 0.75)], load)
-  found = study.merge(tmp_path / 'w.json.gz', [row('sharp', 0, 0.25), row('sharp', 1, 1)], load)
-  assert found == [row('graded', 0, 0.5), row('sharp', 0, 0.25), row('sharp', 1, 1)]
+  study.merge(tmp_path / 'w.json.gz', [row('graded', 0, 0.5), row('flat', 0, 0.75)], load)
+  found = study.merge(tmp_path / 'w.json.gz', [row('flat', 0, 0.25), row('flat', 1, 1)], load)
+  assert found == [row('flat', 0, 0.25), row('flat', 1, 1), row('graded', 0, 0.5)]
   assert found == study.merge(tmp_path / 'w.json.gz', [], load)
 
 

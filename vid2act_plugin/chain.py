@@ -66,7 +66,7 @@ def sources(config):
           f"The key vid2act.sources is [auto], but the suite '{suite}' has no published sources; "
           'name them, such as [metaworld_door-close].')
     names = SOURCES[suite]
-  return origins.parse_all(names[:config.vid2act.max_sources or None], config.task)
+  return origins.parse_all(names, config.task)[:config.vid2act.max_sources or None]
 
 
 def folders(config):

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import os
+import select
 import sys
 
 from .errors import told
@@ -35,8 +37,24 @@ def main(argv=None):
     else:
       sub.add_parser(name, help=text)
   args = parser.parse_args(argv)
-  with told(getattr(args, 'out', None) or '.'):
-    args.run(args)
+  try:
+    with told(getattr(args, 'out', None) or '.'):
+      args.run(args)
+    sys.stdout.flush()
+  except BrokenPipeError:
+    if not unread():
+      raise
+    sys.exit(1)
+
+
+def unread():
+  """Say whether nobody reads our output any more, as after `vid2act ... | head`; if so, drop it."""
+  poll = select.poll()
+  poll.register(sys.stdout.fileno(), 0)
+  closed = any(event & select.POLLERR for _, event in poll.poll(0))
+  if closed:  # Python flushes once more when it exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  return closed
 
 
 if __name__ == '__main__':

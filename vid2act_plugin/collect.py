@@ -29,7 +29,7 @@ def collect(
     names, folder, env, episodes=50, noise=NOISE, random_share=0.2, seed=0, processes=0):
   """Record `episodes` episodes of every source into `folder/NAME` and return these folders.
 
-  names: tasks, SUITE_TASK, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
+  names: tasks, SUITE_TASK, patterns of them, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
   a function `(env, obs, rng) -> action`. env: settings of the environment; those
   left out are the suite's defaults, and 200 simulator steps. noise: standard
   deviations of the Gaussian noise on the expert's actions, taken in turn.
@@ -128,8 +128,8 @@ def add_parser(sub):
   parser = sub.add_parser('collect', help='record episodes of source tasks', description=__doc__)
   add = parser.add_argument
   add('sources', nargs='+', metavar='SOURCE',
-      help='such as metaworld_door-close, dmcontrol_walker_walk, or with a behaviour of your own, '
-      'a function (env, obs, rng) -> action: metaworld_door-close@MODULE:FUNCTION')
+      help="such as metaworld_door-close, all that match as in 'metaworld_door-*', or with a behaviour of "
+      'your own, a function (env, obs, rng) -> action: metaworld_door-close@MODULE:FUNCTION')
   add('--out', required=True, metavar='DIR', help='gets one folder per source')
   add('--episodes', type=int, default=50, help='per source; default: %(default)s')
   add('--limit', type=int, help=f'simulator steps per episode; default: {LIMIT}')

@@ -1,6 +1,7 @@
 """Where a source's recording comes from: a task, a behaviour of the user's, a folder, an import."""
 
 import dataclasses
+import fnmatch
 import hashlib
 import importlib
 import os
@@ -14,6 +15,7 @@ from .errors import UserError, reason
 from .formats import FORMATS
 
 FUNCTION = re.compile(r'[\w.]+:\w+')
+PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +58,16 @@ def parse(text, task=''):
 
 
 def parse_all(texts, task=''):
-  """Return the origins of all sources; two of one name are a `UserError`."""
-  found = [parse(x, task) for x in texts]
-  for text, origin in zip(texts, found):
+  """Return the origins of all sources; two of one name are a `UserError`.
+
+  A pattern such as metaworld_door-* is the tasks that match it and are not
+  named besides, without `task`, that of the run.
+  """
+  names = []
+  for text in texts:
+    names += _matching(text, {*texts, *names, task}) if PATTERN.fullmatch(text) else [text]
+  found = [parse(x, task) for x in names]
+  for text, origin in zip(names, found):
     if [x.name for x in found].count(origin.name) > 1:
       raise UserError(
           f"The source '{origin.name}' is named twice, here by '{text}' of the key "
@@ -86,6 +95,18 @@ def digest(text):
   """Return a hash of the module of a behaviour, so that a changed one is recorded anew."""
   file = sys.modules[behaviour(text).__module__].__file__
   return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:12]
+
+
+def _matching(pattern, without):
+  suite = pattern.split('_')[0]
+  tasks = [f'{suite}_{x}' for x in suites.TASKS.get(suite, list)()]
+  without = {x.removesuffix(suites.VERSIONS.get(suite, '')) for x in without}
+  found = [x for x in fnmatch.filter(tasks, pattern) if x not in without]
+  if not found:
+    raise UserError(
+        f"The source '{pattern}' matches no task of {' or '.join(suites.TASKS)} that is not named "
+        "besides; 'metaworld_*' is all of Meta-World's but the run's own.")
+  return found
 
 
 def _path(text, format_=''):

@@ -28,7 +28,7 @@ LEVEL, AIM = 2000, 0.5  # The error that stock has after so many updates, in thi
 
 
 def main():
-  args = study.arguments(__doc__, METHODS, 'dynamics', UPDATES, study.VARIANTS)
+  args = study.arguments(__doc__, METHODS, 'dynamics', UPDATES, more=True)
   if args.one:
     return one(args)
   report(study.save(args, study.run(__file__, args, prepare), METRICS), args)

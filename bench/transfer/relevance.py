@@ -5,7 +5,7 @@
 The sources are the target task itself, two other tasks of the same robot, another
 body (walker) and noise images. One teacher of all of them, and one of only the
 last two, each stand beside a student that learns from the same fixed stream of
-target data as in `dynamics.py`; `sharp` is `graded` with a lower floor of the weights.
+target data as in `dynamics.py`; `flat` is `graded` with a higher floor of the weights.
 Printed are the mean weights on held-out target episodes; Spearman's correlation of
 weight and kinship, of the means, at every step of an episode, and after fewer updates;
 and the open-loop image error of the student with irrelevant sources minus that of
@@ -26,13 +26,13 @@ from vid2act_plugin import chain, comparison, pictures, recordings
 from vid2act_plugin.matrix import Run
 
 UPDATES = 250, 500, 1000
-PRETRAIN = 5000  # Updates of either teacher, as in the control study.
+PRETRAIN = 5000  # Updates of either teacher.
 EPISODES = 40
 OTHERS = 'metaworld_reach-wall', 'metaworld_window-close'
 BODY = 'dmcontrol_walker_walk@wander:act'
-KINDS = 'graded', 'sharp', 'irrelevant', 'stock'
-# At the default, 0.6 / N, weights stop to sink where the order of all but the first is not settled yet.
-FLOOR = 0.1
+KINDS = 'graded', 'flat', 'irrelevant', 'stock'
+# At 0.6 / N, the published 0.1 of six sources, weights stop to sink before all but the first have an order.
+FLOOR = 0.6
 
 
 def main():
@@ -80,7 +80,7 @@ def prepare(args, run):
   base = study.configured(args, Run('stock', run.task, 0), batch_size=dynamics.BATCH)
   noise = f'{noise_images(base)}{os.sep}'
   names = [BODY, noise] if run.method == 'irrelevant' else [run.task, *OTHERS, BODY, noise]
-  floor = {'agent.vid2act.floor': FLOOR} if run.method == 'sharp' else {}
+  floor = {'agent.vid2act.floor': FLOOR} if run.method == 'flat' else {}
   return dynamics.prepare(args, Run('vid2act_noguide', run.task, run.seed), **floor, **{
       'vid2act.sources': names, 'vid2act.pretrain.updates': PRETRAIN,
       'vid2act.pretrain.batch_size': dynamics.BATCH * 2})
@@ -130,7 +130,7 @@ def weights(agent, data):
 def report(args, rows, curves):
   """Print weights, rank correlations and the difference that irrelevant sources make; draw weights."""
   result = {}
-  for kind in ('graded', 'sharp'):
+  for kind in ('graded', 'flat'):
     mine = [x for x in rows if x['method'] == kind]
     if mine:
       result[kind] = ranks(mine, pathlib.Path(args.out) / f'{kind}.png')

@@ -17,18 +17,18 @@ VARIANTS = {
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 
-def arguments(doc, methods, name, updates, known=None):
+def arguments(doc, methods, name, updates, more=False):
   """Return the options of a study, which all have the same ones.
 
-  methods: what it compares by default; known: all that it can, if these are more.
+  methods: what it compares by default; more: whether any other variant will do as well.
   """
   parser = argparse.ArgumentParser(
       description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
   add('--matrix', default=str(MATRIX), help='ablation file whose settings and first task are used')
   add('--out', default=str(RESULTS / name), help='default: bench/transfer/results/NAME')
-  add('--methods', nargs='+', default=list(methods), choices=list(known or methods), metavar='NAME',
-      help=f"default: {' '.join(methods)}")
+  add('--methods', nargs='+', default=list(methods), metavar='NAME',
+      help=f"default: {' '.join(methods)}{'; or other variants of the matrix' * more}")
   add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
   add('--jobs', type=int, default=0, help='at once; 0: one per core')
   add('--set', nargs='*', type=setting, default=[], metavar='KEY=VALUE', help='further settings')
@@ -37,6 +37,11 @@ def arguments(doc, methods, name, updates, known=None):
   args = parser.parse_args()
   if min(args.updates) < 1:
     parser.error(f'argument --updates: {min(args.updates)} is below 1')
+  from vid2act_plugin.matrix import Matrix
+  known = {**VARIANTS, **Matrix(args.matrix).variants} if more else methods
+  for method in args.methods:
+    if method not in known:
+      parser.error(f"argument --methods: '{method}' is none of {', '.join(known)}")
   return args
 
 
@@ -57,7 +62,7 @@ def configured(args, run, **changes):
   from vid2act_plugin.matrix import Matrix
   matrix, folder = Matrix(args.matrix), work(args) / run.method
   # Tasks and settings are those of the matrix.
-  matrix.variants = {run.method: [*VARIANTS[run.method], dict(args.set)]}
+  matrix.variants = {run.method: [*{**VARIANTS, **matrix.variants}[run.method], dict(args.set)]}
   matrix.write(folder)
   config = matrix.configurations(folder)[run.method, run.task].update(changes)
   # The teacher is the same for every seed, that of the default one.
