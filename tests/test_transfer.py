@@ -2,8 +2,13 @@
 
 import argparse
 import csv
+import gzip
+import importlib
 import itertools
+import json
 import pathlib
+import re
+import shutil
 import types
 
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 from vid2act_plugin import matrix, plot, sources
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / 'bench' / 'transfer' / 'results'
+README = pathlib.Path(__file__).resolve().parent.parent / 'README.md'
 rng = np.random.default_rng(0)
 
 
@@ -68,6 +74,10 @@ def test_methods_of_a_study_are_its_own_or_the_matrix_s(monkeypatch, capsys, tmp
   with pytest.raises(SystemExit):
     ask('vid2act_six')
   assert "'vid2act_six' is none of stock" in capsys.readouterr().err
+  monkeypatch.setattr('sys.argv', ['study', '--out', str(tmp_path), '--methods'])
+  with pytest.raises(SystemExit):
+    study.arguments('', ['stock'], 'study', [1])
+  assert f'{tmp_path}/scores is reported, but it does not exist' in capsys.readouterr().err
 
 
 def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
@@ -127,3 +137,55 @@ def test_committed_results_give_the_committed_table(tmp_path):
   methods = {x['method'] for x in now}
   assert {'stock', 'vid2act'} <= methods
   assert all(int(x['seeds']) >= 5 for x in now)
+
+
+@pytest.mark.parametrize('name', ['dynamics', 'relevance'])
+def test_committed_studies_are_reported_and_kept(monkeypatch, capsys, tmp_path, name):
+  study, out = importlib.import_module(name), tmp_path / name
+  shutil.copytree(RESULTS / name, out)
+  (picture := next(out.glob('*.png'))).unlink()
+  before = {x: x.read_bytes() for x in out.rglob('*.gz')}
+  monkeypatch.setattr('sys.argv', [name, '--out', str(out), '--methods'])
+  study.main()
+  assert picture.exists()
+  assert {x: gzip.decompress(x.read_bytes()) for x in before} == {
+      k: gzip.decompress(v) for k, v in before.items()}
+  lines = capsys.readouterr().out.splitlines()
+  rows = [x for x in README.read_text().splitlines() if x.startswith('|')]
+  told = lambda method, values: any(
+      x.startswith(f'| {method}') and f"| {' | '.join(values)} |" in x for x in rows)
+  if name == 'relevance':
+    for method, label in dict(graded='default', flat='flat').items():
+      weights = [x.split()[-5][1:] for x in lines if x.startswith(f'{method}: ')]
+      assert len(weights) == 5 and told(label, weights)
+    assert json.loads(lines[-1])['graded']['figure'] >= 0.8
+  else:
+    means = [x for x in lines if x.startswith('openloop_image of')]
+    assert len(means) >= 4
+    for line in means:
+      method, values = line.split(' of ')[1].split(',')[0], line.split(': ')[1].split(', ')
+      assert told(method, [f'{1000 * float(x.split()[0]):.2f}' for x in values]), line
+
+
+def test_the_readme_has_the_committed_comparison():
+  found = {(x['task'], x['method'], x['metric']): x for x in csv.DictReader(
+      (RESULTS / 'comparison.csv').read_text().splitlines())}
+  tasks = {x: f'metaworld_{x}' for x in ('button-press-topdown', 'door-lock')} | {'both': 'all'}
+  keys = {
+      'score_auc': ('mean', 'iqm', 'low', 'high'), 'final_score': ('mean', 'iqm', 'low', 'high'),
+      'paired_difference': ('mean', 'low', 'high'), 'probability_of_improvement': ('mean', 'low', 'high')}
+  lines = README.read_text().splitlines()
+  start = next(i for i, x in enumerate(lines) if x.startswith('| target | method | seeds |'))
+  rows = list(itertools.takewhile(lambda x: x.startswith('|'), lines[start + 2:]))
+  assert len(rows) == len({x[:2] for x in found})
+  task = None
+  for row in rows:
+    target, method, seeds, *cells = (x.strip() for x in row.strip('|').split('|'))
+    task = tasks.get(target, task)
+    for (metric, names), cell in zip(keys.items(), cells):
+      if method == 'stock' and not cell:
+        continue
+      have = found[task, method, metric]
+      assert seeds == have['seeds']
+      values = [float(x) for x in re.findall(r'-?[\d.]+', cell)]
+      assert values == pytest.approx([float(have[x]) for x in names], rel=5e-3, abs=0.06), row

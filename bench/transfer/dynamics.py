@@ -35,7 +35,7 @@ def main():
 
 
 def report(curves, args):
-  """Draw the curves, and print how soon each method has the error that stock has after 2000 updates.
+  """Draw the curves, and print the means and how soon each method has stock's error of 2000 updates.
 
   The last line is a JSON object: per method the share of stock's updates, for
   every seed against stock of that seed and of the mean curves; null if the method
@@ -44,6 +44,7 @@ def report(curves, args):
   study.draw(curves, pathlib.Path(args.out) / 'dynamics.png', 'updates')
   found = {}
   for metric in METRICS[:2]:
+    table(metric, curves[metric])
     stock = {x['seed']: x for x in curves[metric] if x['method'] == 'stock'}
     for method in dict.fromkeys(x['method'] for x in curves[metric]):
       mine = [x for x in curves[metric] if x['method'] == method and x['seed'] in stock]
@@ -61,6 +62,16 @@ def report(curves, args):
             f'seeds {np.round(each, 2).tolist()}; trained for {xs[-1] / LEVEL:.2f}')
   figure = found.get('openloop_image/vid2act_noguide', {}).get('mean_curve')
   print(json.dumps(dict(figure=figure, aim=AIM, each=found)))
+
+
+def table(metric, rows):
+  """Print a metric's mean over the seeds of each method, after each number of updates that all have."""
+  for method in dict.fromkeys(x['method'] for x in rows):
+    mine = [dict(zip(x['xs'], x['ys'])) for x in rows if x['method'] == method]
+    means = ', '.join(
+        f'{np.mean([x[at] for x in mine]):.3g} after {at:.0f}'
+        for at in sorted(set.intersection(*map(set, mine))))
+    print(f'{metric} of {method}, {len(mine)} seeds: {means} updates')
 
 
 def reach(xs, ys, level):

@@ -44,10 +44,10 @@ def main():
     return one(args)
   rows = study.run(__file__, args, prepare)
   curves = study.save(args, rows, dynamics.METRICS)
-  study.merge(pathlib.Path(args.out) / 'weights.json.gz', [
+  weights = study.merge(pathlib.Path(args.out) / 'weights.json.gz', [
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
       for x in rows if x.get('kinship')], load)  # A stock run has none.
-  report(args, rows, curves['openloop_image'])
+  report(args, weights, curves['openloop_image'])
 
 
 def load(path):

@@ -27,8 +27,9 @@ def arguments(doc, methods, name, updates, more=False):
   add = parser.add_argument
   add('--matrix', default=str(MATRIX), help='ablation file whose settings and first task are used')
   add('--out', default=str(RESULTS / name), help='default: bench/transfer/results/NAME')
-  add('--methods', nargs='+', default=list(methods), metavar='NAME',
-      help=f"default: {' '.join(methods)}{'; or other variants of the matrix' * more}")
+  add('--methods', nargs='*', default=list(methods), metavar='NAME',
+      help=f"default: {' '.join(methods)}{'; or other variants of the matrix' * more}; "
+      'without a name: only report what DIR holds')
   add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
   add('--jobs', type=int, default=0, help='at once; 0: one per core')
   add('--set', nargs='*', type=setting, default=[], metavar='KEY=VALUE', help='further settings')
@@ -37,6 +38,8 @@ def arguments(doc, methods, name, updates, more=False):
   args = parser.parse_args()
   if min(args.updates) < 1:
     parser.error(f'argument --updates: {min(args.updates)} is below 1')
+  if not args.methods and not (pathlib.Path(args.out) / 'scores').is_dir():
+    parser.error(f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist')
   from vid2act_plugin.matrix import Matrix
   known = {**VARIANTS, **Matrix(args.matrix).variants} if more else methods
   for method in args.methods:
