@@ -43,8 +43,9 @@ def report(curves, args):
   """
   study.draw(curves, pathlib.Path(args.out) / 'dynamics.png', 'updates')
   found = {}
-  for metric in METRICS[:2]:
+  for metric in METRICS:
     table(metric, curves[metric])
+  for metric in METRICS[:2]:
     stock = {x['seed']: x for x in curves[metric] if x['method'] == 'stock'}
     for method in dict.fromkeys(x['method'] for x in curves[metric]):
       mine = [x for x in curves[metric] if x['method'] == method and x['seed'] in stock]
