@@ -144,12 +144,12 @@ def test_committed_studies_are_reported_and_kept(monkeypatch, capsys, tmp_path, 
   study, out = importlib.import_module(name), tmp_path / name
   shutil.copytree(RESULTS / name, out)
   (picture := next(out.glob('*.png'))).unlink()
-  before = {x: x.read_bytes() for x in out.rglob('*.gz')}
+  read = lambda: {x: json.loads(gzip.decompress(x.read_bytes())) for x in out.rglob('*.gz')}
+  before = read()
   monkeypatch.setattr('sys.argv', [name, '--out', str(out), '--methods'])
   study.main()
   assert picture.exists()
-  assert {x: gzip.decompress(x.read_bytes()) for x in before} == {
-      k: gzip.decompress(v) for k, v in before.items()}
+  assert read() == before
   lines = capsys.readouterr().out.splitlines()
   rows = [x for x in README.read_text().splitlines() if x.startswith('|')]
   told = lambda method, values: any(
