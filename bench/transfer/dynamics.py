@@ -53,9 +53,7 @@ def report(curves, args):
         continue
       level = lambda x: float(np.interp(LEVEL, x['xs'], x['ys']))
       each = [reach(x['xs'], x['ys'], level(stock[x['seed']])) / LEVEL for x in mine]
-      # Seeds may have been measured at other updates; the mean is of what all have.
-      xs = sorted(set.intersection(*({*x['xs']} for x in mine)))
-      ys = np.mean([[x['ys'][x['xs'].index(at)] for at in xs] for x in mine], 0)
+      xs, ys = mean_curve(mine)
       mean = reach(xs, ys, np.mean([level(stock[x['seed']]) for x in mine])) / LEVEL
       finite = lambda x: round(x, 3) if np.isfinite(x) else None
       found[f'{metric}/{method}'] = dict(mean_curve=finite(mean), seeds=[*map(finite, each)])
@@ -65,13 +63,18 @@ def report(curves, args):
   print(json.dumps(dict(figure=figure, aim=AIM, each=found)))
 
 
+def mean_curve(rows):
+  """Return the numbers of updates at which all rows were measured, and the means over rows there."""
+  found = [dict(zip(x['xs'], x['ys'])) for x in rows]
+  xs = sorted(set.intersection(*map(set, found)))
+  return xs, np.mean([[x[at] for at in xs] for x in found], 0)
+
+
 def table(metric, rows):
-  """Print a metric's mean over the seeds of each method, after each number of updates that all have."""
+  """Print the mean curve of each method."""
   for method in dict.fromkeys(x['method'] for x in rows):
-    mine = [dict(zip(x['xs'], x['ys'])) for x in rows if x['method'] == method]
-    means = ', '.join(
-        f'{np.mean([x[at] for x in mine]):.3g} after {at:.0f}'
-        for at in sorted(set.intersection(*map(set, mine))))
+    mine = [x for x in rows if x['method'] == method]
+    means = ', '.join(f'{y:.3g} after {x:.0f}' for x, y in zip(*mean_curve(mine)))
     print(f'{metric} of {method}, {len(mine)} seeds: {means} updates')
 
 

@@ -17,19 +17,20 @@ VARIANTS = {
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 
-def arguments(doc, methods, name, updates, more=False):
+def arguments(doc, methods, name, updates, more=False, keeps=True):
   """Return the options of a study, which all have the same ones.
 
-  methods: what it compares by default; more: whether any other variant will do as well.
+  methods: what it compares by default; more: whether any other variant will do as well;
+  keeps: whether it keeps the results of runs, so that it can report them without a run.
   """
   parser = argparse.ArgumentParser(
       description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
   add('--matrix', default=str(MATRIX), help='ablation file whose settings and first task are used')
   add('--out', default=str(RESULTS / name), help='default: bench/transfer/results/NAME')
-  add('--methods', nargs='*', default=list(methods), metavar='NAME',
-      help=f"default: {' '.join(methods)}{'; or other variants of the matrix' * more}; "
-      'without a name: only report what DIR holds')
+  add('--methods', nargs='*' if keeps else '+', default=list(methods), metavar='NAME',
+      help=f"default: {' '.join(methods)}{'; or other variants of the matrix' * more}"
+      f"{'; without a name: only report what DIR holds' * keeps}")
   add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
   add('--jobs', type=int, default=0, help='at once; 0: one per core')
   add('--set', nargs='*', type=setting, default=[], metavar='KEY=VALUE', help='further settings')
@@ -38,8 +39,9 @@ def arguments(doc, methods, name, updates, more=False):
   args = parser.parse_args()
   if min(args.updates) < 1:
     parser.error(f'argument --updates: {min(args.updates)} is below 1')
-  if not args.methods and not (pathlib.Path(args.out) / 'scores').is_dir():
-    parser.error(f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist')
+  if not args.methods and not any((pathlib.Path(args.out) / 'scores').glob('*.gz')):
+    parser.error(
+        f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist or is empty')
   from vid2act_plugin.matrix import Matrix
   known = {**VARIANTS, **Matrix(args.matrix).variants} if more else methods
   for method in args.methods:

@@ -25,7 +25,7 @@ RIDGE = 1.0  # Weight of the penalty, on standardised features.
 
 
 def main():
-  args = study.arguments(__doc__, ['vid2act'], 'why', [UPDATES])
+  args = study.arguments(__doc__, ['vid2act'], 'why', [UPDATES], keeps=False)
   args.set = [*args.set, ('agent.vid2act.gradshare', True)]
   if args.one:
     return one(args)
