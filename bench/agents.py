@@ -16,8 +16,9 @@ import ninjax as nj  # noqa: E402
 import numpy as np  # noqa: E402
 from dreamerv3 import plugins  # noqa: E402
 
-from vid2act_plugin import backend, vision  # noqa: E402
-from vid2act_plugin.bundle import MODEL, Bundle  # noqa: E402
+from vid2act_plugin.host import convolutions as vision
+from vid2act_plugin.host import platform as backend  # noqa: E402
+from vid2act_plugin.teacher.bundle import MODEL, Bundle  # noqa: E402
 
 ACTIONS, IMAGE = 4, (64, 64, 3)
 SIZE = {'batch_size': 8, 'batch_length': 32, 'report_length': 32, 'jax.profiler': False,

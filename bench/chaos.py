@@ -29,8 +29,11 @@ import zipfile
 
 import stages
 
-from vid2act_plugin import bundle, inputs, lock, progress, recordings
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common import files as inputs
+from vid2act_plugin.common import lock, progress
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.teacher import bundle
 
 LIMIT = 900  # Seconds that a command may take.
 COUNTS = ('finished', 'kills', 'lost', 'half_written', 'wrong_manifests')

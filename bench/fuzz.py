@@ -34,7 +34,7 @@ def judge(kind, files, root):
   """Write an input below `root`, read it, and return the verdict and its reasons."""
   from dreamerv3.plugins import PluginError
 
-  from vid2act_plugin.errors import UserError
+  from vid2act_plugin.common.errors import UserError
   folder = root / 'input'
   for name, content in files.items():
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def spoil(kind, files, count, seed, fn):
 
 def main(argv=None):
   """Run the command line and return the status."""
-  from vid2act_plugin import progress
+  from vid2act_plugin.common import progress
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   add = parser.add_argument
   add('--inputs', type=int, default=500, help='default: %(default)s')

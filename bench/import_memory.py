@@ -21,7 +21,8 @@ import zipfile
 import numpy as np
 import psutil
 
-from vid2act_plugin import progress, recordings
+from vid2act_plugin.common import progress
+from vid2act_plugin.sources import recording as recordings
 
 AIM = 1536  # MiB.
 EPISODES, HEIGHT, WIDTH = 5, 240, 320

@@ -14,8 +14,8 @@ import numpy as np
 
 def recording(folder):
   """Read a recording as pretraining does."""
-  from vid2act_plugin import recordings
-  from vid2act_plugin.sources import Sources
+  from vid2act_plugin.sources import recording as recordings
+  from vid2act_plugin.sources.dataset import Sources
   recordings.count(folder)
   manifest, episodes = recordings.load(folder)
   for entry, x in zip(manifest['episodes'], episodes):
@@ -25,7 +25,8 @@ def recording(folder):
 
 def bundle(folder):
   """Read a bundle as training and `vid2act inspect` do."""
-  from vid2act_plugin import bundle, inspection
+  from vid2act_plugin.teacher import bundle
+  from vid2act_plugin.tools import inspect as inspection
   bundle.load(folder)
   (report,), _ = inspection.inspect([folder])
   assert report['kind'] == 'teacher', report
@@ -51,7 +52,7 @@ def presets():
 
 def checkpoint(folder):
   """Read a checkpoint; it may hold plain things alone."""
-  from vid2act_plugin import pickles
+  from vid2act_plugin.common import safe_pickle as pickles
   todo, seen = [pickles.load(folder / 'agent.pkl')], set()
   while todo:
     x = todo.pop()
@@ -65,8 +66,11 @@ def checkpoint(folder):
 
 def importing(folder, kind):
   """Import what others recorded; what is left behind is a whole recording, or nothing."""
-  from vid2act_plugin import formats, imports, lock, recordings
-  from vid2act_plugin.errors import UserError
+  from vid2act_plugin.common import lock
+  from vid2act_plugin.common.errors import UserError
+  from vid2act_plugin.sources import formats
+  from vid2act_plugin.sources import importing as imports
+  from vid2act_plugin.sources import recording as recordings
   out = folder.parent / 'out'
   with contextlib.suppress(UserError):
     formats.find(folder)
@@ -85,7 +89,7 @@ def importing(folder, kind):
 
 def make_recording(folder, **changes):
   """Write two episodes and their manifest."""
-  from vid2act_plugin import recordings
+  from vid2act_plugin.sources import recording as recordings
   entries = [recordings.write_episode(folder, i, episode(i)) for i in range(2)]
   recordings.write_manifest(folder, dict(
       source='one', suite='fake', task='one', behaviour={}, seed=0, env=dict(repeat=2, size=[16,
@@ -94,7 +98,7 @@ def make_recording(folder, **changes):
 
 
 def make_bundle(folder):
-  from vid2act_plugin.bundle import Bundle
+  from vid2act_plugin.teacher.bundle import Bundle
   rng, M = np.random.default_rng(0), 5
   Bundle(
       {'dyn/a': rng.normal(size=(3, 4)).astype(np.float32), 'enc/b': np.zeros(5, np.float32)},
@@ -106,7 +110,7 @@ def make_bundle(folder):
 
 
 def make_overlay(folder):
-  from vid2act_plugin import paths
+  from vid2act_plugin.common import resources as paths
   shutil.copy(paths.data('configs') / 'quickstart.yaml', folder / 'mine.yaml')
 
 

@@ -17,7 +17,7 @@ import tempfile
 
 import measure
 
-from vid2act_plugin import progress
+from vid2act_plugin.common import progress
 
 
 def main():

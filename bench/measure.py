@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 
-from vid2act_plugin import progress
+from vid2act_plugin.common import progress
 
 
 def interleave(functions, rounds, warmup=2):

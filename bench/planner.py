@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from vid2act_plugin import progress
+from vid2act_plugin.common import progress
 from vid2act_plugin.envs.dmcontrol import DMControl
 
 TASKS = ('cheetah_run', 'walker_walk', 'hopper_stand', 'walker_run')

@@ -14,8 +14,9 @@ import jax
 import measure
 import numpy as np
 
-from vid2act_plugin import pretrain, recordings
-from vid2act_plugin.sources import Sources
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources.dataset import Sources
+from vid2act_plugin.training import pretrain
 
 SOURCES, EPISODES, STEPS = 6, 4, 150
 

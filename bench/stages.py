@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from vid2act_plugin import bundle
+from vid2act_plugin.teacher import bundle
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')

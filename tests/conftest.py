@@ -142,7 +142,7 @@ def bundle(configure, tmp_path_factory):
   import ninjax as nj
   import numpy as np
 
-  from vid2act_plugin.bundle import MODEL, Bundle
+  from vid2act_plugin.teacher.bundle import MODEL, Bundle
   config, rng, M, A = configure(), np.random.default_rng(0), 60, 16
   manifest = dict(
       sources=['one', 'two', 'three'], act_sizes=[3, 2, 3], act_width=A, image=[16, 16, 3],

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from vid2act_plugin import recordings
+from vid2act_plugin.sources import recording as recordings
 
 SIZE = 32
 

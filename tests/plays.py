@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vid2act_plugin import formats
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import formats
 
 LENGTHS = (7, 5, 6)
 

@@ -9,8 +9,10 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
-from vid2act_plugin import ablate, cli, jobs, matrix
-from vid2act_plugin.errors import UserError
+from vid2act_plugin import cli
+from vid2act_plugin.common import parallel as jobs
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.studies import ablate, matrix
 
 TASK = 'metaworld_door-lock'
 WHOLE = dict(
@@ -69,7 +71,7 @@ def test_files_that_are_no_ablation(tmp_path):
 
 
 def test_the_ablations_that_we_ship_can_be_listed(tmp_path, capsys):
-  from vid2act_plugin import paths
+  from vid2act_plugin.common import resources as paths
   for name, count in (('cpu', 100), ('gpu', 120)):
     file = paths.data('configs') / 'ablations' / f'{name}.yaml'
     cli.main(['ablate', str(file), '--dry-run', '--out', str(tmp_path / name)])

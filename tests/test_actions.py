@@ -7,9 +7,9 @@ import ninjax as nj
 import numpy as np
 import pytest
 
-from vid2act_plugin import losses
-from vid2act_plugin.pretrain import Pretrain
-from vid2act_plugin.teacher import SourceModel
+from vid2act_plugin.agent import losses
+from vid2act_plugin.teacher.model import SourceModel
+from vid2act_plugin.training.pretrain import Pretrain
 
 SIZES, B, T = [4, 6, 12], 3, 5
 IMAGE = elements.Space(np.uint8, (16, 16, 3))

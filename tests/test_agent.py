@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from vid2act_plugin import bundle as bundles
-from vid2act_plugin import taught as taughts
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.agent import build as taughts
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.teacher import bundle as bundles
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'agent.json'
 STOCK = {'agent.typ': 'dreamerv3'}
@@ -103,7 +103,7 @@ def test_teacher_in_both_stages(taught, bundle):
   """The frozen features of source k equal those of a batch that is all of source k."""
   import ninjax as nj
 
-  from vid2act_plugin.teacher import pack
+  from vid2act_plugin.teacher.model import pack
   loaded = bundles.load(bundle)
   loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
   model, params_ = loaded.model(), loaded.params

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from conftest import command
 
-from vid2act_plugin import backend, bundle, chain
-from vid2act_plugin.errors import UserError
+from vid2act_plugin import prepare as chain
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import platform as backend
+from vid2act_plugin.teacher import bundle
 
 VARIANTS = {
     'vid2act_published': ['vid2act_published'], 'vid2act_nodistill': ['vid2act_nodistill'],
@@ -133,7 +135,7 @@ def test_damaged_bundle(first, tiny, tmp_path, name):
 def test_truncated_recording_stops_pretraining(first, tiny, tmp_path, config):
   import shutil
 
-  from vid2act_plugin.sources import Sources
+  from vid2act_plugin.sources.dataset import Sources
   sources = next((tiny.parent / 'cache' / 'recordings').glob('*'))
   shutil.copytree(sources, tmp_path / 'copy')
   episode = next(pathlib.Path(tmp_path / 'copy' / 'metaworld_door-close').glob('*.npz'))

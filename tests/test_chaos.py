@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 import stages
 
-from vid2act_plugin import lock, loop, pretrain, recordings, resume
-from vid2act_plugin.bundle import MODEL, Bundle
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common import lock
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.teacher.bundle import MODEL, Bundle
+from vid2act_plugin.training import pretrain, resume
+from vid2act_plugin.training import train as loop
 
 
 def test_killed_at_any_time(tmp_path):

@@ -10,8 +10,11 @@ import time
 import numpy as np
 import pytest
 
-from vid2act_plugin import collect, recorder, recordings, workers
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common import workers
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import collect
+from vid2act_plugin.sources import play as recorder
+from vid2act_plugin.sources import recording as recordings
 
 SOURCES = ['metaworld_door-close', 'metaworld_reach']
 

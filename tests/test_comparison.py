@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from rliable import metrics
 
-from vid2act_plugin import cli, comparison, plot, scores
-from vid2act_plugin.errors import UserError
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.studies import comparison, plot
+from vid2act_plugin.training import scores
 
 rng = np.random.default_rng(0)
 

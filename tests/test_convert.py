@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from dreamerv3 import rssm
 
-from vid2act_plugin import bundle as bundles
-from vid2act_plugin import convert, matching
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.agent import initialise as convert
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import loading as matching
+from vid2act_plugin.teacher import bundle as bundles
 
 OVERLAYS = ('vid2act', 'finetune')
 

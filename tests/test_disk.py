@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from vid2act_plugin import recordings
-from vid2act_plugin.errors import UserError, told
+from vid2act_plugin.common.errors import UserError, told
+from vid2act_plugin.sources import recording as recordings
 
 CLI = '-m', 'vid2act_plugin.cli'
 HOST = (

@@ -6,10 +6,11 @@ import elements
 import numpy as np
 import pytest
 
-from vid2act_plugin import evaluation, pictures, scores
+from vid2act_plugin.common import images as pictures
+from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import dmcontrol, suites
 from vid2act_plugin.envs.dmcontrol import DMControl
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.training import evaluation, scores
 
 FAST = dict(size=(32, 32), render='fast')
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from vid2act_plugin import doctor, host, probes
+from vid2act_plugin.host import tree as host
+from vid2act_plugin.tools import doctor, probes
 
 NAMES = list(doctor.CHECKS)
 
@@ -135,7 +136,8 @@ def test_an_error_that_nobody_foresaw_is_one_line(tmp_path, monkeypatch):
     ('def answer(function): print("vid2act:[3, null]", flush=True); import os; os.abort()', None)])
 def test_a_child_that_crashes_or_hangs_is_survived(tmp_path, monkeypatch, code, words):
   write(tmp_path / 'vid2act_plugin/__init__.py', '')
-  write(tmp_path / 'vid2act_plugin/probes.py', code)
+  write(tmp_path / 'vid2act_plugin/tools/__init__.py', '')
+  write(tmp_path / 'vid2act_plugin/tools/probes.py', code)
   monkeypatch.chdir(tmp_path)  # Where the child finds these first.
   result, error = probes.child('draw', timeout=3)
   assert words in error if words else (result, error) == (3, None)

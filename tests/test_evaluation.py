@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from dreamerv3 import main as host
 
-from vid2act_plugin import evaluation, loop, scores
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.training import evaluation, scores
+from vid2act_plugin.training import train as loop
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from plays import refuse
 
-from vid2act_plugin import cli, exports, imports, recordings
+from vid2act_plugin import cli
+from vid2act_plugin.sources import export as exports
+from vid2act_plugin.sources import importing as imports
+from vid2act_plugin.sources import recording as recordings
 
 
 @pytest.fixture

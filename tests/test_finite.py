@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from vid2act_plugin import finite
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.training import finite
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +64,7 @@ def test_a_reward_that_is_not_finite(watched, batches, tmp_path):
     learn(watched, map(dict, made))
   folder = tmp_path / 'nonfinite-2'
   for words in ('Update 2 ', 'loss/rew (module rew)', str(folder), 'does the same to',
-                'after 0 updates', f'`python -m vid2act_plugin.finite {folder}`'):
+                'after 0 updates', f'`python -m vid2act_plugin.training.finite {folder}`'):
     assert words in str(e.value), e.value
   assert files(tmp_path / 'ckpt') == before
   assert {x.name for x in folder.iterdir()} == {'batch.safetensors', 'config.yaml', 'report.json'}

@@ -9,7 +9,7 @@ import kinds
 import odd
 import pytest
 
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common.errors import UserError
 
 INPUTS = 12  # Of each kind.
 

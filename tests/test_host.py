@@ -17,9 +17,11 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from vid2act_plugin import cli, host, install
-from vid2act_plugin.errors import UserError
-from vid2act_plugin.paths import data
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.common.resources import data
+from vid2act_plugin.host import install
+from vid2act_plugin.host import tree as host
 
 MAIN = 'dreamerv3/main.py'
 HERE = pathlib.Path(__file__).parent

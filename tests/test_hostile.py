@@ -18,9 +18,12 @@ from payloads import objects, owned, touch, works  # noqa: F401
 from ruamel.yaml import YAML
 from test_recordings import archive, episode, forge, make  # noqa: F401
 
-from vid2act_plugin import bundle, imports, inputs, recordings, runs
-from vid2act_plugin.errors import UserError
-from vid2act_plugin.formats import npz
+from vid2act_plugin.common import files as inputs
+from vid2act_plugin.common import npz
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import importing as imports
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.teacher import bundle, runs
 
 
 @pytest.fixture
@@ -230,7 +233,7 @@ def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsy
   recordings.write_manifest(tmp_path / 'one', dict(
       source='one', suite='fake', task='one', behaviour={}, seed=0, env={}, versions={}, act_size=2,
       episodes=[entry]))
-  from vid2act_plugin.formats import minari
+  from vid2act_plugin.sources.formats import minari
   (tmp_path / 'evil-v0').mkdir()
   minari.write([tmp_path / 'one'], tmp_path / 'evil-v0')
   owned.with_name('evil_module.py').write_text("open('owned', 'w')\n")

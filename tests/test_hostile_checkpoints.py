@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from payloads import Call, objects, owned, touch, works  # noqa: F401
 
-from vid2act_plugin import pickles
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common import safe_pickle as pickles
+from vid2act_plugin.common.errors import UserError
 
 
 def glob(name):

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from foreign import SIZE, check, play, shown, skipped, three, write_v2
 
-from vid2act_plugin import cli, imports, recordings, surveys
-from vid2act_plugin.errors import UserError
-from vid2act_plugin.sources import Sources
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import importing as imports
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources import survey as surveys
+from vid2act_plugin.sources.dataset import Sources
 
 
 @pytest.fixture

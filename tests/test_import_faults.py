@@ -22,9 +22,11 @@ from foreign import (
   write_v3,
 )
 
-from vid2act_plugin import imports, surveys
-from vid2act_plugin.errors import UserError
-from vid2act_plugin.formats import Episode, npz
+from vid2act_plugin.common import npz
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import importing as imports
+from vid2act_plugin.sources import survey as surveys
+from vid2act_plugin.sources.formats import Episode
 
 
 @pytest.fixture

@@ -18,8 +18,10 @@ from foreign import (
   write_v3,
 )
 
-from vid2act_plugin import cli, imports, recordings
-from vid2act_plugin.errors import UserError
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import importing as imports
+from vid2act_plugin.sources import recording as recordings
 
 
 def test_dreamerv2(tmp_path):

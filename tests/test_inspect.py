@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vid2act_plugin import cli, inspection, preview, recordings
-from vid2act_plugin.bundle import Bundle
-from vid2act_plugin.errors import UserError
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.teacher.bundle import Bundle
+from vid2act_plugin.tools import inspect as inspection
+from vid2act_plugin.tools import preview
 
 EXPERT, RANDOM = dict(policy='expert', noise=0.1), dict(policy='random')
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from vid2act_plugin import lock
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common import lock
+from vid2act_plugin.common.errors import UserError
 
 HOLD = '''
 import sys, time

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vid2act_plugin import losses
+from vid2act_plugin.agent import losses
 
 rng = np.random.default_rng(0)
 normal = lambda *shape: rng.normal(size=shape).astype(np.float32)

@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 import pytest
 
+from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import meshes, render
 from vid2act_plugin.envs.metaworld import MetaWorld
-from vid2act_plugin.errors import UserError
 
 FAST = dict(size=(32, 32), render='fast')
 

@@ -9,9 +9,10 @@ import ninjax as nj
 import numpy as np
 import pytest
 
-from vid2act_plugin import agent, losses, teacher
-from vid2act_plugin import bundle as bundles
-from vid2act_plugin.guide import Guided
+from vid2act_plugin.agent import agent, losses
+from vid2act_plugin.agent.guide import Guided
+from vid2act_plugin.teacher import bundle as bundles
+from vid2act_plugin.teacher import model as teacher
 
 B, T, N, F, CONTEXT, BURNIN = 2, 6, 3, 32, 1, 4
 rng = np.random.default_rng(0)

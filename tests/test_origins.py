@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from vid2act_plugin import origins, recorder, recordings
+from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs.metaworld import MetaWorld
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.sources import entries as origins
+from vid2act_plugin.sources import play as recorder
+from vid2act_plugin.sources import recording as recordings
 
 MODULE = '''
 import numpy as np

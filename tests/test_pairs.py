@@ -8,9 +8,11 @@ import ninjax as nj
 import numpy as np
 import pytest
 
-from vid2act_plugin import bundle as bundles
-from vid2act_plugin import pretrain, recordings, teacher
-from vid2act_plugin.sources import Sources
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources.dataset import Sources
+from vid2act_plugin.teacher import bundle as bundles
+from vid2act_plugin.teacher import model as teacher
+from vid2act_plugin.training import pretrain
 
 rng = np.random.default_rng(0)
 pytestmark = pytest.mark.usefixtures('plain')

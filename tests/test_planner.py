@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vid2act_plugin.envs.dmcontrol import DMControl
-from vid2act_plugin.planner import Planner
+from vid2act_plugin.envs.planner import Planner
 
 
 def start(task, repeat=2):

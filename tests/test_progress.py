@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from vid2act_plugin import progress
+from vid2act_plugin.common import progress
 
 SCRIPT = """
 import time

@@ -9,9 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from vid2act_plugin import recorder, recordings
-from vid2act_plugin.errors import UserError
-from vid2act_plugin.sources import Sources
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import play as recorder
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources.dataset import Sources
 
 
 class Echo:

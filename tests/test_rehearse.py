@@ -7,9 +7,11 @@ import embodied
 import numpy as np
 import pytest
 
-from vid2act_plugin import bundle as bundles
-from vid2act_plugin import chain, recordings, rehearse
-from vid2act_plugin.errors import UserError
+from vid2act_plugin import prepare as chain
+from vid2act_plugin.agent import rehearse
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.teacher import bundle as bundles
 
 NAMES = ['metaworld_door-close', 'metaworld_reach-wall']
 CONTEXT, B, T = 1, 4, 7
@@ -161,7 +163,7 @@ def test_rehearsal_alone_needs_recordings_only(config, capsys):
 
 def test_pretraining_without_actions(configure):
   """The model is shown zeros; the data keeps its actions, and so does the VAE's memory."""
-  from vid2act_plugin.pretrain import Pretrain
+  from vid2act_plugin.training.pretrain import Pretrain
   assert configure('actionfree').vid2act.pretrain.actions is False
   data = {'action': np.ones((1, 2, 3)), 'image': np.ones(1)}
   for actions in (True, False):
@@ -172,7 +174,7 @@ def test_pretraining_without_actions(configure):
 
 def test_bundle_without_actions(bundle, configure, monkeypatch):
   """The rows that no action ever excited are zero, so that such a teacher ignores actions."""
-  from vid2act_plugin import pretrain
+  from vid2act_plugin.training import pretrain
   monkeypatch.setattr(pretrain, '_memory', lambda *args: {})
   params = bundles.load(bundle).params
   agent = types.SimpleNamespace(save=lambda: {'params': params})

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from vid2act_plugin import losses
-from vid2act_plugin.distill import Adapter, Relevance
+from vid2act_plugin.agent import losses
+from vid2act_plugin.agent.relevance import Adapter, Relevance
 
 F = 32
 rng = np.random.default_rng(0)

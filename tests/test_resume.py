@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from dreamerv3 import main as host
 
-from vid2act_plugin import loop, pretrain, recordings, resume
-from vid2act_plugin.errors import UserError
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.training import pretrain, resume
+from vid2act_plugin.training import train as loop
 
 NAMES = ['metaworld_door-close', 'metaworld_reach-wall']
 FLAGS = 'is_first', 'is_last', 'is_terminal'

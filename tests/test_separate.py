@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from faults import FAULTS
 
-from vid2act_plugin import bundle as bundles
-from vid2act_plugin import cli, taught, teachers
-from vid2act_plugin.errors import UserError
-from vid2act_plugin.teacher import pack
+from vid2act_plugin import cli
+from vid2act_plugin.agent import build as taught
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.teacher import bundle as bundles
+from vid2act_plugin.teacher import from_runs as teachers
+from vid2act_plugin.teacher.model import pack
 
 TASKS = 'metaworld_door-close', 'metaworld_faucet-open'
 STEPS, LIMIT, CHUNK = 45, 12, 20

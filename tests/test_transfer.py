@@ -14,7 +14,8 @@ import types
 import numpy as np
 import pytest
 
-from vid2act_plugin import matrix, plot, sources
+from vid2act_plugin.sources import dataset as sources
+from vid2act_plugin.studies import matrix, plot
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / 'bench' / 'transfer' / 'results'
 README = pathlib.Path(__file__).resolve().parent.parent / 'README.md'
@@ -102,7 +103,7 @@ def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
 def test_studies_keep_the_results_of_other_methods(tmp_path):
   import study
 
-  from vid2act_plugin import scores
+  from vid2act_plugin.training import scores
   args = types.SimpleNamespace(matrix=study.MATRIX, out=tmp_path)
   row = lambda method, seed, y: dict(method=method, seed=seed, updates=[250, 500], kl=[y, y / 2])
   study.save(args, [row('stock', 0, 4), row('stock', 1, 6), row('finetune', 0, 3)], ['kl'])

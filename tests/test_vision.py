@@ -11,7 +11,8 @@ import optax
 import pytest
 from dreamerv3 import rssm
 
-from vid2act_plugin import optim, vision
+from vid2act_plugin.host import convolutions as vision
+from vid2act_plugin.host import optimizer as optim
 
 rng = np.random.default_rng(0)
 first = np.zeros((2, 1), bool)

@@ -6,20 +6,20 @@ import os
 import select
 import sys
 
-from .errors import told
+from .common.errors import told
 
 # Only the module of the chosen command is imported: `vid2act host` works where
 # JAX and the host are not installed yet.
 COMMANDS = {
-    'host': ('install', 'find, build, patch, verify and revert DreamerV3'),
-    'doctor': ('doctor', 'check this machine and what is installed'),
-    'collect': ('collect', 'record episodes of source tasks'),
-    'import': ('imports', "turn other people's recordings into ours"),
-    'inspect': ('inspection', 'show what recordings and teacher bundles hold'),
-    'teacher': ('teachers', 'make a teacher from finished DreamerV3 runs'),
-    'ablate': ('ablate', 'run variants x tasks x seeds and compare them'),
-    'plot': ('plot', 'compare finished runs'),
-    'export': ('exports', 'write recordings as data sets of other projects'),
+    'host': ('host.install', 'find, build, patch, verify and revert DreamerV3'),
+    'doctor': ('tools.doctor', 'check this machine and what is installed'),
+    'collect': ('sources.collect', 'record episodes of source tasks'),
+    'import': ('sources.importing', "turn other people's recordings into ours"),
+    'inspect': ('tools.inspect', 'show what recordings and teacher bundles hold'),
+    'teacher': ('teacher.from_runs', 'make a teacher from finished DreamerV3 runs'),
+    'ablate': ('studies.ablate', 'run variants x tasks x seeds and compare them'),
+    'plot': ('studies.plot', 'compare finished runs'),
+    'export': ('sources.export', 'write recordings as data sets of other projects'),
 }
 
 

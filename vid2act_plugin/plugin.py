@@ -3,9 +3,9 @@
 import importlib
 from functools import partial as bind
 
+from .common.errors import told
+from .common.resources import data
 from .envs import suites
-from .errors import told
-from .paths import data
 
 
 def plugin():
@@ -22,20 +22,20 @@ def plugin():
 
 
 def _agent(config):
-  from .taught import make
+  from .agent.build import make
   return bind(make, config)
 
 
 def _prepare(config):
-  from .chain import prepare
+  from .prepare import prepare
   with told(config.logdir):
     return prepare(config)
 
 
 def _scripts(config):
-  scripts = {'pretrain': _lazy('pretrain', 'run')}
+  scripts = {'pretrain': _lazy('training.pretrain', 'run')}
   if config.run.eval_every > 0:
-    scripts.update({k: _lazy('loop', k) for k in ('train', 'train_eval', 'eval_only')})
+    scripts.update({k: _lazy('training.train', k) for k in ('train', 'train_eval', 'eval_only')})
   return scripts
 
 

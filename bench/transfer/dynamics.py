@@ -16,7 +16,8 @@ import pathlib
 import numpy as np
 import study
 
-from vid2act_plugin import progress, sources
+from vid2act_plugin.common import progress
+from vid2act_plugin.sources import dataset as sources
 
 UPDATES = 250, 500, 1000, 2000, 4000
 METHODS = 'stock', 'finetune', 'vid2act_noguide', 'vid2act_uniform'

@@ -22,8 +22,11 @@ import numpy as np
 import scipy.stats
 import study
 
-from vid2act_plugin import chain, comparison, pictures, recordings
-from vid2act_plugin.matrix import Run
+from vid2act_plugin import prepare as chain
+from vid2act_plugin.common import images as pictures
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.studies import comparison
+from vid2act_plugin.studies.matrix import Run
 
 UPDATES = 250, 500, 1000
 PRETRAIN = 5000  # Updates of either teacher.

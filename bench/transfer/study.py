@@ -42,7 +42,7 @@ def arguments(doc, methods, name, updates, more=False, keeps=True):
   if not args.methods and not any((pathlib.Path(args.out) / 'scores').glob('*.gz')):
     parser.error(
         f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist or is empty')
-  from vid2act_plugin.matrix import Matrix
+  from vid2act_plugin.studies.matrix import Matrix
   known = {**VARIANTS, **Matrix(args.matrix).variants} if more else methods
   for method in args.methods:
     if method not in known:
@@ -63,8 +63,8 @@ def setting(text):
 
 def configured(args, run, **changes):
   """Return the config of a run with its recordings and teacher made, and the platform chosen."""
-  from vid2act_plugin import chain
-  from vid2act_plugin.matrix import Matrix
+  from vid2act_plugin import prepare as chain
+  from vid2act_plugin.studies.matrix import Matrix
   matrix, folder = Matrix(args.matrix), work(args) / run.method
   # Tasks and settings are those of the matrix.
   matrix.variants = {run.method: [*{**VARIANTS, **matrix.variants}[run.method], dict(args.set)]}
@@ -81,8 +81,8 @@ def work(args):
 
 def target(config, episodes):
   """Return the recording of the target task, made if need be: half experts with noise, half random."""
-  from vid2act_plugin import chain
-  from vid2act_plugin.collect import SUITES, collect
+  from vid2act_plugin import prepare as chain
+  from vid2act_plugin.sources.collect import SUITES, collect
   suite = config.task.split('_')[0]
   env = {k: config.env[suite][k] for k in SUITES[suite]['settings']}
   kind = dict(noise=[0.1, 0.3, 0.5, 1.0], random_share=0.5, seed=1)
@@ -96,8 +96,9 @@ def run(script, args, prepare):
   `prepare(args, run)` makes what the runs of a method need: here, once, and not
   in every process at the same time.
   """
-  from vid2act_plugin import jobs, progress
-  from vid2act_plugin.matrix import Matrix, Run
+  from vid2act_plugin.common import parallel as jobs
+  from vid2act_plugin.common import progress
+  from vid2act_plugin.studies.matrix import Matrix, Run
   task = Matrix(args.matrix).tasks[0]
   for method in args.methods:
     prepare(args, Run(method, task, 0))
@@ -126,14 +127,14 @@ def result(args, name):
 
 def one(args):
   """Return the run that `args.one` names."""
-  from vid2act_plugin.matrix import Run
+  from vid2act_plugin.studies.matrix import Run
   method, task, seed = args.one.split('/')
   return Run(method, task, int(seed))
 
 
 def write(args, **content):
   """Write the result of `args.one`."""
-  from vid2act_plugin import lock
+  from vid2act_plugin.common import lock
   path, run = result(args, args.one), one(args)
   path.parent.mkdir(parents=True, exist_ok=True)
   with lock.whole(path) as part:
@@ -145,8 +146,8 @@ def save(args, rows, metrics):
 
   What the files have of other methods and seeds is kept.
   """
-  from vid2act_plugin import scores
-  from vid2act_plugin.matrix import Matrix
+  from vid2act_plugin.studies.matrix import Matrix
+  from vid2act_plugin.training import scores
   task, folder = Matrix(args.matrix).tasks[0], pathlib.Path(args.out) / 'scores'
   return {metric: merge(folder / f'{metric}.json.gz', [
       dict(task=task, method=x['method'], seed=x['seed'], xs=x['updates'], ys=x[metric])
@@ -158,7 +159,7 @@ def merge(path, rows, load):
 
   load: reads what the file has, if it is there.
   """
-  from vid2act_plugin import scores
+  from vid2act_plugin.training import scores
   key = lambda x: (x['method'], x['seed'])
   found = {key(x): x for x in [*(load(path) if path.exists() else []), *rows]}
   found = [found[k] for k in sorted(found)]
@@ -168,7 +169,8 @@ def merge(path, rows, load):
 
 def draw(curves, path, xlabel):
   """Draw a panel per metric: the IQM over seeds of each method, with its 95 % interval."""
-  from vid2act_plugin import comparison, pictures, plot
+  from vid2act_plugin.common import images as pictures
+  from vid2act_plugin.studies import comparison, plot
   plt = pictures.pyplot()
   fig, axes = plt.subplots(
       1, len(curves), figsize=(4.4 * len(curves), 3.6), squeeze=False, layout='constrained')

@@ -18,7 +18,7 @@ import dynamics
 import numpy as np
 import study
 
-from vid2act_plugin import teacher
+from vid2act_plugin.teacher import model as teacher
 
 UPDATES = 1000
 RIDGE = 1.0  # Weight of the penalty, on standardised features.

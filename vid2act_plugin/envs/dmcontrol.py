@@ -82,7 +82,7 @@ class DMControl:
   def expert_action(self):
     """Return what a planner that knows the simulator does now, `[A]` float32 in [-1, 1]."""
     if self.planner is None:
-      from ..planner import Planner
+      from .planner import Planner
       seed = _seeds(self.seed, self.episode - 1)[1]
       substeps = round(self.inner.control_timestep() / self.physics.timestep())
       self.planner = Planner(

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from ..errors import UserError
+from ..common.errors import UserError
 from . import meshes
 
 QUALITIES = ('full', 'fast')

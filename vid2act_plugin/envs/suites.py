@@ -2,7 +2,7 @@
 
 import difflib
 
-from ..errors import UserError
+from ..common.errors import UserError
 from . import render
 
 

@@ -1,0 +1,215 @@
+"""What an agent takes over from a teacher or from a checkpoint.
+
+Axes: A the task's actions, D deter, H hidden, N sources, S tokens of the
+teacher's source index, V tokens of vector observations, X tokens of the image.
+"""
+
+import pathlib
+import re
+
+import elements
+import jax
+import ninjax as nj
+import numpy as np
+
+from ..common import safe_pickle as pickles
+from ..common.errors import UserError
+from ..host.loading import Report, match, shapes
+
+ZERO = {'updates': 0, 'batches': 0, 'actions': 0}
+
+
+def fit(params, teacher, bundle, source, actions):
+  """Return what a stock agent becomes from a teacher told that it is in some source.
+
+  params: `{name: array}` of the agent, whose RSSM knows `actions` actions, as
+  initialised. teacher: that of the bundle. source: index, or None: halfway
+  between all of them (of separate models, the first). Returns the new
+  parameters and a `Report`; given a state, the agent's world model then
+  continues it as the teacher's does in that source, as long as it takes no
+  action that the source does not have, and except at a reset. There the host
+  masks the whole action, the one-hot of the source too, and so the teacher
+  lacks the row that is folded into a bias here.
+  """
+  names, separate = bundle.manifest['sources'], bundle.manifest.get('kind') == 'separate'
+  each = range(len(names)) if source is None and not separate else [source or 0]
+  named = names[each[0]] if len(each) == 1 else 'the mean of its sources'
+  title = f'Initialised from the teacher as {named}'
+  known = min(actions, max(bundle.manifest['act_sizes'][k] for k in each))
+  if separate:
+    prefix = f'{each[0]}/'
+    given = {k.removeprefix(prefix): v for k, v in teacher.items() if k.startswith(prefix)}
+    return match(params, given, title, _actions(params, given, known))
+  known *= bundle.manifest.get('actions', True)
+  special = _actions(params, teacher, known)
+  kernel, bias = (teacher[f'dyn/dynin2/{x}'] for x in ('kernel', 'bias'))
+  if special:
+    row = kernel[[bundle.act_width + k for k in each]].mean(0)
+    special['dyn/dynin2/bias'] = (bias + row, 'folded', f'with the row of {named}')
+  special |= _tokens(params, teacher, bundle, each)
+  return match(params, teacher, title, special)
+
+
+def initialise(agent, bundle, config):
+  """Give a new agent the teacher's weights, as the source `agent.vid2act.init_source`.
+
+  Counters and optimiser start at 0. A run that has a checkpoint is left alone:
+  it continues from that. Raises a `UserError` for an unknown source.
+  """
+  names, source = bundle.manifest['sources'], config.agent.vid2act.init_source
+  if source and source not in names:
+    raise UserError(
+        f"The key agent.vid2act.init_source is '{source}', but the sources of the teacher are "
+        f"{', '.join(names)}; name one of these.")
+  if (elements.Path(agent.config.logdir) / 'ckpt' / 'latest').exists():
+    print('Not initialised from the teacher: the run continues from its own checkpoint.')
+    return
+  params, report = fit(
+      _params(agent), bundle.params, bundle, names.index(source) if source else None,
+      agent.act_space['action'].shape[0])
+  agent.load({'params': {**params, **aligned(params)}, 'counters': ZERO})
+  print(report)
+
+
+def aligned(params):
+  """Return the adapter's kernel for a student that begins in its teacher's own feature space."""
+  name = 'adapter/map/kernel'
+  kernel = params.get(name)
+  if kernel is None or kernel.shape[0] != kernel.shape[1]:
+    return {}
+  return {name: np.eye(len(kernel), dtype=kernel.dtype)}
+
+
+def load(agent, path, regex=''):
+  """Load what fits of the checkpoint at `path` into a new agent, and print the report.
+
+  path: LOGDIR/ckpt/STAMP, LOGDIR/ckpt or LOGDIR. regex: names begin with a match
+  of it; '': all. If all tensors of both sides are loaded, then so are counters
+  and optimiser; else these start at 0, for the optimiser belongs to the whole.
+  Raises a `UserError` if nothing can be read, is selected or fits.
+  """
+  content = _content(checkpoint(path) / 'agent.pkl')
+  given, params = content['params'], _params(agent)
+  pattern = _pattern(regex)
+  if not any(pattern.match(x) for x in given):
+    raise UserError(
+        f"The key run.from_checkpoint_regex is '{regex}', which no name in {path} begins with; "
+        f"there are {', '.join(_examples(given))}.")
+  selected = lambda name: bool(pattern.match(name))
+  sizes = lambda xs: {k: np.shape(v) for k, v in xs.items()}
+  if all(map(selected, given)) and sizes(given) == sizes(params):
+    agent.load(content)
+    report = Report(f'Loaded {path}', [(x, 'matched', '') for x in params])
+  else:
+    params, report = match(params, given, f'Loaded {path} in part', selected=selected)
+    if not report.taken():
+      raise UserError(
+          f"The key run.from_checkpoint is '{path}', of which nothing fits the agent; choose a "
+          f'checkpoint of this kind and size of agent.', report)
+    agent.load({'params': params, 'counters': ZERO})
+  print(report)
+  left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
+  if left:
+    print(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
+
+
+def step(path):
+  """Return the number of steps that the checkpoint at `path` was written after."""
+  return int(pickles.load(checkpoint(path) / 'step.pkl'))
+
+
+def checkpoint(path):
+  """Return the folder of the newest complete checkpoint in `path`, or raise a `UserError`."""
+  root = pathlib.Path(str(path)).expanduser()
+  folder = root
+  for latest in (root / 'latest', root / 'ckpt' / 'latest'):
+    if latest.is_file():
+      folder = latest.parent / pathlib.Path(latest.read_text().strip()).name
+  if (folder / 'agent.pkl').is_file() and (folder / 'done').exists():
+    return folder
+  raise UserError(
+      f"The key run.from_checkpoint is '{path}', but {folder} has no agent.pkl that was written to "
+      'the end; name the --logdir of a run that has saved, or a folder in its ckpt.')
+
+
+def _actions(params, given, known):
+  """Return the kernel of the actions `[A, H]` with the `known` first rows of the given one."""
+  name = 'dyn/dynin2/kernel'
+  old, kernel = params[name], given[name]
+  if kernel.shape[1] != old.shape[1] or kernel.shape == old.shape and known == len(old):
+    return {}
+  if not known:
+    return {name: (old, 'missing', 'the teacher saw no actions: as initialised')}
+  left = f', {len(old) - known} as initialised' if known < len(old) else ''
+  value = np.concatenate([kernel[:known], old[known:]])
+  return {name: (value, 'sliced', f'{known} of {len(kernel)} rows: the actions{left}')}
+
+
+def _tokens(params, teacher, bundle, each):
+  """Return kernel and bias of `dyn/obs0` without the inputs that tell the source.
+
+  The teacher's kernel has D, S and X rows, the agent's D, V and X. The S tokens
+  of one source are constant, so that their share, the mean over the sources in
+  `each`, belongs to the bias.
+  """
+  key, rssm = 'dyn/obs0', bundle.config.dyn.rssm
+  kernel, old = teacher[f'{key}/kernel'], params[f'{key}/kernel']
+  tokens = _constant(bundle, teacher)[list(each)].mean(0)
+  deter = 0 if rssm.absolute else rssm.deter
+  head, middle, image = np.split(kernel, [deter, deter + len(tokens)])
+  vectors = [v.shape[1] for k, v in params.items() if re.fullmatch(r'enc/mlp\d+/kernel', k)][-1:]
+  if old.shape != (deter + sum(vectors) + len(image), kernel.shape[1]):
+    return {f'{key}/kernel': (old, 'shape differs', shapes(kernel, old))}
+  value = np.concatenate([head, old[deter: deter + sum(vectors)], image])
+  note = f'without {len(tokens)} rows that tell the source'
+  note += f', {vectors[0]} of vectors as initialised' if vectors else ''
+  share = teacher[f'{key}/bias'] + tokens @ middle
+  return {
+      f'{key}/kernel': (value, 'sliced', note),
+      f'{key}/bias': (share, 'folded', 'with the share of these rows')}
+
+
+def _constant(bundle, teacher):
+  """Return the tokens `[N, S]` float32 that the teacher makes of its sources' indices."""
+  model, index = bundle.model(), np.arange(len(bundle.manifest['sources']), dtype=np.int32)[:, None]
+  encode = lambda index: model.src({}, {'source': index}, np.zeros(index.shape, bool), False)[2]
+  params = {k: v for k, v in teacher.items() if k.startswith('src/')}
+  with jax.transfer_guard('allow'):
+    _, tokens = jax.jit(nj.pure(encode))(params, index)
+    return np.float32(jax.device_get(tokens))[:, 0]
+
+
+def _params(agent):
+  # Copies, because the agent deletes its arrays when it loads others.
+  return {k: np.array(v) for k, v in agent.save()['params'].items()}
+
+
+def _content(path):
+  content = pickles.load(path)
+  try:
+    params = content['params']
+    good = params and all(
+        isinstance(v, (np.ndarray, np.generic)) and v.dtype != object for v in params.values())
+    counts = {k: int(content['counters'][k]) for k in ZERO}
+  except (KeyError, TypeError, ValueError, AttributeError):
+    good = False
+  if not good:
+    raise UserError(
+        f'The file {path}, found by the key run.from_checkpoint, is not the checkpoint of a '
+        'DreamerV3 agent; name a run of one.')
+  return {'params': params, 'counters': counts}
+
+
+def _pattern(regex):
+  try:
+    return re.compile(regex)
+  except re.error as e:
+    raise UserError(
+        f"The key run.from_checkpoint_regex is '{regex}', which is no regular expression ({e}); "
+        "write something like '^(enc|dyn)/'.") from e
+
+
+def _examples(names):
+  """Return one name of each module, the optimiser's last."""
+  first = {x.split('/')[0]: x for x in sorted(names, reverse=True)}
+  return sorted(first.values(), key=lambda x: (x.startswith('opt/'), x))

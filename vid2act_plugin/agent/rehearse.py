@@ -1,0 +1,99 @@
+"""Rehearsal: a share of each batch comes from the sources' recordings.
+
+Axes: B batch, T time with the replay context, R rehearsed rows, A actions.
+"""
+
+import embodied
+import numpy as np
+
+from .. import prepare as chain
+from ..common.errors import UserError
+from ..sources.dataset import KEYS, Sources
+
+
+class Rehearsal:
+  """Puts windows of the sources' recordings into batches of the replay.
+
+  Raises a `UserError` if the share is no share or less than one row, if the
+  task has observations or actions that no recording has, and if recordings
+  have other images or too few steps.
+  """
+
+  def __init__(self, config, obs_space, act_space):
+    share, self.context = config.agent.vid2act.rehearse, config.replay_context
+    self.rows = round(share * config.batch_size)
+    if not 0 <= share <= 1 or not self.rows:
+      raise UserError(
+          f'The key agent.vid2act.rehearse is {share}, but it is a share from 0 to 1 that makes a '
+          f'row or more of a batch of {config.batch_size}; raise it or batch_size.')
+    _check_spaces(config, obs_space, act_space)
+    self.actions = act_space['action'].shape[0]
+    self.sources = Sources(
+        chain.folders(config), holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
+    self._check(config, obs_space)
+
+  def __call__(self, data, step):
+    """Replace the last R rows of `data` `{key: [B, T, ...]}`; the same windows at one `step`.
+
+    Rows go last because reports show the first ones. Rewards are those of the
+    source's own task. Actions that the source lacks are 0. All other entries
+    are 0, too: an unknown `stepid` makes the replay ignore what the agent sends
+    back for these rows, and without stored states the first step after the
+    context is marked as a reset.
+    """
+    drawn = self.sources.sample(step, self.rows, data['is_first'].shape[1])
+    action = drawn['action'][..., :self.actions]
+    pad = self.actions - action.shape[-1]
+    drawn['action'] = np.pad(action, ((0, 0), (0, 0), (0, pad)))
+    drawn['is_first'][:, self.context] = True
+    rows = lambda k, v: drawn[k].astype(v.dtype) if k in KEYS else np.zeros_like(v[-self.rows:])
+    return {k: np.concatenate([v[:-self.rows], rows(k, v)]) for k, v in data.items()}
+
+  def _check(self, config, obs_space):
+    if obs_space['image'].shape != self.sources.image:
+      raise UserError(
+          f"The task {config.task} has images of shape {obs_space['image'].shape}, but the "
+          f'recordings of {self.sources.image}; agent.vid2act.rehearse needs equal ones: set '
+          f"env.{config.task.split('_')[0]}.size accordingly.")
+    need = max(config.batch_length, config.report_length) + config.replay_context
+    for name, stream in zip(self.sources.names, self.sources.streams['train']):
+      if len(stream['reward']) < need:
+        raise UserError(
+            f"The recording of '{name}' has {len(stream['reward'])} steps, but "
+            f'agent.vid2act.rehearse needs {need}; collect more, or lower batch_length and '
+            'report_length.')
+
+
+class Rehearsing:
+  """An agent whose streams pass through a `Rehearsal`; in all else it is the agent itself."""
+
+  def __init__(self, agent, rehearsal):
+    self.agent, self.rehearsal = agent, rehearsal
+
+  def __getattr__(self, name):
+    return getattr(self.agent, name)
+
+  def stream(self, st):
+    """Return the agent's stream of the mixed batches of `st`.
+
+    Windows are counted from the updates made before the first batch, so that a
+    continued run does not begin with the same ones again.
+    """
+    step = None
+    def mix(data):
+      nonlocal step
+      step = int(self.agent.n_updates) if step is None else step + 1
+      return self.rehearsal(data, step)
+    return self.agent.stream(embodied.streams.Map(st, mix))
+
+
+def _check_spaces(config, obs_space, act_space):
+  others = [k for k in obs_space if k not in KEYS]
+  if others:
+    raise UserError(
+        f"The task {config.task} has the observations {', '.join(others)}, which no recording has, "
+        'so that agent.vid2act.rehearse cannot be above 0; set it to 0 or leave them out.')
+  if list(act_space) != ['action'] or act_space['action'].discrete:
+    raise UserError(
+        f'The task {config.task} has the actions {dict(act_space)}, but agent.vid2act.rehearse '
+        "needs one continuous action named 'action'.")

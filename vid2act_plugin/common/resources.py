@@ -1,0 +1,16 @@
+"""Where the files that are not Python code lie."""
+
+import pathlib
+
+
+def data(name):
+  """Return the folder `patches` or `configs`, of a wheel or of a source tree."""
+  package = pathlib.Path(__file__).resolve().parent.parent
+  packaged = package / name
+  return packaged if packaged.is_dir() else package.parent / name
+
+
+def defaults():
+  """Return the keys that the plugin adds, with their defaults, as `configs/defaults.yaml` has them."""
+  from ruamel.yaml import YAML
+  return YAML(typ='safe').load((data('configs') / 'defaults.yaml').read_text())

@@ -1,0 +1,228 @@
+"""Record source tasks: scripted, planned or own behaviour with action noise, and random episodes."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+
+from ..common import lock, progress, workers
+from ..common import resources as paths
+from ..common.errors import UserError
+from ..envs import suites
+from . import entries as origins
+from . import play as recorder
+from . import recording as recordings
+
+# Suite -> policy of its experts, whether it tells success, packages that decide what is seen,
+# settings it has.
+SUITES = {
+    'metaworld': dict(
+        policy='scripted', success=True, packages=('metaworld', 'mujoco'),
+        settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render')),
+    'dmcontrol': dict(
+        policy='planned', success=False, packages=('dm-control', 'mujoco'),
+        settings=('size', 'camera', 'repeat', 'limit', 'render'))}
+LIMIT = 200
+NOISE = (0.0, 0.1, 0.3, 0.5)
+
+
+def collect(
+    names, folder, env, episodes=50, noise=NOISE, random_share=0.2, seed=0, processes=0):
+  """Record `episodes` episodes of every source into `folder/NAME` and return these folders.
+
+  names: tasks, SUITE_TASK, patterns of them, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
+  a function `(env, obs, rng) -> action`. env: settings of the environment; those
+  left out are the suite's defaults, and 200 simulator steps. noise: standard
+  deviations of the Gaussian noise on the expert's actions, taken in turn.
+  random_share: share of episodes with uniformly random actions. processes: 0 is one per core. An episode
+  depends only on seed, source, its index and the settings, so that an
+  interrupted collection continues and ends as if it had not been interrupted.
+  Raises a `UserError` for settings that do not exist, or that differ from
+  those of a recording which is already there.
+  """
+  found = origins.parse_all(names)
+  _check(found, env, episodes, noise, random_share, seed)
+  behaviour = dict(noise=list(noise), random_share=random_share)
+  sources = [Source(x, folder, env, behaviour, seed) for x in found]
+  with lock.held(folder):
+    jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
+    if jobs:
+      processes = min(processes or os.cpu_count(), len(jobs))
+      _run(sources, jobs, processes)
+  return [x.folder for x in sources]
+
+
+class Source:
+  """One source's recording while it grows."""
+
+  def __init__(self, origin, folder, env, behaviour, seed):
+    suite, task = origin.task.split('_', 1)
+    spec = SUITES[suite]
+    self.folder = pathlib.Path(folder).expanduser() / origin.name
+    self.env = suites.ENVS[suite]
+    policy = dict(policy=spec['policy'])
+    if origin.behaviour:
+      policy = dict(policy=origin.behaviour, digest=origins.digest(origin.behaviour))
+    head = dict(
+        source=origin.name, suite=suite, task=task, seed=seed, behaviour={**policy, **behaviour},
+        env={**defaults(suite), **{k: env[k] for k in spec['settings'] if k in env}},
+        versions={x: importlib.metadata.version(x) for x in spec['packages']})
+    self.head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
+    self.entries = {}
+
+  def missing(self, episodes):
+    """Return the indices still to be recorded; what is there already is checked and kept."""
+    for part in self.folder.glob('*.part'):  # A killed writer's.
+      part.unlink(missing_ok=True)
+    if (self.folder / recordings.MANIFEST).exists():
+      self._resume(recordings.load_manifest(self.folder))
+    names = [recordings.name(i) for i in range(episodes)]
+    found = [i for i, x in enumerate(names) if x not in self.entries]
+    stray = [i for i in found if (self.folder / names[i]).exists()]
+    if stray:
+      print(f"{self.head['source']}: episodes {stray} are incomplete and are recorded again")
+    if self.entries:
+      print(f"{self.head['source']}: {len(self.entries)} episodes are there already")
+    return found
+
+  def job(self, index):
+    """Return what a worker needs to record one episode."""
+    behaviour = self.head['behaviour']
+    return dict(
+        name=self.head['source'], task=self.head['task'], env=self.env,
+        settings=self.head['env'], seed=self.head['seed'], index=index,
+        policy=behaviour['policy'],
+        behaviour=recorder.behave(index, behaviour['noise'], behaviour['random_share']),
+        folder=str(self.folder))
+
+  def add(self, result):
+    """Note a recorded episode in the manifest."""
+    self.entries[result['entry']['file']] = result['entry']
+    recordings.write_manifest(self.folder, dict(
+        self.head, renderer=result['renderer'], act_size=result['act_size'],
+        episodes=[self.entries[x] for x in sorted(self.entries)]))
+
+  def _resume(self, manifest):
+    for path, before, now in _differences(manifest, self.head):
+      if path.startswith('versions'):
+        print(f'Note: {self.folder} was begun with {path[9:]} {before}; this is {now}.')
+        continue
+      raise UserError(
+          f"The recording {self.folder} was made with {path} = {before}, not {now}; use the "
+          f"former (--{path.split('.')[-1].replace('_', '-')}) or name another folder (--out).")
+    for entry in manifest['episodes']:
+      try:
+        recordings.read_episode(self.folder, entry)
+      except UserError:
+        continue  # Found as incomplete, and recorded again.
+      self.entries[entry['file']] = entry
+
+
+def defaults(suite):
+  """Return the settings of a suite's environment that a recording has unless told otherwise."""
+  env = paths.defaults()['env'][suite]
+  return {**{k: env[k] for k in SUITES[suite]['settings']}, 'limit': LIMIT}
+
+
+def add_parser(sub):
+  """Add the command `collect` to the subparsers `sub`."""
+  parser = sub.add_parser('collect', help='record episodes of source tasks', description=__doc__)
+  add = parser.add_argument
+  add('sources', nargs='+', metavar='SOURCE',
+      help="such as metaworld_door-close, all that match as in 'metaworld_door-*', or with a behaviour of "
+      'your own, a function (env, obs, rng) -> action: metaworld_door-close@MODULE:FUNCTION')
+  add('--out', required=True, metavar='DIR', help='gets one folder per source')
+  add('--episodes', type=int, default=50, help='per source; default: %(default)s')
+  add('--limit', type=int, help=f'simulator steps per episode; default: {LIMIT}')
+  add('--size', type=int, nargs='+', help='pixels: one number, or height and width; default: 64')
+  add('--camera', type=_camera, help="one of the scene's; default: the suite's")
+  add('--repeat', type=int, help="simulator steps per step; default: the suite's")
+  add('--reward', help='metaworld: version of the reward, v1 or v2')
+  add('--orientation', help='metaworld: upright, or raw as the camera hangs')
+  add('--render', help='full, or fast: no shadows, reflections or fine meshes')
+  add('--noise', type=float, nargs='+', default=NOISE,
+      help="standard deviations of the noise on the expert's actions, taken in turn")
+  add('--random-share', type=float, default=0.2, help='share of episodes with random actions')
+  add('--workers', type=int, default=0, help='processes; 0: one per core')
+  add('--seed', type=int, default=0)
+  parser.set_defaults(run=main)
+
+
+def main(args):
+  """Run the command line `vid2act collect`."""
+  keys = {x for spec in SUITES.values() for x in spec['settings']}
+  env = {k: v for k, v in vars(args).items() if k in keys and v is not None}
+  if len(env.get('size', ())) == 1:
+    env['size'] = env['size'] * 2
+  try:
+    folders = collect(
+        args.sources, args.out, env, args.episodes, args.noise, args.random_share, args.seed,
+        args.workers)
+  except KeyboardInterrupt:
+    print('Interrupted: complete episodes are kept, the same command continues.')
+    raise SystemExit(130) from None
+  for folder in folders:
+    print(summary(folder))
+
+
+def summary(folder):
+  """Return one line about a recording."""
+  manifest = recordings.load_manifest(folder)
+  entries = manifest['episodes']
+  experts = [x for x in entries if x['behaviour'].get('policy') != 'random']
+  size = sum((folder / x['file']).stat().st_size for x in entries) / 1e6
+  text = (f"{folder}: {len(entries)} episodes, {sum(x['steps'] for x in entries)} steps, "
+          f'{size:.0f} MB')
+  if experts:
+    text += f", return of experts {np.mean([x['return'] for x in experts]):.1f}"
+  if experts and SUITES[manifest['suite']]['success']:
+    text += f", success in {sum(x['success_any'] for x in experts)} of {len(experts)}"
+  return text
+
+
+def _run(sources, jobs, processes):
+  steps, began = 0, time.monotonic()
+  with progress.bar('collect', len(jobs), 'episodes') as bar:
+    for job, result in workers.run(recorder.Recorder, jobs, processes):
+      sources[job['source']].add(result)
+      steps += result['entry']['steps']
+      bar.text(f"{job['name']}, {steps / (time.monotonic() - began):.0f} steps/s")
+      bar.advance()
+
+
+def _camera(text):
+  return int(text) if text.lstrip('-').isdigit() else text
+
+
+def _check(found, env, episodes, noise, random_share, seed):
+  for origin in found:
+    if origin.path:
+      raise UserError(
+          f"The source '{origin.path}' is data already; name it in the key vid2act.sources, or "
+          'bring it in with `vid2act import`.')
+    if origin.suite not in SUITES:
+      raise UserError(
+          f"The source '{origin.name}' is of a suite without experts; choose from "
+          f"{', '.join(SUITES)}.")
+    for key in set(env) - set(SUITES[origin.suite]['settings']):
+      raise UserError(
+          f"The option --{key} is no setting of the source '{origin.name}'; leave it out, or "
+          'collect this source by a command of its own.')
+  for key, value, good, cure in (
+      ('episodes', episodes, episodes > 0, 'give a positive number'),
+      ('noise', list(noise), len(noise) and min(noise) >= 0, 'give numbers from 0 on'),
+      ('random_share', random_share, 0 <= random_share <= 1, 'give a number from 0 to 1'),
+      ('seed', seed, seed >= 0, 'give a number from 0 on')):
+    if not good:
+      raise UserError(f'The key vid2act.collect.{key} is {value}; {cure}.')
+
+
+def _differences(before, now, path=''):
+  for key, value in now.items():
+    if isinstance(value, dict):
+      yield from _differences(before.get(key, {}), value, f'{path}{key}.')
+    elif before.get(key) != value:
+      yield f'{path}{key}', before.get(key), value

@@ -1,0 +1,125 @@
+"""Recordings of all sources in memory, and batches drawn from them.
+
+Axes: B batch, T time, L steps of all episodes of a source, A `vid2act.act_width`.
+"""
+
+import numpy as np
+
+from ..common import progress
+from ..common.errors import UserError
+from . import recording as recordings
+from .recording import content_key, count, load_manifest
+
+__all__ = ['Sources', 'content_key', 'count', 'load_manifest']
+
+KEYS = ('image', 'action', 'reward', 'is_first', 'is_last', 'is_terminal')
+SPLITS = ('train', 'holdout')
+
+
+class Sources:
+  """The recordings of several sources; a source's index is its place in `folders`.
+
+  holdout: share of each source's episodes, its last ones and at least one, that
+  are kept out of `train`; a source with a single episode uses it for both.
+  Attributes: `names`, `act_sizes` (actions before padding), `image` (shape of
+  one), `env` (settings of the first source), `key` (hash of the content).
+  Raises a `UserError` for damaged recordings, for differing image sizes, and
+  for more than `act_width` actions.
+  """
+
+  def __init__(self, folders, holdout=0.1, act_width=16, seed=0):
+    manifests = [load_manifest(x) for x in folders]
+    self.seed, self.act_width = seed, act_width
+    self.names = [x['source'] for x in manifests]
+    self.act_sizes = [x['act_size'] for x in manifests]
+    self.key = content_key(manifests)
+    self.env = manifests[0]['env']
+    self.streams = {split: [] for split in SPLITS}
+    self._check(manifests)
+    with progress.bar(
+        'loading recordings', sum(len(x['episodes']) for x in manifests), 'episodes') as bar:
+      for folder, manifest in zip(folders, manifests):
+        self._load(folder, holdout)
+        bar.advance(len(manifest['episodes']))
+    self._check_images()
+    self.image = self.streams['train'][0]['image'].shape[1:]
+
+  def sample(self, step, batch, length, split='train'):
+    """Draw windows of the sources' streams, evenly from each, and always the same at one `step`.
+
+    Returns `[B, T, ...]`: image uint8, action float32 padded with zeros to A,
+    reward float32, is_first, is_last, is_terminal bool, source int32. Windows
+    may cross episodes; the first step of each is marked is_first. Raises a
+    `UserError` if a source has fewer than `length` steps.
+    """
+    rng = np.random.default_rng([self.seed, SPLITS.index(split), step])
+    windows = []
+    for source in self._draw(rng, batch):
+      stream = self.streams[split][source]
+      start = rng.integers(0, self._room(source, split, length))
+      windows.append({k: v[start: start + length] for k, v in stream.items()})
+      windows[-1]['source'] = np.full(length, source, np.int32)
+    data = {k: np.stack([x[k] for x in windows]) for k in (*KEYS, 'source')}
+    data['is_first'][:, 0] = True
+    return data
+
+  def sequences(self, split='train'):
+    """Yield (source index, episode `{key: [T, ...]}`) for every whole episode of the split."""
+    for source, stream in enumerate(self.streams[split]):
+      starts = np.flatnonzero(stream['is_first'])
+      for start, stop in zip(starts, [*starts[1:], len(stream['is_first'])]):
+        yield source, {k: v[start: stop] for k, v in stream.items()}
+
+  def _draw(self, rng, batch):
+    each, rest = divmod(batch, len(self.names))
+    drawn = list(range(len(self.names))) * each
+    return drawn + rng.permutation(len(self.names))[:rest].tolist()
+
+  def _room(self, source, split, length):
+    have = len(self.streams[split][source]['reward'])
+    if have < length:
+      raise UserError(
+          f"The windows are {length} steps long, but the source '{self.names[source]}' has "
+          f'{have} in its part {split}; collect more or longer episodes, or lower the key '
+          'vid2act.pretrain.batch_length.')
+    return have - length + 1
+
+  def _load(self, folder, holdout):
+    _, episodes = recordings.load(folder)
+    for episode in episodes:
+      pad = self.act_width - episode['action'].shape[1]
+      episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))
+    train = len(episodes) - _held(len(episodes), holdout)
+    parts = episodes[:train], episodes[train:] or episodes
+    for split, part in zip(SPLITS, parts):
+      self.streams[split].append({k: np.concatenate([x[k] for x in part]) for k in KEYS})
+
+  def _check(self, manifests):
+    for manifest in manifests:
+      name, size = manifest['source'], manifest['act_size']
+      if not manifest['episodes']:
+        raise UserError(f"The source '{name}' has no episode yet; repeat `vid2act collect`.")
+      if size > self.act_width:
+        raise UserError(
+            f"The key vid2act.act_width is {self.act_width}, but the source '{name}' has {size} "
+            f'actions; set it to {size} or more.')
+    for other in manifests[1:]:
+      keys = [k for k, v in manifests[0]['env'].items() if other['env'].get(k, v) != v]
+      if keys:
+        print(
+            f"Note: the sources '{self.names[0]}' and '{other['source']}' were recorded with "
+            f"different {', '.join(keys)}.")
+
+  def _check_images(self):
+    shapes = [x['image'].shape[1:] for x in self.streams['train']]
+    for name, shape in zip(self.names, shapes):
+      if shape != shapes[0]:
+        raise UserError(
+            f"The sources '{self.names[0]}' and '{name}' have images of {shapes[0][:2]} and "
+            f'{shape[:2]} pixels; collect both at one size.')
+
+
+def _held(episodes, holdout):
+  if episodes < 2 or not holdout:
+    return 0
+  return min(max(1, round(episodes * holdout)), episodes - 1)

@@ -1,0 +1,132 @@
+"""Where a source's recording comes from: a task, a behaviour of the user's, a folder, an import."""
+
+import dataclasses
+import fnmatch
+import hashlib
+import importlib
+import os
+import pathlib
+import re
+import sys
+
+from ..common.errors import UserError, reason
+from ..envs import suites
+from . import recording as recordings
+from .formats import FORMATS
+
+FUNCTION = re.compile(r'[\w.]+:\w+')
+PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+  """One entry of `vid2act.sources`, understood.
+
+  name: of the source in a teacher and of its recording's folder. task: what is
+  recorded, such as metaworld_door-close. behaviour: `module:function`; '' is
+  the suite's own expert. path: a recording or, if `foreign`, data to import,
+  of the format `format` ('': to be found out).
+  """
+
+  name: str
+  task: str = ''
+  behaviour: str = ''
+  path: pathlib.Path | None = None
+  foreign: bool = False
+  format: str = ''
+
+  @property
+  def suite(self):
+    return self.task.split('_')[0]
+
+
+def parse(text, task=''):
+  """Return the `Origin` that `text` names; `task` is that of a behaviour that names none.
+
+  text is SUITE_TASK, SUITE_TASK@MODULE:FUNCTION, MODULE:FUNCTION, a path with a
+  slash in it, or FORMAT:PATH. Raises a `UserError` if it is none of these.
+  """
+  format_, colon, rest = text.partition(':')
+  if colon and format_ in FORMATS:
+    return _path(rest, format_)
+  if os.sep in text or text.startswith(('~', '.')):
+    return _path(text)
+  if colon:
+    return _behaviour(text, task)
+  suites.check(text, 'vid2act.sources')
+  return Origin(text, task=text)
+
+
+def parse_all(texts, task=''):
+  """Return the origins of all sources; two of one name are a `UserError`.
+
+  A pattern such as metaworld_door-* is the tasks that match it and are not
+  named besides, without `task`, that of the run.
+  """
+  names = []
+  for text in texts:
+    names += _matching(text, {*texts, *names, task}) if PATTERN.fullmatch(text) else [text]
+  found = [parse(x, task) for x in names]
+  for text, origin in zip(names, found):
+    if [x.name for x in found].count(origin.name) > 1:
+      raise UserError(
+          f"The source '{origin.name}' is named twice, here by '{text}' of the key "
+          'vid2act.sources; name it once or rename a folder.')
+  return found
+
+
+def behaviour(text):
+  """Return the function `(env, obs, rng) -> action [A]` that `module:function` names."""
+  module, name = text.split(':')
+  if os.getcwd() not in sys.path:  # Console scripts lack it, `python -m` has it.
+    sys.path.insert(0, os.getcwd())
+  try:
+    function = getattr(importlib.import_module(module), name)
+  except (ImportError, AttributeError) as e:
+    raise UserError(
+        f"The behaviour '{text}' cannot be imported ({reason(e)}); run the command in "
+        "the folder of its module, or install the module's package.") from e
+  if not callable(function):
+    raise UserError(f"The behaviour '{text}' is no function but {function!r}; name a function.")
+  return function
+
+
+def digest(text):
+  """Return a hash of the module of a behaviour, so that a changed one is recorded anew."""
+  file = sys.modules[behaviour(text).__module__].__file__
+  return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:12]
+
+
+def _matching(pattern, without):
+  suite = pattern.split('_')[0]
+  tasks = [f'{suite}_{x}' for x in suites.TASKS.get(suite, list)()]
+  without = {x.removesuffix(suites.VERSIONS.get(suite, '')) for x in without}
+  found = [x for x in fnmatch.filter(tasks, pattern) if x not in without]
+  if not found:
+    raise UserError(
+        f"The source '{pattern}' matches no task of {' or '.join(suites.TASKS)} that is not named "
+        "besides; 'metaworld_*' is all of Meta-World's but the run's own.")
+  return found
+
+
+def _path(text, format_=''):
+  path = pathlib.Path(text).expanduser().resolve()
+  if not path.exists():
+    raise UserError(
+        f"The key vid2act.sources names '{text}', but there is no {path}; name a recording, or "
+        f"data of another project (one of {', '.join(FORMATS)}).")
+  if not format_ and (path / recordings.MANIFEST).is_file():
+    return Origin(recordings.load_manifest(path)['source'], path=path)
+  name = re.sub(r'[^\w.-]+', '-', path.name)
+  return Origin(name, path=path, foreign=True, format=format_)
+
+
+def _behaviour(text, task):
+  task, function = text.split('@', 1) if '@' in text else (task, text)
+  if not FUNCTION.fullmatch(function) or not task:
+    raise UserError(
+        f"The source '{text}' is not understood; name a task (metaworld_door-close), a task and a "
+        'behaviour (metaworld_door-close@MODULE:FUNCTION), a folder (./DIR), or a format and a '
+        f"folder ({FORMATS[0]}:DIR).")
+  suites.check(task, 'vid2act.sources')
+  return Origin(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)

@@ -1,0 +1,78 @@
+"""Recordings of other projects, one module per format.
+
+A format's module has `detect(path) -> bool`, whether `path` looks like it, and
+`episodes(path, options)`, which yields `(name, load)` in a fixed order: `name`
+is for messages and unique, `load()` returns an `Episode` or raises a
+`UserError`, so that one bad episode costs no other. `load()` is called twice,
+first for the arrays alone. `write(folders, out)`, where a format has it, is
+the way back. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
+`{ours: theirs}`, what the user gave with `--key`, for `theirs` below.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+from collections.abc import Iterable
+
+from ...common.errors import UserError, reason
+
+# Modules here, and names on the command line; looked at in this order.
+FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
+KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal')
+
+
+@dataclasses.dataclass
+class Episode:
+  """One episode of T images as its format has it, in the convention of `recordings`.
+
+  frames: T images `[H, W, 3]` uint8 of any size, read lazily, so that no more
+  than a few are in memory at full size; iterating may raise a `UserError`.
+  arrays: `action` `[T, A]`, taken at the image of its row, in whatever range;
+  its last row is not used. Optional `reward` and `success` `[T]`, received on
+  arriving at the image, and `is_terminal` `[T]`.
+  fps: images per second, None if unknown.
+  """
+
+  frames: Iterable
+  arrays: dict
+  fps: float | None = None
+
+
+def find(path, name=''):
+  """Return the format module called `name` or, if empty, the first that knows `path`."""
+  if name and name not in FORMATS:
+    raise UserError(f"The format is '{name}'; choose one of {', '.join(FORMATS)}.")
+  for key in [name] if name else FORMATS:
+    module = importlib.import_module(f'.{key}', __package__)
+    if name or module.detect(path):
+      return key, module
+  raise UserError(
+      f'The data in {path} is of no format that is known here; name one with --format '
+      f"({', '.join(FORMATS)}).")
+
+
+@contextlib.contextmanager
+def reading(what, cure, fault='cannot be read'):
+  """Turn an error while `what` is read into a `UserError`; each library has errors of its own."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as e:
+    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
+
+
+def theirs(ours, have, options, path, required=False):
+  """Return what our key is called among the keys `have` of `path`, None if it is not there.
+
+  Raises a `UserError` if it is required, or named by the user, and not there.
+  """
+  named = options.get('keys', {}).get(ours)
+  key = named or ours
+  if key in have:
+    return key
+  if named or required:
+    raise UserError(
+        f"The data in {path} has no key '{key}', only {', '.join(map(str, have)) or 'none'}; name "
+        f'the right one with --key {ours}=THEIRS.')
+  return None

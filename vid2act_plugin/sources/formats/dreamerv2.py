@@ -1,0 +1,54 @@
+"""Episodes of DreamerV2 and its relatives: one .npz per episode.
+
+Their action led INTO the image of its row; ours is taken at it.
+"""
+
+import functools
+
+import numpy as np
+
+from ...common import npz
+from ...common.errors import UserError
+from . import Episode, dreamerv3, theirs
+
+
+def detect(path):
+  """Return whether there are .npz files in `path` that are no chunks of a replay."""
+  return bool(_files(path))
+
+
+def episodes(path, options):
+  """Yield `(name, load)` for every .npz file in `path`, in the order of their names."""
+  for i, file in enumerate(_files(path)):
+    name = file.name if file == path else str(file.relative_to(path))
+    yield name, functools.partial(_load, file, options, warn=not i)
+
+
+def _files(path):
+  if path.is_file():
+    return [path] if path.suffix == '.npz' else []
+  return [x for x in sorted(path.rglob('*.npz')) if not dreamerv3.NAME.fullmatch(x.stem)]
+
+
+def _load(path, options, warn):
+  have = npz.keys(path)
+  name = lambda ours, required=False: theirs(ours, have, options, path, required)
+  image = name('image', True)
+  action = npz.read(path, name('action', True))
+  shape, _ = npz.shape(path, image)
+  if action.ndim != 2 or shape[:1] != action.shape[:1]:
+    raise UserError(
+        f'The file {path} has actions of shape {action.shape} and images of shape {shape}; it '
+        'takes [T, A] and [T, H, W, 3], or other keys, see --key.')
+  if warn and action[:1].any():
+    print(
+        f'Note: the first action in {path} is not zero, though no image comes before it; make sure '
+        'that the action in a row is the one that led to the image in it.')
+  arrays = {k: npz.read(path, name(k)) for k in ('reward', 'success', 'is_terminal') if name(k)}
+  if 'is_terminal' not in arrays and 'discount' in have:
+    arrays['is_terminal'] = npz.read(path, 'discount') == 0
+  if name('is_first') and npz.read(path, name('is_first'))[1:].any():
+    raise UserError(
+        f'The file {path} has is_first within it, so several episodes; write one file for each.')
+  arrays['action'] = np.concatenate([action[1:], np.zeros_like(action[:1])])
+  return Episode(npz.rows(path, image), arrays)

@@ -1,0 +1,225 @@
+"""LeRobot data sets of the versions 2.0, 2.1 and 3.0: rows in parquet files, images in videos."""
+
+import functools
+import io
+import json
+import pathlib
+
+import numpy as np
+
+from ...common.errors import UserError
+from . import Episode, reading
+
+KEYS = {'action': 'action', 'reward': 'next.reward', 'success': 'next.success'}
+ARRAYS = (*KEYS, 'is_terminal')
+CURE = 'download or write the data set again'
+AHEAD = 'next.'  # Names of columns about what followed the action of their row begin like this.
+
+
+def detect(path):
+  """Return whether `path` is the folder of a LeRobot data set."""
+  return (pathlib.Path(path) / 'meta' / 'info.json').is_file()
+
+
+def episodes(path, options):
+  """Yield `(name, load)` of every episode of a LeRobot data set; see `formats`.
+
+  Row t has the image, the action taken there and, in the columns `next.*`,
+  what was received for it, which arrives one image later. After the last row
+  there is no image: its `next.reward` is added to the reward received there,
+  and its `next.success` counts there too, so that a reward at the very end
+  survives; its action is not used. `next.done` ends an episode but need not
+  be terminal, so is_terminal is read only where `next.truncated` tells them
+  apart. `--key image=NAME` chooses among several cameras, `--key reward=NAME`
+  and the like other columns. Raises a `UserError` if the metadata is not
+  whole or the choice is not clear.
+  """
+  path = pathlib.Path(path)
+  info, entries = _metadata(path)
+  names = _names(path, info['features'], options.get('keys', {}))
+  for entry in entries(names['image']):
+    yield f"episode {entry['episode_index']}", functools.partial(_load, info, entry, names)
+
+
+def _metadata(path):
+  file = path / 'meta' / 'info.json'
+  with _reading(file):
+    info = json.loads(file.read_text())
+    version = str(info['codebase_version'])
+    info = dict(
+        fps=float(info['fps']), data_path=info['data_path'], video_path=info.get('video_path'),
+        chunks_size=int(info.get('chunks_size', 1000)), features={
+            k: 'depth' if _depth(v) else v['dtype'] for k, v in info['features'].items()})
+    if not info['fps'] > 0 or not info['chunks_size'] > 0:
+      raise ValueError('fps and chunks_size have to be positive')
+  if version not in ('v2.0', 'v2.1', 'v3.0'):
+    raise UserError(
+        f'The file {file} is of the version {version}, and 2.0, 2.1 and 3.0 are read; convert the '
+        "data set with LeRobot's own scripts.")
+  read = _episodes3 if version == 'v3.0' else _episodes2
+  return info, functools.partial(read, path, info)
+
+
+def _depth(feature):
+  notes = {**(feature.get('info') or {}), **(feature.get('video_info') or {})}
+  return notes.get('is_depth_map') or notes.get('video.is_depth_map')
+
+
+def _episodes2(path, info, image):
+  file = path / 'meta' / 'episodes.jsonl'
+  with _reading(file):
+    found = [json.loads(x) for x in file.read_text().splitlines() if x.strip()]
+    found = [{k: int(x[k]) for k in ('episode_index', 'length')} for x in found]
+  for entry in found:
+    index = entry['episode_index']
+    names = dict(
+        episode_index=index, episode_chunk=index // info['chunks_size'], video_key=image)
+    yield dict(entry, start=0.0, **_files(path, info, image, names, names))
+
+
+def _episodes3(path, info, image):
+  import pyarrow.parquet as pq
+  folder = path / 'meta' / 'episodes'
+  video = info['features'][image] == 'video'
+  places = ('data', f'videos/{image}') if video else ('data',)
+  columns = [f'{x}/{y}_index' for x in places for y in ('chunk', 'file')]
+  columns += [f'videos/{image}/from_timestamp'] * video
+  found = []
+  for file in sorted(folder.glob('*/*.parquet')):
+    with _reading(file):
+      found += pq.read_table(
+          file, columns=['episode_index', 'length', *columns], partitioning=None).to_pylist()
+  if not found:
+    raise UserError(f'There is no parquet file with episodes in {folder}; {CURE}.')
+  for entry in found:
+    data, film = [
+        dict(chunk_index=entry[f'{x}/chunk_index'], file_index=entry[f'{x}/file_index'],
+             video_key=image) for x in (places[0], places[-1])]
+    yield dict(
+        {k: entry[k] for k in ('episode_index', 'length')},
+        start=entry[f'videos/{image}/from_timestamp'] if video else 0.0,
+        **_files(path, info, image, data, film))
+
+
+def _files(path, info, image, data, video):
+  files = {}
+  for key, names in (('data', data), ('video', video)):
+    if key == 'video' and info['features'][image] != 'video':
+      continue
+    template = info[f'{key}_path']
+    with _reading(path / 'meta' / 'info.json'):
+      name = pathlib.PurePath(template.format(**names))
+      if name.is_absolute() or '..' in name.parts:
+        raise ValueError(f"{key}_path is '{template}' and leaves the folder")
+    files[key] = path / name
+  return files
+
+
+def _names(path, features, keys):
+  cameras = [k for k, v in features.items() if v in ('video', 'image')]
+  image = keys.get('image', cameras[0] if len(cameras) == 1 else '')
+  if image not in cameras:
+    raise UserError(
+        f"The data set {path} has these cameras: {', '.join(cameras) or 'none'}"
+        + (f", and not '{image}'" if image else '')
+        + '; choose one with --key image=NAME.' * bool(cameras)
+        + '; choose a data set with images.' * (not cameras))
+  names = {k: v for k, v in KEYS.items() if v in features}
+  if 'next.done' in features and 'next.truncated' in features:
+    names['is_terminal'] = 'next.done'
+  names.update({k: v for k, v in keys.items() if k in ARRAYS}, image=image)
+  for key, name in {'action': 'action', **names}.items():
+    if name not in features:
+      raise UserError(
+          f"The data set {path} has no '{name}' but {', '.join(features)}; choose one of them with "
+          f'--key {key}=NAME.')
+  return names
+
+
+def _load(info, entry, names):
+  columns = {k: v for k, v in names.items() if k != 'image'}
+  with _reading(entry['data']):
+    cut = columns.get('is_terminal') == 'next.done' and 'next.truncated' in info['features']
+    wanted = dict.fromkeys(['timestamp', *columns.values(), *['next.truncated'] * cut])
+    table = _rows(entry, list(wanted)).to_table()
+    if len(table) != entry['length'] or not len(table):
+      raise ValueError(
+          f"episode {entry['episode_index']} has {len(table)} rows, not {entry['length']}")
+    values = {k: _array(table[k], k) for k in wanted}
+    if cut:
+      values['next.done'] = values['next.done'] & ~values['next.truncated']
+    arrays = {k: _arrived(k, v, values[v]) for k, v in columns.items()}
+    times = entry['start'] + values['timestamp'][:, 0].astype(np.float64)
+  if 'video' in entry:
+    frames = _film(entry['video'], times, info['fps'])
+  else:
+    frames = _pictures(entry, names['image'])
+  return Episode(frames, arrays, info['fps'])
+
+
+def _rows(entry, columns):
+  import pyarrow.dataset as ds
+  return ds.dataset(entry['data'], format='parquet').scanner(
+      columns=columns, filter=ds.field('episode_index') == entry['episode_index'],
+      batch_size=16, batch_readahead=1, fragment_readahead=1)
+
+
+def _array(column, name):
+  import pyarrow as pa
+  flat = column.combine_chunks()
+  while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
+    flat = flat.flatten()
+  if flat.null_count:
+    raise ValueError(f"the column '{name}' has empty cells")
+  return flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+def _arrived(key, name, value):
+  value = value.astype(bool if key == 'is_terminal' else np.float32)
+  if key == 'action':
+    return value
+  value, = value.T
+  if not name.startswith(AHEAD):
+    return value
+  late = np.concatenate([np.zeros_like(value[:1]), value[:-1]])
+  late[-1] = late[-1] + value[-1] if key == 'reward' else max(late[-1], value[-1])
+  return late
+
+
+def _film(path, times, fps):
+  # Yields the images nearest to `times`; by name no other container or playlist is opened.
+  import av
+  near = 0.5 / fps
+  with _reading(path), av.open(str(path), format='mp4') as container:
+    stream = container.streams.video[0]
+    rate = float(stream.average_rate or fps)
+    if abs(rate / fps - 1) > 0.05:
+      raise UserError(
+          f'The video {path} has {rate:g} images per second, but meta/info.json has {fps:g}; '
+          f'{CURE}.')
+    container.seek(max(0, int((times[0] - near) / stream.time_base)), stream=stream)
+    frames, frame = container.decode(stream), None
+    for time in times:
+      while frame is None or frame.time < time - near:
+        frame = next(frames, None)
+        if frame is None:
+          raise UserError(
+              f'The video {path} ends before {time:.3f} s, where its rows still go on; {CURE}.')
+      if frame.time > time + near:
+        raise UserError(f'The video {path} has no image at {time:.3f} s; {CURE}.')
+      yield frame.to_ndarray(format='rgb24')
+
+
+def _pictures(entry, key):
+  from PIL import Image
+  with _reading(entry['data']):
+    for batch in _rows(entry, [key]).to_batches():
+      for cell in batch.column(0).to_pylist():
+        if not cell['bytes']:
+          raise ValueError(f"the images of '{key}' are not in it")
+        with Image.open(io.BytesIO(cell['bytes'])) as picture:
+          yield np.asarray(picture.convert('RGB'))
+
+
+def _reading(path):
+  return reading(f'The file {path}', CURE)

@@ -1,0 +1,177 @@
+"""Other people's episodes: what all of them have in common, and each of them in our format.
+
+Axes: T images of an episode, K of them kept, A actions.
+"""
+
+import numpy as np
+
+from ..common import progress
+from ..common.errors import UserError, printable, reason
+from . import recording as recordings
+
+ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
+FACTS = ('act_size', 'action_low', 'action_high', 'fps')
+NUMBERS = 'fiub'  # Kinds of data types.
+
+
+def survey(found):
+  """Read the arrays of all episodes `[(name, load)]`, one at a time.
+
+  Returns what they have in common, `act_size`, `fps`, whether all have `reward`
+  and `success`, and `action_low` and `action_high` `[A]`, which become -1 and 1
+  (-1 and 1 themselves for an action that is within); and `{name: sentence}` for
+  those with faults. The number of actions, and images per second where known,
+  are those of most episodes.
+  """
+  groups, faults, seen = {}, {}, {}
+  with progress.bar('reading actions', len(found), 'episodes') as bar:
+    for name, load in found:
+      try:
+        episode = load()
+        arrays = _arrays(name, episode)
+        seen[name] = key = arrays['action'].shape[1], episode.fps and round(episode.fps, 2)
+        used = arrays['action'][:-1]
+        count, low, high, have = groups.get(key, (0, np.inf, -np.inf, set(arrays)))
+        groups[key] = (
+            count + 1, np.minimum(low, used.min(0)), np.maximum(high, used.max(0)),
+            have & set(arrays))
+      except Exception as e:  # One bad episode costs no other; each library has its own errors.
+        faults[name] = sentence(name, e)
+      bar.advance()
+  return _common(groups), {**faults, **dict(_odd(groups, seen))}
+
+
+def convert(name, episode, head, size=None):
+  """Return an `Episode` in our format, `{key: [K, ...]}`.
+
+  head: with `imported` (repeat, limit) and what `survey` returns. size: height
+  and width of the images; None: as they are. Raises a `UserError` if the
+  episode has faults.
+  """
+  given, arrays = head['imported'], _arrays(name, episode)
+  steps = len(arrays['action'])
+  stop = min(steps, given['limit'] + 1) if given['limit'] else steps
+  keep = np.unique([*range(0, stop, given['repeat']), stop - 1])
+  since = np.array([0, *(keep[:-1] + 1)])  # The first step after the image kept before.
+  made = {'image': _images(name, episode.frames, keep, steps, size, given['resize'])}
+  low, high = (np.array(head[f'action_{k}']) for k in ('low', 'high'))
+  action = scale(arrays['action'][keep], low, high).astype(np.float32)
+  action[-1] = 0
+  for key, sums in (('reward', np.add), ('success', np.maximum)):
+    value = arrays[key].astype(np.float64) if head[key] else np.zeros(steps)
+    made[key] = sums.reduceat(value[:stop], since).astype(np.float32)
+  for key in ('is_first', 'is_last', 'is_terminal'):
+    made[key] = np.zeros(len(keep), bool)
+  made['is_first'][0] = made['is_last'][-1] = True
+  made['is_terminal'][-1] = stop == steps and arrays.get('is_terminal', [False])[-1] > 0
+  return {k: {**made, 'action': action}[k] for k in recordings.SPACES}
+
+
+def scale(action, low, high):
+  """Return actions `[T, A]` with `low` `[A]` moved to -1 and `high` to 1; 0 where they are one."""
+  span = high - low
+  scaled = 2 * (action - low) / np.where(span > 0, span, 1) - 1
+  scaled = np.where((low == -1) & (high == 1), action, scaled)  # To the last bit.
+  return np.clip(np.where(span > 0, scaled, 0), -1, 1)
+
+
+def sentence(name, error):
+  """Return what is wrong with an episode as a sentence that names it; memory is not its fault."""
+  if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+    raise MemoryError(f'while reading {printable(name)}') from error
+  if not isinstance(error, UserError):
+    return (f'The episode {printable(name)} cannot be read ({reason(error)}); copy it again or '
+            'delete it.')
+  return str(error) if printable(name) in str(error) else f'{printable(name)}: {error}'
+
+
+def _common(groups):
+  if not groups:
+    return {}
+  size, fps = _most(groups)
+  same = [v for k, v in groups.items() if k[0] == size and k[1] in (fps, None)]
+  low, high = np.min([x[1] for x in same], 0), np.max([x[2] for x in same], 0)
+  within = (low >= -1 - ROUNDING) & (high <= 1 + ROUNDING)
+  if not within.all():
+    print('Note: actions are scaled to [-1, 1]: ' + ', '.join(
+        f'{i} from [{low[i]:.4g}, {high[i]:.4g}]' for i in np.flatnonzero(~within)))
+  low, high = np.where(within, -1.0, low), np.where(within, 1.0, high)
+  known = {k: all(k in x[3] for x in same) for k in ('reward', 'success')}
+  return dict(
+      act_size=size, fps=fps, **known, action_low=low.tolist(), action_high=high.tolist())
+
+
+def _odd(groups, seen):
+  size, fps = _most(groups) if groups else (0, None)
+  cure = 'import those of its kind by themselves.'
+  for name, (actions, rate) in seen.items():
+    if actions != size:
+      yield name, f'The episode {name} has {actions} actions and most others have {size}; {cure}'
+    elif rate not in (fps, None):
+      yield name, f'The episode {name} has {rate:g} images/s and most others have {fps:g}; {cure}'
+
+
+def _most(groups):
+  size = max(groups, key=lambda k: groups[k][0])[0]
+  rates = {k: v[0] for k, v in groups.items() if k[0] == size and k[1]}
+  return size, max(rates, key=rates.get)[1] if rates else None
+
+
+def _arrays(name, episode):
+  """Return the arrays of an episode, checked: `action` `[T, A]` float64 and others `[T]`."""
+  arrays = {k: np.asarray(v) for k, v in episode.arrays.items()}
+  action = arrays['action']
+  if action.ndim != 2 or 0 in action.shape or action.dtype.kind not in NUMBERS:
+    raise UserError(
+        f'The episode {name} has actions of shape {action.shape} and type {action.dtype}, which '
+        'have to be numbers of shape [T, A]; name others with --key action=THEIRS.')
+  steps = len(action)
+  if steps < 2:
+    raise UserError(f'The episode {name} has fewer than 2 images; delete it.')
+  for key, value in arrays.items():
+    if value.dtype.kind not in NUMBERS or key != 'action' and value.size != steps:
+      raise UserError(
+          f'The episode {name} has {key} of shape {value.shape} and type {value.dtype} instead of '
+          f'{steps} numbers; name others with --key {key}=THEIRS.')
+    arrays[key] = value if key == 'action' else value.reshape(steps)
+    if not np.isfinite(value[:-1] if key == 'action' else value).all():
+      raise UserError(f'The episode {name} has values of {key} that are not finite; mend them.')
+  return {**arrays, 'action': action.astype(np.float64)}
+
+
+def _images(name, frames, keep, steps, size, resize):
+  """Return the images `[K, H, W, 3]` at the places `keep`; reads no more than these need."""
+  images, row, count = None, 0, 0
+  for count, frame in enumerate(frames, 1):
+    if row == len(keep):
+      break
+    if count - 1 == keep[row]:
+      frame = _resized(name, np.asarray(frame), resize)
+      if size and tuple(frame.shape[:2]) != tuple(size):
+        raise UserError(
+            f'The episode {name} has images of {frame.shape[0]}x{frame.shape[1]} and those before '
+            f'have {size[0]}x{size[1]}; give one size with --resize.')
+      if images is None:
+        images, size = np.empty((len(keep), *frame.shape), np.uint8), frame.shape[:2]
+      images[row] = frame
+      row += 1
+  if row < len(keep):
+    raise UserError(
+        f'The episode {name} has only {count} images, but {steps} rows of actions; write both to '
+        'the same step.')
+  if count > steps:
+    raise UserError(
+        f'The episode {name} has more images than its {steps} rows of actions; write both to the '
+        'same step.')
+  return images
+
+
+def _resized(name, frame, size):
+  from PIL import Image
+  if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+    raise UserError(
+        f'The episode {name} has images of shape {frame.shape} and type {frame.dtype} instead of '
+        '[H, W, 3] and uint8; name others with --key image=THEIRS.')
+  if not size or frame.shape[:2] == tuple(size):
+    return frame
+  return np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BOX))

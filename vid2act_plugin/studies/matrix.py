@@ -1,0 +1,136 @@
+"""The runs of an ablation: variants x tasks x seeds, read from one YAML file."""
+
+import dataclasses
+import pathlib
+import re
+import sys
+
+from ruamel.yaml import YAML
+
+from ..common import lock
+from ..common.errors import UserError, reason
+
+NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
+KEYS = {
+    'configs': 'a list of overlays that every run has',
+    'variants': 'a mapping from a name to a list of overlays',
+    'tasks': 'a list of tasks such as metaworld_door-lock',
+    'seeds': 'a list of whole numbers',
+    'against': 'the variant that the others are compared with'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One run of the matrix; its logdir is METHOD/TASK/SEED."""
+
+  method: str
+  task: str
+  seed: int
+
+  @property
+  def name(self):
+    return f'{self.method}/{self.task}/{self.seed}'
+
+
+class Matrix:
+  """What an ablation file asks for.
+
+  An overlay is a name, the path of a YAML file, or settings written in place, a
+  mapping; `write` makes files of the latter. Every run has those of `configs`
+  first, then those of its variant. Seeds are paired: a seed means the same for
+  every variant. Raises a `UserError` that names file, key, value and cure.
+  """
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path).expanduser()
+    content = self._read()
+    self.configs = self._overlays('configs', content['configs'])
+    self.variants = {
+        k: self._overlays(f'variants.{k}', v) for k, v in content['variants'].items()}
+    self.tasks, self.seeds, self.against = content['tasks'], content['seeds'], content['against']
+
+  @property
+  def runs(self):
+    """Every run, so ordered that the first ones already compare all variants."""
+    return [Run(m, t, s) for s in self.seeds for t in self.tasks for m in self.variants]
+
+  def write(self, folder):
+    """Write the settings given in place as overlays into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, overlays in {'configs': self.configs, **self.variants}.items():
+      for i, overlay in enumerate(overlays):
+        if isinstance(overlay, dict):
+          # Whole at every moment: another process may be reading the same overlay.
+          with lock.whole(folder / f'{name}-{i}.yaml') as part:
+            YAML().dump(overlay, part)
+
+  def names(self, method, folder):
+    """Return the overlays of a method's runs; those in place are files in `folder`, see `write`."""
+    return [
+        str(folder / f'{name}-{i}.yaml') if isinstance(x, dict) else x
+        for name, overlays in (('configs', self.configs), (method, self.variants[method]))
+        for i, x in enumerate(overlays)]
+
+  def command(self, run, folder, logdir, *more):
+    """Return the ordinary command of a run."""
+    return [
+        sys.executable, '-m', 'dreamerv3', '--configs', *self.names(run.method, folder), '--task', run.task,
+        '--seed', str(run.seed), '--method', run.method, '--logdir', str(logdir), *more]
+
+  def configurations(self, folder):
+    """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it."""
+    import dreamerv3
+    import elements
+    from dreamerv3 import plugins
+    known = plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
+    found = {}
+    for method in self.variants:
+      config = elements.Config(known['defaults'])
+      for name in self.names(method, folder):
+        config = config.update(known[name])
+      for task in self.tasks:
+        found[method, task] = config.update(task=task, method=method)
+    return found
+
+  def _read(self):
+    try:
+      content = YAML(typ='safe').load(self.path.read_text())
+    except OSError as e:
+      raise UserError(f'The ablation {self.path} cannot be read: {e.strerror}.') from e
+    except Exception as e:  # Malformed values raise what Python's own types do.
+      raise UserError(f'The ablation {self.path} is not valid YAML ({reason(e)}).') from e
+    if not isinstance(content, dict):
+      raise UserError(f"The ablation {self.path} is no mapping; give it {', '.join(KEYS)}.")
+    for key in content.keys() - KEYS.keys():
+      raise UserError(
+          f"The ablation {self.path} has the unknown key '{key}'; there are {', '.join(KEYS)}.")
+    variants = content.get('variants')
+    good = {
+        'configs': isinstance(content.setdefault('configs', []), list),
+        'variants': isinstance(variants, dict) and bool(variants) and all(map(_name, variants)),
+        'tasks': _unique(content.get('tasks'), _name),
+        'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and x >= 0),
+        'against': isinstance(variants, dict) and content.get('against') in variants}
+    for key, right in good.items():
+      if not right:
+        raise UserError(
+            f"The key {key} of the ablation {self.path} is {content.get(key)!r}; give it "
+            f'{KEYS[key]}, each once.')
+    return content
+
+  def _overlays(self, key, overlays):
+    overlays = overlays or []
+    if not isinstance(overlays, list) or not all(isinstance(x, (str, dict)) for x in overlays):
+      raise UserError(
+          f'The key {key} of the ablation {self.path} is {overlays!r}; give it a list of overlays, '
+          'names or mappings of settings.')
+    return overlays
+
+
+def _name(text):
+  return isinstance(text, str) and bool(NAME.fullmatch(text))
+
+
+def _unique(values, good):
+  return isinstance(values, list) and bool(values) and all(map(good, values)) and (
+      len({*values}) == len(values))

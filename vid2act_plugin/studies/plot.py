@@ -1,0 +1,136 @@
+"""Compare finished runs: table, CSV and picture with intervals over seeds."""
+
+import csv
+import pathlib
+
+from ..common import images as pictures
+from ..common.errors import UserError
+from ..training import scores
+from . import comparison
+
+FEW = 5  # Seeds below which intervals mean little.
+
+
+def add_parser(sub):
+  """Add the command `plot` to the subparsers `sub`."""
+  parser = sub.add_parser('plot', help='compare finished runs', description=__doc__)
+  add = parser.add_argument
+  add('paths', nargs='+', metavar='LOGDIR', help='runs, or folders that have runs or scores in them')
+  add('--out', required=True, metavar='DIR', help='gets comparison.csv, comparison.md, comparison.png')
+  add('--against', default='stock', help='method that the others are compared with; default: stock')
+  add('--metric', default='score', choices=scores.METRICS, help='what the picture shows')
+  add('--reference', nargs='+', default=[], metavar='FILE',
+      help="published curves for the picture: DreamerV3's scores/*.json.gz, APV's data/*.pkl")
+  parser.set_defaults(run=main)
+
+
+def main(args):
+  """Run the command line `vid2act plot`."""
+  for path in args.paths:
+    if not pathlib.Path(path).expanduser().exists():
+      raise UserError(f'The path {path} does not exist; name a LOGDIR or a folder of runs.')
+  plot(args.paths, args.out, args.against, args.metric, args.reference)
+
+
+def plot(paths, out, against='stock', metric='score', references=()):
+  """Write `comparison.csv`, `.md` and `.png` of all runs below `paths` into `out`; print the table."""
+  found = scores.read(paths)
+  if metric not in found:
+    raise UserError(
+        f"There are no scores of the metric {metric} below {', '.join(map(str, paths))}; finished "
+        'runs have them in LOGDIR/scores/.')
+  known = [row for path in references for row in scores.reference(path)]
+  table = [
+      row for name in scores.METRICS if name in found and name not in ('length', 'train_score')
+      for row in comparison.compare(found[name], against, name)]
+  out = pathlib.Path(out).expanduser()
+  out.mkdir(parents=True, exist_ok=True)
+  with open(out / 'comparison.csv', 'w', newline='') as file:
+    writer = csv.DictWriter(file, comparison.COLUMNS, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows({k: _number(v) for k, v in row.items()} for row in table)
+  text = markdown(table, against)
+  (out / 'comparison.md').write_text(text)
+  picture(out / 'comparison.png', found[metric], table, against, metric, known)
+  print(text)
+  _note(found[metric], against, known)
+  print(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
+
+
+def markdown(table, against):
+  """Return the table of a comparison for people: estimate, and in brackets the 95 % interval."""
+  lines = [
+      f'Mean [IQM and its 95 % interval]; differences to {against}: mean and its 95 % interval.', '',
+      '| task | method | metric | mean | IQM | interval | seeds | steps |',
+      '|---|---|---|---|---|---|---|---|']
+  for row in table:
+    mean, iqm, low, high = (f'{row[k]:.3g}' for k in ('mean', 'iqm', 'low', 'high'))
+    lines.append(
+        f"| {row['task']} | {row['method']} | {row['metric']} | {mean} | {iqm} | {low} to {high} "
+        f"| {row['seeds']} | {row['steps']:,.0f} |")
+  return '\n'.join(lines) + '\n'
+
+
+def picture(path, rows, table, against, metric, known=()):
+  """Draw sample-efficiency curves per task, and differences to `against` over paired seeds."""
+  plt = pictures.pyplot()
+  tasks = list(dict.fromkeys(x['task'] for x in rows))
+  name = comparison.named('paired_difference', metric)
+  differences = [x for x in table if x['metric'] == name and x['task'] == 'all']
+  panels = len(tasks) + bool(differences)
+  fig, axes = plt.subplots(
+      1, panels, figsize=(4.4 * panels, 3.6), squeeze=False, layout='constrained')
+  methods = list(dict.fromkeys(x['method'] for x in rows))
+  color = {x: f'C{i % 10}' for i, x in enumerate(methods)}
+  for ax, task in zip(axes[0], tasks):
+    mine = [x for x in rows if x['task'] == task]
+    for method, curve in comparison.curves(mine).items():
+      count = sum(x['method'] == method for x in mine)
+      band(ax, curve, color[method], f'{method} ({count} seeds)')
+    ax.set_xlim(ax.get_xlim())  # Published curves may be far longer.
+    for i, (method, (xs, iqm, _, _)) in enumerate(_known(known, task)):
+      ax.plot(xs, iqm, '--', color='0.4' if not i else f'C{(len(methods) + i) % 10}',
+              label=f'{method} (published)')
+    ax.set(title=task, xlabel='env steps', ylabel=f'{metric} (IQM)')
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=7)
+  if differences:
+    ax = axes[0][-1]
+    for y, row in enumerate(differences):
+      ax.plot([row['low'], row['high']], [y, y], color=color[row['method']], linewidth=3, alpha=0.5)
+      ax.plot([row['mean']], [y], 'o', color=color[row['method']])
+    ax.axvline(0, color='0.5', linewidth=1)
+    ax.set(title=f'{metric} over training, minus {against}', xlabel='mean over paired seeds',
+           yticks=range(len(differences)), yticklabels=[x['method'] for x in differences])
+    ax.invert_yaxis()
+    ax.grid(alpha=0.3, axis='x')
+  fig.savefig(path, dpi=110)
+  plt.close(fig)
+
+
+def band(ax, curve, color, label):
+  """Draw one method's `(xs, iqm, low, high)`: the IQM, and its interval as a band."""
+  xs, iqm, low, high = curve
+  ax.plot(xs, iqm, color=color, label=label)
+  ax.fill_between(xs, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def _known(known, task):
+  mine = [x for x in known if x['task'] == task]
+  return comparison.curves(mine).items() if mine else ()
+
+
+def _note(rows, against, known):
+  theirs = {x['task'] for x in known}
+  if theirs and theirs.isdisjoint(x['task'] for x in rows):
+    print(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
+  if against not in {x['method'] for x in rows}:
+    print(f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
+  counts = {m: len({x['seed'] for x in rows if x['method'] == m}) for m in {x['method'] for x in rows}}
+  few = [f'{k} ({v})' for k, v in sorted(counts.items()) if v < FEW]
+  if few:
+    print(f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few mean little.")
+
+
+def _number(value):
+  return f'{value:.6g}' if isinstance(value, float) else value

@@ -1,0 +1,190 @@
+"""Teacher bundles: a folder of safetensors and JSON, nothing that executes."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from ..common import files as inputs
+from ..common import lock
+from ..common.errors import UserError, reason
+
+FORMAT = 1
+MANIFEST = 'manifest.json'
+MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
+FILES = ('teacher.safetensors', 'memory.safetensors')
+FIELDS = {
+    'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'agent': dict, 'env': dict,
+    'recordings': str, 'updates': int}
+LARGEST = 2 ** 16  # Of any size in a manifest.
+
+
+@dataclasses.dataclass
+class Bundle:
+  """A frozen source model and what finetuning needs of its sources.
+
+  params: `{path: array}` of the source model.
+  memory: states of the sources' recordings with the action taken there: deter
+    `[M, D]` float16, stoch `[M, S]` uint8, action `[M, A]` float32, source `[M]`
+    int32. Empty until pretraining has ended.
+  manifest: sources in order, `act_sizes`, `act_width`, `actions` (absent or
+    True: it saw them), `image` shape, `agent`
+    (the model's configuration), `env`, `recordings`, `updates`, `host`, `jax`.
+    Of a teacher of separate models also `kind: separate`, `agents` (the
+    configuration of each; `agent` is the first), `guide`: whether memory was
+    made, and `updates` is the sum.
+  """
+
+  params: dict
+  memory: dict
+  manifest: dict
+
+  @property
+  def config(self):
+    import elements
+    return elements.Config(self.manifest['agent'])
+
+  @property
+  def sources(self):
+    return len(self.manifest['sources'])
+
+  @property
+  def act_width(self):
+    return self.manifest['act_width']
+
+  @property
+  def hash(self):
+    return self.manifest['hash']
+
+  def model(self):
+    import elements
+
+    image = elements.Space(np.uint8, tuple(self.manifest['image']))
+    if self.manifest.get('kind') == 'separate':
+      from .separate import SeparateModels
+      agents = [elements.Config(x) for x in self.manifest['agents']]
+      return SeparateModels(agents, image, self.manifest['act_sizes'])
+    from .model import SourceModel
+    return SourceModel(self.config, image, self.act_width, self.manifest['act_sizes'])
+
+  def save(self, folder):
+    """Write the bundle at once: `folder` is either absent or complete."""
+    folder = pathlib.Path(folder)
+    with lock.temporary(folder) as temp:
+      made = temp / 'made'
+      made.mkdir()
+      for name, arrays in zip(FILES, (self.params, self.memory)):
+        # Not save_file, which tells of a full disk by an error of its own.
+        content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+        (made / name).write_bytes(content)
+      files = {x: inputs.sha256(made / x) for x in FILES}
+      self.manifest = {'format': FORMAT, **self.manifest, 'files': files}
+      self.manifest['hash'] = _digest(self.manifest)
+      (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
+      if folder.exists():
+        os.replace(folder, temp / 'before')
+      os.replace(made, folder)
+
+
+def verify(folder):
+  """Return the manifest of a bundle whose files have their hashes, without loading these.
+
+  Anything amiss is a `UserError` that names the file.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  manifest = folder / MANIFEST
+  try:
+    content = inputs.parse(folder, MANIFEST)
+    files, digest = dict(content['files']), content['hash']
+  except (OSError, ValueError, KeyError, TypeError) as e:
+    raise UserError(
+        f"The key vid2act.teacher is '{folder}', but {manifest} is not a readable bundle "
+        f'manifest ({reason(e)}); make a bundle with '
+        '`python -m dreamerv3 --configs vid2act metaworld --script pretrain`.') from e
+  if content.get('format') != FORMAT:
+    raise UserError(
+        f"{manifest} has the format {content.get('format')!r:.40}, but this version reads "
+        f'{FORMAT}; pretrain the teacher again.')
+  bad = digest != _digest(content) and manifest
+  for name in FILES:
+    if not bad and files.get(name) != _found(folder, name):
+      bad = folder / name
+  if bad:
+    raise UserError(
+        f'The teacher bundle is damaged: {bad} is missing or does not have the hash that it '
+        'was written with; copy it again or pretrain again.')
+  fault = _fault(content)
+  if fault:
+    raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
+  return content
+
+
+def load(folder):
+  """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
+  folder, content = pathlib.Path(folder).expanduser(), verify(folder)
+  try:
+    params, memory = [load_file(folder / x) for x in FILES]
+  except Exception as e:  # Safetensors, and NumPy where it lacks a type, raise errors of their own.
+    raise UserError(
+        f'{folder} holds an unreadable safetensors file ({reason(e)}); pretrain again.') from e
+  fault = _content_fault(params, memory, content)
+  if fault:
+    raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
+  return Bundle(params, memory, content)
+
+
+def exists(folder):
+  return (pathlib.Path(folder).expanduser() / MANIFEST).is_file()
+
+
+def _fault(manifest):
+  for key, kind in FIELDS.items():
+    if type(manifest.get(key)) is not kind:
+      return f"the field '{key}' of its manifest is missing or no {kind.__name__}"
+  names, sizes, width = (manifest[k] for k in ('sources', 'act_sizes', 'act_width'))
+  if not names or not all(isinstance(x, str) and x.isprintable() for x in names):
+    return 'its sources have no names'
+  if len(sizes) != len(names) or not _sizes(width, *sizes) or max(sizes) > width:
+    return 'its act_sizes are not one number up to act_width for each source'
+  if len(manifest['image']) != 3 or not _sizes(*manifest['image']):
+    return 'its image is not height, width and channels'
+  try:
+    rssm = manifest['agent']['dyn']['rssm']
+    sizes = [rssm[x] for x in ('deter', 'stoch', 'classes')]
+  except (KeyError, TypeError):
+    sizes = [None]
+  if not _sizes(*sizes):
+    return 'its agent lacks deter, stoch or classes of dyn.rssm'
+
+
+def _sizes(*values):
+  return all(type(x) is int and 0 < x < LARGEST for x in values)
+
+
+def _content_fault(params, memory, manifest):
+  source = memory.get('source', np.zeros(0))
+  if source.dtype != np.int32 or source.ndim != 1 or any(
+      x.shape[:1] != source.shape for x in memory.values()):
+    return 'its memory lacks the sources of its states'
+  if len(source) and not 0 <= source.min() <= source.max() < len(manifest['sources']):
+    return 'its memory is of other sources than its manifest'
+  for name, value in [*params.items(), *memory.items()]:
+    if value.dtype.kind == 'f' and not np.isfinite(value).all():
+      return f'{name!r:.80} has values that are not finite'
+
+
+def _found(folder, name):
+  """Return the hash of a file, None where there is no plain one."""
+  try:
+    return inputs.sha256(inputs.plain(folder, name))
+  except OSError:
+    return None
+
+
+def _digest(manifest):
+  content = {k: v for k, v in manifest.items() if k != 'hash'}
+  return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""What `vid2act doctor` measures in child processes, which a broken driver may take down."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+MARK = 'vid2act:'
+TIMEOUT = 60  # Seconds; on a cold disk the imports take most of it.
+SCENE = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/>
+<camera name="corner" pos="0 -2 0" xyaxes="1 0 0 0 0 1"/></worldbody></mujoco>"""
+
+
+def draw():
+  """Return scene, renderer, frames per second, and whether an image shows anything."""
+  from ..envs import render
+  render.setup_gl()
+  try:
+    from ..envs.metaworld import MetaWorld
+    env = MetaWorld('door-lock')
+    env.step(dict(reset=True))
+    scene, camera = 'Meta-World at 64x64', env.camera
+  except ModuleNotFoundError:
+    import mujoco
+    model = mujoco.MjModel.from_xml_string(SCENE)
+    scene = 'a sphere at 64x64 (no Meta-World)'
+    camera = render.Camera(model, mujoco.MjData(model), 'corner', (64, 64), 'full', 'upright')
+  result = dict(scene=scene, renderer=camera.describe(), drawn=bool(camera().std() > 0))
+  result['rate'] = _rate(camera)
+  camera.close()
+  return result
+
+
+def multiply(size=2048):
+  """Return JAX's platform, its devices, and 1e9 float32 operations per second of `x @ x`."""
+  os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
+  import jax
+  x = jax.numpy.ones((size, size))
+  product = jax.jit(lambda x: x @ x)
+  product(x).block_until_ready()
+  rate = _rate(lambda: product(x).block_until_ready())
+  return dict(
+      platform=jax.default_backend(), devices=[str(x) for x in jax.devices()],
+      gflops=rate * 2 * size ** 3 / 1e9)
+
+
+def child(function, timeout=TIMEOUT):
+  """Return (what one of our functions returns in a process of its own, None) or (None, why not)."""
+  code = f"from vid2act_plugin.tools import probes; probes.answer('{function}')"
+  try:
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=timeout)
+  except subprocess.TimeoutExpired:
+    return None, f'the child process did not end within {timeout} s'
+  for line in reversed(done.stdout.splitlines()):
+    if line.startswith(MARK):  # A driver that fails only at the end did its work before.
+      return json.loads(line.removeprefix(MARK))
+  if done.returncode < 0:
+    return None, f'the child process died of {signal.Signals(-done.returncode).name}'
+  words = done.stderr.strip().splitlines() or ['nothing']
+  return None, f'the child process ended with status {done.returncode} and said {words[-1]}'
+
+
+def answer(function):
+  """Print what `child` reads."""
+  try:
+    result = globals()[function](), None
+  except Exception as e:
+    result = None, f'{type(e).__name__}: {e}'
+  print(MARK + json.dumps(result), flush=True)
+
+
+def _rate(function, seconds=1):
+  start, count = time.perf_counter(), 0
+  while time.perf_counter() - start < seconds:
+    function()
+    count += 1
+  return count / (time.perf_counter() - start)

@@ -1,0 +1,97 @@
+"""Episodes summed up, and evaluation on episodes that are the same every time."""
+
+import collections
+import contextlib
+import pathlib
+from functools import partial as bind
+
+import embodied
+import numpy as np
+from dreamerv3 import main as host
+
+from ..common import images as pictures
+from ..common.errors import UserError
+
+EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
+WEIGHT = 'log/relevance/'
+
+
+class Episodes:
+  """Sums up the episodes of a driver's workers."""
+
+  def __init__(self):
+    self.running = collections.defaultdict(lambda: collections.defaultdict(float))
+
+  def add(self, tran, worker):
+    """Add one transition and return the finished episode's numbers, or None."""
+    if tran['is_first']:
+      self.running[worker].clear()
+    episode = self.running[worker]
+    episode['score'] += float(tran['reward'])
+    episode['length'] += 1
+    for key, name in (('log/success', 'success_any'), ('log/success_last', 'success_last')):
+      if key in tran:
+        episode[name] = max(episode[name], float(tran[key]))
+    return dict(episode) if tran['is_last'] else None
+
+
+class Evaluation:
+  """Exactly `run.eval_eps` episodes, in environments with seeds of their own.
+
+  The environments are started for each evaluation: what decides an episode is
+  its seed and its number since the start, so that all evaluations of a run,
+  also after it was resumed, see the same episodes. Raises a `UserError` for
+  fewer than one episode or environment.
+  """
+
+  def __init__(self, config, args, agent):
+    for key in ('eval_eps', 'eval_envs'):
+      if args[key] < 1:
+        raise UserError(f'The key run.{key} is {args[key]}; give a positive number.')
+    self.agent, self.parallel, self.picture = agent, not args.debug, None
+    workers = min(args.eval_envs, args.eval_eps)
+    # Each owes its share, so that short episodes are not counted more often than long ones.
+    self.shares = [len(range(i, args.eval_eps, workers)) for i in range(workers)]
+    self.envs = [bind(host.make_env, config, EVAL_INDEX + i) for i in range(workers)]
+
+  def __call__(self, logger):
+    """Run the episodes, log their means as `eval/...` and return these."""
+    self.owed, self.episodes = list(self.shares), Episodes()
+    self.results, self.frames, self.relevance = [], [], collections.defaultdict(list)
+    with contextlib.closing(embodied.Driver(self.envs, parallel=self.parallel)) as driver:
+      driver.on_step(self._add)
+      driver.reset(self.agent.init_policy)
+      while any(self.owed):
+        driver(lambda *xs: self.agent.policy(*xs, mode='eval'), steps=1)
+    means = {k: float(np.mean([x[k] for x in self.results])) for k in self.results[0]}
+    logger.add(means, prefix='eval')
+    if self.frames:
+      logger.add({'video': np.stack(self.frames)}, prefix='eval')
+    if self.frames and self.relevance:
+      self.picture = pictures.episode(self.frames, self.relevance)
+      logger.add({'relevance': self.picture}, prefix='eval')
+    logger.write()
+    return means
+
+  def video(self, config):
+    """Write the first episode of the last evaluation: `eval.gif`, `eval_relevance.png`."""
+    logdir = pathlib.Path(config.logdir).expanduser()
+    if self.frames:
+      pictures.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
+      print(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
+    if self.picture is not None:
+      pictures.png(logdir / 'eval_relevance.png', self.picture)
+      print(f"Relevance along it: {logdir / 'eval_relevance.png'}")
+
+  def _add(self, tran, worker):
+    if not self.owed[worker]:
+      return
+    if worker == 0 and self.owed[0] == self.shares[0] and 'image' in tran:
+      self.frames.append(tran['image'])
+      for key, value in tran.items():
+        if key.startswith(WEIGHT):
+          self.relevance[key.removeprefix(WEIGHT)].append(float(value))
+    episode = self.episodes.add(tran, worker)
+    if episode:
+      self.results.append(episode)
+      self.owed[worker] -= 1

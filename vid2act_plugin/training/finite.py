@@ -1,0 +1,217 @@
+"""Stop at the first update that is not finite, and keep what shows it again.
+
+`python -m vid2act_plugin.training.finite LOGDIR/nonfinite-UPDATE` makes the update once
+more, from the parameters of the run's last checkpoint.
+"""
+
+import json
+import math
+import os
+import pathlib
+import sys
+
+import elements
+import embodied.jax.internal
+import jax
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from ..agent import initialise as convert
+from ..common import lock
+from ..common import safe_pickle as pickles
+from ..common.errors import UserError
+
+# Losses in the order in which they depend on each other, and whose they are; between, decoders'.
+FIRST = {'dyn': 'dyn', 'rep': 'dyn'}
+LAST = {'rew': 'rew', 'con': 'con', 'policy': 'pol', 'value': 'val', 'repval': 'val',
+        'distill': 'adapter', 'vae': 'vae', 'amortised': 'amortised'}
+OPT = ('opt/loss', 'opt/grad_norm', 'opt/update_rms', 'opt/param_rms')
+FLOOR = 1.01e-4  # The host's loss scaling goes no lower than 1e-4.
+
+
+class Watched:
+  """An agent that stops where values are not finite; in all else it is the agent itself.
+
+  The host fetches the metrics of an update during the next one, so that nothing
+  waits for this; the last two batches are kept for it. A checkpoint with
+  parameters that are not finite is neither written nor loaded. Raises a
+  `UserError`.
+  """
+
+  def __init__(self, agent, config):
+    self.agent, self.config = agent, config
+    self.before = self.last = None
+
+  def __getattr__(self, name):
+    return getattr(self.agent, name)
+
+  def train(self, carry, data):
+    update = int(getattr(self.agent, 'n_updates', 0))  # The host's random agent has none.
+    self.before, self.last = self.last, (update, carry, dict(data))
+    carry, outs, mets = self.agent.train(carry, data)
+    bad = losses(mets)
+    if bad:
+      raise stop(self.agent, self.config, self.before, bad, mets)
+    return carry, outs, mets
+
+  def save(self):
+    data = self.agent.save()
+    bad = tensors(data['params']) if data else []
+    if bad and self.last:
+      raise stop(self.agent, self.config, self.last, [], {})
+    _refuse(bad)
+    return data
+
+  def load(self, data, *args):
+    _refuse(tensors(data['params']) if data else [])
+    self.agent.load(data, *args)
+
+
+def losses(mets):
+  """Return which losses and sums of the optimiser are not finite, causes before effects.
+
+  With loss scaling (float16) the host leaves out an update that overflows and
+  halves the scale, which is no fault until the scale is at its lowest.
+  """
+  if mets.get('opt/grad_overflow', 0) and mets['opt/grad_scale'] > FLOOR:
+    return []
+  bad = [k for k, v in mets.items()
+         if (k in OPT or k.startswith('loss/')) and not math.isfinite(v)]
+  order = [*FIRST, 'dec', *LAST]
+  place = lambda k: order.index(_loss(k)) if _loss(k) in order else order.index('dec')
+  return sorted(bad, key=lambda k: len(order) if k in OPT else place(k))
+
+
+def tensors(params):
+  """Return the names of the parameters that are not finite, those of the optimiser last."""
+  bad = [k for k, v in params.items() if not np.isfinite(np.asarray(v, np.float32)).all()]
+  return sorted(bad, key=lambda k: k.startswith('opt/'))
+
+
+def stop(agent, config, update, bad, mets):
+  """Write the batch of `update` (counter, carry, data) and return the error that says so.
+
+  bad: what is not finite of its metrics `mets`; empty: only its parameters are known to be bad.
+  """
+  logdir, after = pathlib.Path(str(elements.Path(config.logdir))), tensors(agent.save()['params'])
+  # Metrics come when the next update is under way, too late to see what this one did to whom.
+  known, again, exact = _checkpoint(logdir), ([], []), [] if mets else after
+  if known:
+    again = repeat(agent, known, *update)
+  bad, seen, at = bad or again[0], any(again), known and int(known['counters']['updates'])
+  first = _first(bad, again[1] or exact)
+  folder = write(logdir, *update, config, dict(
+      update=update[0], first=first, losses=bad, metrics={
+          k: float(v) for k, v in mets.items() if np.ndim(v) == 0},
+      params=after, checkpoint=at, repeated=seen))
+  does = 'does the same to' if seen else 'does no harm to'
+  kept = 'there is no checkpoint yet' if not known else \
+      f'{does} the last good checkpoint, which is that after {at} updates and is kept'
+  cure = 'mend the data' if seen else 'lower agent.opt.lr'
+  return UserError(
+      f'Update {update[0]} in {logdir} is not finite, first in {first}; its batch is in {folder} '
+      f'and {kept}: look at it with `python -m vid2act_plugin.training.finite {folder}`, then {cure} and '
+      'repeat the command to continue from there.')
+
+
+def repeat(agent, content, update, carry, data):
+  """Make the update from the parameters of a checkpoint; return what `losses`, `tensors` find."""
+  counters = {**content['counters'], 'updates': update}  # They decide what a teacher draws.
+  agent.load({'params': content['params'], 'counters': counters})
+  agent.train(carry, dict(data))
+  after = tensors(agent.save()['params'])
+  mets = agent.train(carry, dict(data))[2]  # Those of the update before.
+  return losses(mets), after
+
+
+def write(logdir, update, carry, data, config, report):
+  """Write `LOGDIR/nonfinite-UPDATE`, at once and beside any that is there; return its path."""
+  names = (f'nonfinite-{update}' + f'-{i}' * (i > 1) for i in range(1, 10 ** 6))
+  folder = next(x for x in map(logdir.joinpath, names) if not x.exists())
+  leaves = jax.device_get(jax.tree.leaves(carry))
+  # Safetensors reads no bfloat16 into NumPy; float32 holds its values.
+  leaves = [np.float32(x) if x.dtype.name == 'bfloat16' else x for x in leaves]
+  arrays = {
+      **{f'batch/{k}': v for k, v in jax.device_get(data).items()},
+      **{f'carry/{i:03}': v for i, v in enumerate(leaves)}}
+  with lock.temporary(folder) as temp:
+    made = temp / 'made'
+    made.mkdir()
+    # Not save_file, which tells of a full disk by an error of its own.
+    content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    (made / 'batch.safetensors').write_bytes(content)
+    config.save(made / 'config.yaml')
+    (made / 'report.json').write_text(json.dumps(report, indent=1))
+    os.replace(made, folder)
+  return folder
+
+
+def read(folder, agent):
+  """Return counter, carry and batch that `write` wrote, on the agent's devices."""
+  arrays = load_file(folder / 'batch.safetensors')
+  part = lambda p: {k.removeprefix(p): v for k, v in sorted(arrays.items()) if k.startswith(p)}
+  put = embodied.jax.internal.device_put
+  data, leaves = part('batch/'), list(part('carry/').values())
+  seed = put(data.pop('seed'), agent.train_mirrored)
+  shapes, tree = jax.tree.flatten(agent.init_train(len(data['is_first'])))
+  carry = put([v.astype(x.dtype) for v, x in zip(leaves, shapes)], agent.train_sharded)
+  update = json.loads((folder / 'report.json').read_text())['update']
+  return update, tree.unflatten(carry), {**put(data, agent.train_sharded), 'seed': seed}
+
+
+def main(argv=None):
+  """Repeat the update that a folder `nonfinite-UPDATE` holds, and print what is not finite."""
+  argv = sys.argv[1:] if argv is None else argv
+  folder = pathlib.Path(argv[0] if argv else '').expanduser()
+  if len(argv) != 1 or not (folder / 'batch.safetensors').is_file():
+    raise UserError(
+        f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
+        'needed: name that.')
+  from ..host import platform as backend
+  from . import pretrain
+  config = backend.resolve(elements.Config.load(folder / 'config.yaml'))
+  if config.script == 'pretrain':
+    agent = pretrain.build(config, pretrain.recordings(config))
+  else:
+    from dreamerv3 import main as host
+    agent = host.make_agent(config)
+  content = _checkpoint(pathlib.Path(config.logdir).expanduser())
+  if not content:
+    raise UserError(f'There is no checkpoint in {config.logdir}, the run of {folder}; restore it.')
+  bad, params = repeat(agent, content, *read(folder, agent))
+  print(f"From the checkpoint of update {content['counters']['updates']}:")
+  print(f"not finite in the update: {', '.join(bad) or 'nothing'}")
+  modules = dict.fromkeys(x.split('/')[0] for x in params)
+  print(f"parameters not finite after it: {', '.join(modules) or 'none'}")
+
+
+def _loss(name):
+  return name.removeprefix('loss/')
+
+
+def _first(bad, params):
+  """Say in words where values were not finite first."""
+  if bad and bad[0] not in OPT:
+    return f"{bad[0]} (module {({**FIRST, **LAST}).get(_loss(bad[0]), 'dec')})"
+  modules = dict.fromkeys(x.split('/')[0] for x in params if not x.startswith('opt/'))
+  return 'the gradient' + f" of {', '.join(modules)}" * bool(modules)
+
+
+def _refuse(bad):
+  if bad:
+    raise UserError(
+        f"The checkpoint has values that are not finite in {bad[0]} (module "
+        f"{bad[0].split('/')[0]}) and {len(bad) - 1} other tensors; name a checkpoint from before.")
+
+
+def _checkpoint(logdir):
+  """Return what the newest checkpoint of a run holds of the agent, or None."""
+  try:
+    folder = convert.checkpoint(logdir)
+  except UserError:
+    return None
+  return pickles.load(folder / 'agent.pkl')
+
+
+if __name__ == '__main__':
+  main()

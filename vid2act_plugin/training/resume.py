@@ -1,0 +1,123 @@
+"""What a run needs to be stopped between two steps, and to continue from there."""
+
+import collections
+import os
+import signal
+import threading
+import zipfile
+
+from ..common.errors import UserError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+  """A wish to stop, by Ctrl-C or SIGTERM: noted inside the `with` block, granted by `check`.
+
+  A second signal interrupts at once, as Python does without this.
+  """
+
+  def __init__(self):
+    self.signal, self.before = None, {}
+
+  def __enter__(self):
+    if threading.current_thread() is threading.main_thread():
+      self.before = {x: signal.signal(x, self._ask) for x in SIGNALS}
+    return self
+
+  def __exit__(self, *error):
+    for number, handler in self.before.items():
+      signal.signal(number, handler)
+
+  def check(self):
+    """Raise `Stopped` if a signal came."""
+    if self.signal:
+      raise Stopped
+
+  def save(self, cp, what):
+    """Save the checkpoint `cp`, say how to continue, and leave with the status of the signal."""
+    cp.save()
+    print(f'Stopped and saved after {what}; repeat the command to continue from there.', flush=True)
+    raise SystemExit(128 + self.signal) from None
+
+  def _ask(self, number, frame):
+    if self.signal:
+      raise KeyboardInterrupt
+    self.signal = number
+    # Not print, which cannot be called again from inside itself.
+    os.write(1, b'\nStopping after this step; a second signal stops at once, without saving.\n')
+
+
+class Stopped(Exception):
+  """The run was asked to stop, and this is a place for it."""
+
+
+class Place:
+  """Where a run loop is, apart from its step: saved in a checkpoint as `place`.
+
+  ratio: the host's `Ratio`. `evaluated`: evaluations that were due until the
+  last one made; `begun`: how many episodes each training environment began.
+  """
+
+  def __init__(self, ratio):
+    self.ratio, self.evaluated, self.begun = ratio, -1, collections.Counter()
+
+  def add(self, tran, worker):
+    self.begun[worker] += int(tran['is_first'])
+
+  def save(self):
+    return dict(prev=self.ratio._prev, evaluated=self.evaluated, begun=dict(self.begun))
+
+  def load(self, data):
+    self.ratio._prev, self.evaluated = data['prev'], data['evaluated']
+    self.begun.update(data['begun'])
+
+
+def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
+  """Load the newest checkpoint of the run, or save its first one.
+
+  Loads `keys` and, if it is there, `place`, which the host's own loops do not
+  save; returns whether it is. What a killed run did not write to its end is
+  left out: chunks of the replay, and the name in `latest`. Raises a `UserError`
+  where the folder that `latest` names is not whole.
+  """
+  _discard(logdir / 'replay')
+  latest = logdir / 'ckpt' / 'latest'
+  if not latest.exists():
+    cp.save()
+    return True
+  whole = lambda x: (x / 'agent.pkl').exists() and (x / 'done').exists()
+  if not latest.read().strip():
+    found = [x.name for x in latest.parent.glob('*') if whole(x)]
+    latest.write(max(found, default=''))
+  folder = logdir / 'ckpt' / latest.read().strip()
+  if not whole(folder):
+    raise UserError(
+        f"{latest} names '{folder.name}', which is not a whole checkpoint; write the name of one "
+        f'in {logdir / "ckpt"} that has a file `done` into it, or choose another --logdir.')
+  known = (folder / 'place.pkl').exists()
+  cp.load(keys=[*keys, *['place'] * known])
+  return known
+
+
+def _discard(folder):
+  """Remove chunks of a replay that were not written to their end, which no checkpoint needs."""
+  for path in folder.glob('*.npz'):
+    if not zipfile.is_zipfile(str(path)):
+      print(f'Removed {path}, which a killed run did not write to its end.')
+      path.remove()
+
+
+def environment(config, index, episode):
+  """Make the host's environment `index`, whose first episode is the one of number `episode`.
+
+  Without that a continued run would begin with the same positions again.
+  """
+  import embodied
+  from dreamerv3 import main as host
+  env = inner = host.make_env(config, index)
+  while isinstance(inner, embodied.wrappers.Wrapper):
+    inner = inner.env
+  if hasattr(inner, 'episode'):
+    inner.episode = episode
+  return env

@@ -1,0 +1,247 @@
+"""Run scripts `train`, `train_eval` and `eval_only` that count env steps and keep what they made.
+
+They differ from the host's scripts of the same names in four ways: evaluation
+comes after a number of env steps and has exactly `run.eval_eps` episodes, which
+are the same every time and not those of training; and at the end the run
+evaluates, logs, draws and saves.
+"""
+
+import json
+import time
+import types
+from functools import partial as bind
+
+import elements
+import embodied
+import jax
+from dreamerv3 import main as host
+
+from ..agent import initialise as convert
+from ..common import images as pictures
+from ..common import lock, progress
+from ..common.errors import UserError
+from ..host import tree as hostfiles
+from ..teacher import bundle
+from . import finite, resume, scores
+from .evaluation import Episodes, Evaluation
+
+
+def train(config, args):
+  """Train without evaluation."""
+  with lock.held(config.logdir, wait=False):
+    _train(config, args, evaluate=False)
+
+
+def train_eval(config, args):
+  """Train, and evaluate every `run.eval_every` env steps, at the start and at the end."""
+  with lock.held(config.logdir, wait=False):
+    _train(config, args, evaluate=True)
+
+
+def eval_only(config, args):
+  """Evaluate the checkpoint `run.from_checkpoint` on `run.eval_eps` episodes."""
+  if not args.from_checkpoint:
+    raise UserError(
+        "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
+        'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
+  agent = _agent(config)
+  logger = host.make_logger(config)
+  _load(agent, args)
+  logger.step.load(convert.step(args.from_checkpoint))
+  evaluation = Evaluation(config, args, agent)
+  try:
+    means = evaluation(logger)
+  finally:
+    logger.close()
+  print(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
+  scores.write(config)
+  evaluation.video(config)
+  path = elements.Path(config.logdir) / 'summary.json'
+  path.write(json.dumps({'eval': means, **_versions()}, indent=1))
+
+
+def _train(config, args, evaluate):
+  start = time.time()
+  logdir = elements.Path(config.logdir)
+  agent = finite.Watched(_agent(config), config)
+  replay = host.make_replay(config, 'replay')
+  replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
+  logger = host.make_logger(config)
+  learner = Learner(config, args, agent, replay, logger.step)
+  place = resume.Place(learner.ratio)
+  cp = elements.Checkpoint(logdir / 'ckpt')
+  cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, replay, place
+  if args.from_checkpoint and not cp.exists():
+    _load(agent, args)
+  if not resume.load_or_save(cp, logdir):
+    place.evaluated = _due(args, logger)
+  envs = [bind(resume.environment, config, i, place.begun[i]) for i in range(args.envs)]
+  driver = embodied.Driver(envs, parallel=not args.debug)
+  with resume.Stop() as stop:
+    evaluation = Evaluation(config, args, _interruptible(agent, stop)) if evaluate else None
+    episodes = Episodes()
+    driver.on_step(lambda tran, worker: logger.step.increment())
+    driver.on_step(replay.add)
+    driver.on_step(place.add)
+    driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
+    driver.on_step(lambda tran, worker: learner())
+    driver.on_step(lambda tran, worker: stop.check())
+    try:
+      _steps(args, agent, learner, driver, evaluation, logger, cp, place)
+      _finish(config, agent, learner, evaluation, logger, start)
+    except Exception as e:
+      # The signal may have ended an environment's process as well, which is another error here.
+      if not stop.signal or isinstance(e, UserError):
+        raise
+      stop.save(cp, f'step {int(logger.step)} of {int(args.steps)}')
+    finally:
+      driver.close()
+      logger.close()
+
+
+def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
+  """Act and learn until `run.steps`, with logs, reports, evaluations and checkpoints."""
+  step = logger.step
+  should_log = elements.when.Clock(args.log_every, first=False)
+  should_report = elements.when.Clock(args.report_every, first=False)
+  should_save = elements.when.Clock(args.save_every, first=False)
+  policy = lambda *xs: agent.policy(*xs, mode='train')
+  def evaluate():
+    means, place.evaluated = evaluation(logger), _due(args, logger)
+    return means
+  driver.reset(agent.init_policy)
+  with progress.bar('train', int(args.steps), 'steps') as bar:
+    bar.set(int(step))
+    while step < args.steps:
+      if evaluation and _due(args, logger) > place.evaluated:
+        bar.text(_describe(evaluate()))
+      driver(policy, steps=10)
+      bar.set(int(step))
+      if should_report(step):
+        learner.report(logger)
+      if should_log(step):
+        learner.log(logger)
+      if should_save(step):
+        cp.save()
+  if evaluation:
+    learner.scores = evaluate()
+    print(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
+  learner.report(logger)
+  learner.log(logger)
+  cp.save()
+
+
+def _due(args, logger):
+  """Return how many evaluations after the first one were due until now."""
+  return int(logger.step) // max(1, args.eval_every // logger.multiplier)
+
+
+def _interruptible(agent, stop):
+  """Return what acts in evaluations, which take minutes: they end when a signal came."""
+  def policy(*args, **kwargs):
+    stop.check()
+    return agent.policy(*args, **kwargs)
+  return types.SimpleNamespace(init_policy=agent.init_policy, policy=policy)
+
+
+class Learner:
+  """Updates at the train ratio, and what there is to say about them."""
+
+  def __init__(self, config, args, agent, replay, step):
+    self.args, self.agent, self.replay, self.step = args, agent, replay, step
+    self.config, self.scores, self.pictures, self.relevance = config, {}, {}, {}
+    self.ready = args.batch_size * args.batch_length
+    self.ratio = elements.when.Ratio(args.train_ratio / self.ready)
+    self.metrics = elements.Agg()
+    self.usage = elements.Usage(**args.usage)
+    self.rates = {'policy': elements.FPS(), 'train': elements.FPS()}
+    self.streams = {}
+    self.carry = agent.init_train(args.batch_size)
+    self.carry_report = agent.init_report(args.batch_size)
+
+  def __call__(self):
+    """Make the updates that are due after one more transition."""
+    self.rates['policy'].step()
+    if len(self.replay) < self.ready:
+      return
+    for _ in range(self.ratio(self.step)):
+      self.carry, outs, mets = self.agent.train(self.carry, self._batch('train'))
+      self.metrics.add(mets, prefix='train')
+      self.rates['train'].step(self.ready)
+      if 'replay' in outs:
+        self.replay.update(outs['replay'])
+
+  def report(self, logger):
+    if len(self.replay):
+      self.carry_report, mets = self.agent.report(self.carry_report, self._batch('report'))
+      self.pictures = {k: v for k, v in mets.items() if getattr(v, 'ndim', 0) > 2}
+      logger.add(mets, prefix='report')
+
+  def log(self, logger):
+    mets = self.metrics.result()
+    weights = {k.split('/')[-1]: float(v) for k, v in mets.items() if '/relevance/' in k}
+    self.relevance = weights or self.relevance
+    logger.add(mets)
+    logger.add(self.replay.stats(), prefix='replay')
+    logger.add(self.usage.stats(), prefix='usage')
+    logger.add({k: v.result() for k, v in self.rates.items()}, prefix='fps')
+    logger.add({'timer': elements.timer.stats()['summary']})
+    logger.write()
+
+  def _batch(self, mode):
+    """Return the next batch; streams start late, as they read ahead from what is there by then."""
+    if mode not in self.streams:
+      self.streams[mode] = iter(self.agent.stream(
+          host.make_stream(self.config, self.replay, mode)))
+    batch = next(self.streams[mode])
+    if 'seed' in batch:  # The host counts train and report batches together, read ahead or not.
+      batch['seed'] = self.agent._seeds(self.agent.n_updates, self.agent.train_mirrored)
+    return batch
+
+
+def _agent(config):
+  with progress.waiting(f'compiling the agent ({config.agent.typ})'):
+    return host.make_agent(config)
+
+
+def _load(agent, args):
+  convert.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
+
+
+def _log_episode(logger, episode):
+  if episode:
+    logger.add(episode, prefix='episode')
+
+
+def _describe(means):
+  return ', '.join(f'{k} {v:.3g}' for k, v in means.items() if k != 'length')
+
+
+def _finish(config, agent, learner, evaluation, logger, start):
+  """Write scores, pictures and `summary.json`."""
+  logger.close()
+  logdir = elements.Path(config.logdir)
+  pictures.curves(str(logdir))
+  scores.write(config)
+  if evaluation:
+    evaluation.video(config)
+  for key, value in learner.pictures.items():
+    name = key.replace('/', '_')
+    if value.ndim == 4:
+      pictures.gif(logdir / f'{name}.gif', value)
+    else:
+      pictures.png(logdir / f'{name}.png', value)
+  teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
+  seconds = {k: v for k, v in config.vid2act.seconds.items()}
+  summary = dict(
+      stages={**seconds, 'train': round(time.time() - start, 1)},
+      env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
+      pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
+      final_relevance=learner.relevance, eval=learner.scores, task=config.task, seed=config.seed,
+      **_versions())
+  (logdir / 'summary.json').write(json.dumps(summary, indent=1))
+  print(f'Summary: {logdir / "summary.json"}, curves: {logdir / "curves.png"}')
+
+
+def _versions():
+  return dict(host=hostfiles.title(), jax=jax.__version__)
