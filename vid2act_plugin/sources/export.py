@@ -6,7 +6,7 @@ import pathlib
 
 from ..common import lock, progress
 from ..common.errors import UserError
-from . import recording as recordings
+from . import recording
 
 FORMATS = ('lerobot', 'minari')
 
@@ -36,12 +36,12 @@ def episodes(folders):
 
   Shows progress, and says how many episodes begin with a reward or success.
   """
-  manifests = [recordings.load_manifest(x) for x in folders]
+  manifests = [recording.load_manifest(x) for x in folders]
   first, early = None, 0
   with progress.bar('export', sum(len(x['episodes']) for x in manifests), 'episodes') as bar:
     for source, (folder, manifest) in enumerate(zip(folders, manifests)):
       for entry in manifest['episodes']:
-        episode = recordings.read_episode(folder, entry)
+        episode = recording.read_episode(folder, entry)
         size = {k: episode[k].shape[1:] for k in ('image', 'action')}
         first = first or size
         if size != first:

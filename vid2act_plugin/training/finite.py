@@ -16,9 +16,8 @@ import jax
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from ..agent import initialise as convert
-from ..common import lock
-from ..common import safe_pickle as pickles
+from ..agent import initialise
+from ..common import lock, safe_pickle
 from ..common.errors import UserError
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
@@ -167,9 +166,9 @@ def main(argv=None):
     raise UserError(
         f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
         'needed: name that.')
-  from ..host import platform as backend
+  from ..host import platform
   from . import pretrain
-  config = backend.resolve(elements.Config.load(folder / 'config.yaml'))
+  config = platform.resolve(elements.Config.load(folder / 'config.yaml'))
   if config.script == 'pretrain':
     agent = pretrain.build(config, pretrain.recordings(config))
   else:
@@ -207,10 +206,10 @@ def _refuse(bad):
 def _checkpoint(logdir):
   """Return what the newest checkpoint of a run holds of the agent, or None."""
   try:
-    folder = convert.checkpoint(logdir)
+    folder = initialise.checkpoint(logdir)
   except UserError:
     return None
-  return pickles.load(folder / 'agent.pkl')
+  return safe_pickle.load(folder / 'agent.pkl')
 
 
 if __name__ == '__main__':

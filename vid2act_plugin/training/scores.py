@@ -11,9 +11,7 @@ import pathlib
 
 import numpy as np
 
-from ..common import images as pictures
-from ..common import lock
-from ..common import safe_pickle as pickles
+from ..common import images, lock, safe_pickle
 from ..common.errors import UserError
 from ..sources.formats import reading
 
@@ -27,7 +25,7 @@ METRICS = {
 
 def write(config):
   """Write one file per metric that `metrics.jsonl` has, and return their paths."""
-  folder, rows = pathlib.Path(config.logdir).expanduser() / 'scores', pictures.metrics(config.logdir)
+  folder, rows = pathlib.Path(config.logdir).expanduser() / 'scores', images.metrics(config.logdir)
   method = config.agent.typ if config.method == 'name' else config.method
   head, paths = dict(task=config.task, method=method, seed=int(config.seed)), []
   for name, key in METRICS.items():
@@ -104,7 +102,7 @@ def reference(path):
       rows = [
           dict(task=task, method=method, seed=seed, ys=np.asarray(ys, float).tolist(),
                xs=[APV_EVERY * (i + 1) for i in range(len(ys))])
-          for method, tasks in pickles.load(path).items()
+          for method, tasks in safe_pickle.load(path).items()
           for task, curves in tasks.items() for seed, ys in enumerate(curves)]
   return [{**row, 'task': _ours(row['task'])} for row in rows]
 
