@@ -27,7 +27,7 @@ class UserError(ValueError, SystemExit):
 
 
 @contextlib.contextmanager
-def told(folder):
+def as_user_errors(folder):
   """Turn a full disk, a folder that cannot be used and a lack of memory into a `UserError`.
 
   folder: what is named where the system does not say which file it is.

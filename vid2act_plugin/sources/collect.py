@@ -45,7 +45,7 @@ def collect(
   _check(found, env, episodes, noise, random_share, seed)
   behaviour = dict(noise=list(noise), random_share=random_share)
   sources = [Source(x, folder, env, behaviour, seed) for x in found]
-  with lock.held(folder):
+  with lock.locked(folder):
     jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
     if jobs:
       processes = min(processes or os.cpu_count(), len(jobs))

@@ -1,10 +1,9 @@
 """Write recordings as data sets of other projects."""
 
 import importlib
-import os
 import pathlib
 
-from ..common import lock, progress
+from ..common import files, progress
 from ..common.errors import UserError
 from . import recording
 
@@ -24,10 +23,8 @@ def export(folders, form, out):
   if out.exists():
     raise UserError(f'The folder {out} exists already; name another one with --out.')
   module = importlib.import_module(f'.formats.{form}', __package__)
-  with lock.temporary(out) as temp:
-    (temp / out.name).mkdir()
-    module.write([pathlib.Path(x).expanduser() for x in folders], temp / out.name)
-    os.rename(temp / out.name, out)
+  with files.atomic_folder(out) as made:
+    module.write([pathlib.Path(x).expanduser() for x in folders], made)
   return out
 
 

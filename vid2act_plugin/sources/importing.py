@@ -39,7 +39,7 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
       behaviour=dict(policy='imported'), env=dict(repeat=repeat),
       imported=dict(path=str(path), format=format, **options), **facts)
   head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
-  with lock.held(folder):
+  with lock.locked(folder):
     return Import(folder, head).run(found, faults, wanted)
 
 

@@ -13,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from ..common import files, lock, npz
+from ..common import files, npz
 from ..common.errors import UserError, reason
 
 FORMAT = 1
@@ -63,8 +63,8 @@ def read_episode(folder, entry, verify=True):
   """
   path = pathlib.Path(folder) / entry['file']
   try:
-    plain = files.plain(folder, entry['file'])
-    changed = verify and files.sha256(plain) != entry['sha256']
+    file = files.regular_file(folder, entry['file'])
+    changed = verify and files.sha256(file) != entry['sha256']
   except OSError as e:
     raise UserError(f'The file {path} cannot be read ({e.strerror}); {CURE}.') from e
   if changed:
@@ -211,7 +211,7 @@ def _pack(episode):
 
 def _replace(path, content):
   try:
-    with lock.whole(path) as part, open(part, 'wb') as f:
+    with files.atomic_write(path) as part, open(part, 'wb') as f:
       f.write(content)
       f.flush()
       os.fsync(f.fileno())

@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 
-from ..common import images, lock, parallel, progress
+from ..common import files, images, lock, parallel, progress
 from ..common.errors import UserError
 from ..training import scores
 from . import matrix, plot
@@ -38,7 +38,7 @@ def main(args):
   ablation = Ablation(plan, out)
   if args.dry_run:
     return ablation.show()
-  with lock.held(out, wait=False), _stoppable(args.minutes) as over:
+  with lock.locked(out, wait=False), _stoppable(args.minutes) as over:
     try:
       failed = ablation.run(args.jobs)
     except (KeyboardInterrupt, SystemExit) as e:
@@ -114,7 +114,7 @@ class Ablation:
         ('matrix.yaml', self.plan.path.read_text()),
         ('runs.json', json.dumps([self._about(x) for x in runs], indent=1))):
       self.results.mkdir(parents=True, exist_ok=True)
-      with lock.whole(self.results / name) as part:
+      with files.atomic_write(self.results / name) as part:
         part.write_text(content)
 
   def logdir(self, run):

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ..common import lock, progress
+from ..common import files, progress
 from ..common.errors import UserError
 from ..sources import recording
 
@@ -28,9 +28,9 @@ def draw(shown, stem):
   strips = []
   try:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with progress.bar('drawing', len(shown), 'episodes') as bar, lock.whole(film) as path:
+    with progress.bar('drawing', len(shown), 'episodes') as bar, files.atomic_write(film) as path:
       _mp4(path, _film(shown, strips, bar))
-    with lock.whole(sheet) as path:
+    with files.atomic_write(sheet) as path:
       _png(path, np.concatenate(strips))
   except OSError as e:
     raise UserError(

@@ -6,7 +6,6 @@ more, from the parameters of the run's last checkpoint.
 
 import json
 import math
-import os
 import pathlib
 import sys
 
@@ -17,7 +16,7 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from ..agent import initialise
-from ..common import lock, safe_pickle
+from ..common import files, safe_pickle
 from ..common.errors import UserError
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
@@ -133,15 +132,12 @@ def write(logdir, update, carry, data, config, report):
   arrays = {
       **{f'batch/{k}': v for k, v in jax.device_get(data).items()},
       **{f'carry/{i:03}': v for i, v in enumerate(leaves)}}
-  with lock.temporary(folder) as temp:
-    made = temp / 'made'
-    made.mkdir()
+  with files.atomic_folder(folder) as made:
     # Not save_file, which tells of a full disk by an error of its own.
     content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     (made / 'batch.safetensors').write_bytes(content)
     config.save(made / 'config.yaml')
     (made / 'report.json').write_text(json.dumps(report, indent=1))
-    os.replace(made, folder)
   return folder
 
 

@@ -103,7 +103,7 @@ class Pretrain(embodied.jax.Agent):
 
 def run(config, args):
   """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there."""
-  with lock.held(config.logdir):  # Another run may be making the same one.
+  with lock.locked(config.logdir):  # Another run may be making the same one.
     data, path = recordings(config), elements.Path(config.logdir) / 'teacher'
     if _made(path, data, config):
       print(f'Teacher bundle: reused {path}')

@@ -11,8 +11,9 @@ import pathlib
 
 import numpy as np
 
-from ..common import images, lock, safe_pickle
+from ..common import images, safe_pickle
 from ..common.errors import UserError
+from ..common.files import atomic_write
 from ..sources.formats import reading
 
 LARGEST = 2 ** 28  # Bytes of a score file, unpacked.
@@ -39,7 +40,7 @@ def write(config):
 def save(path, rows):
   """Write rows `{task, method, seed, xs, ys}` as one file in the host's format."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  with lock.whole(path) as part:
+  with atomic_write(path) as part:
     part.write_bytes(gzip.compress(json.dumps(rows).encode(), mtime=0))
 
 

@@ -27,13 +27,13 @@ from .evaluation import Episodes, Evaluation
 
 def train(config, args):
   """Train without evaluation."""
-  with lock.held(config.logdir, wait=False):
+  with lock.locked(config.logdir, wait=False):
     _train(config, args, evaluate=False)
 
 
 def train_eval(config, args):
   """Train, and evaluate every `run.eval_every` env steps, at the start and at the end."""
-  with lock.held(config.logdir, wait=False):
+  with lock.locked(config.logdir, wait=False):
     _train(config, args, evaluate=True)
 
 
