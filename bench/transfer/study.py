@@ -111,7 +111,7 @@ def run(script, args, prepare):
   failed = []
   with progress.bar('runs', len(names), 'runs') as bar:
     bar.set(len(names) - len(todo))
-    for name, status in jobs.run(
+    for name, status in jobs.run_commands(
         commands, args.jobs, lambda x: result(args, x).with_suffix('.log')):
       failed += [name] * bool(status)
       bar.advance()

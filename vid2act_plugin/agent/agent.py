@@ -6,12 +6,11 @@ import ninjax as nj
 import optax
 from dreamerv3 import agent as host
 
-from ..common import images
 from ..host import convolutions, optimizer
 from ..teacher.model import spaces, unpack
 from . import losses
 from .guide import ActionVAE, Guided, Recorded, along
-from .relevance import Adapter, Amortised, Relevance, summary
+from .relevance import Adapter, Amortised, Relevance, summary, timeline
 
 f32 = jnp.float32
 sg = jax.lax.stop_gradient
@@ -105,7 +104,7 @@ class Agent(host.Agent):
     carry, metrics = super().report(carry, data)
     if self.timeline is not None:
       image = data['image'][self.ext['teacher/row'][0, 0], -self.timeline.shape[1]:]
-      metrics['relevance'] = images.timeline(image, self.timeline[0])
+      metrics['relevance'] = timeline(image, self.timeline[0])
     if self.options.gradshare:
       metrics.update(self._gradshare(before, data))
     return carry, metrics

@@ -46,6 +46,17 @@ def as_user_errors(folder):
     raise UserError(f'{where} cannot be written ({e.strerror}); {CURES[e.errno]}, {kept}.') from e
 
 
+@contextlib.contextmanager
+def reading(what, cure, fault='cannot be read'):
+  """Turn an error while `what` is read into a `UserError`; each library has errors of its own."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as e:
+    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
+
+
 def reason(error):
   """Return what an exception of another library says, in one line of plain characters."""
   return f"{type(error).__name__}: {printable(' '.join(str(error).split())[:200])}"

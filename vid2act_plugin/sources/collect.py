@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from ..common import lock, progress, resources, workers
+from ..common import lock, parallel, progress, resources
 from ..common.errors import UserError
 from ..envs import suites
 from . import entries as origins
@@ -184,7 +184,7 @@ def summary(folder):
 def _run(sources, jobs, processes):
   steps, began = 0, time.monotonic()
   with progress.bar('collect', len(jobs), 'episodes') as bar:
-    for job, result in workers.run(play.Recorder, jobs, processes):
+    for job, result in parallel.run_jobs(play.Recorder, jobs, processes):
       sources[job['source']].add(result)
       steps += result['entry']['steps']
       bar.text(f"{job['name']}, {steps / (time.monotonic() - began):.0f} steps/s")

@@ -8,9 +8,9 @@ import re
 import signal
 import threading
 
-from ..common import files, images, lock, parallel, progress
+from ..common import files, lock, parallel, progress
 from ..common.errors import UserError
-from ..training import scores
+from ..training import curves, scores
 from . import matrix, plot
 
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -91,7 +91,7 @@ class Ablation:
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar:
       poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))
       poll()
-      for name, status in parallel.run(commands, count, lambda x: self.out / x / 'log.txt', poll):
+      for name, status in parallel.run_commands(commands, count, lambda x: self.out / x / 'log.txt', poll):
         failed += [name] * bool(status)
         self.gather()
         done = sum(map(self.finished, self.plan.runs))
@@ -156,7 +156,7 @@ class Ablation:
 
   def _about(self, run):
     """Return what a run says of itself, and its relevance over time."""
-    rows, key = images.metrics(self.logdir(run)), 'train/relevance/'
+    rows, key = curves.metrics(self.logdir(run)), 'train/relevance/'
     relevance = [
         {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
         for x in rows if any(k.startswith(key) for k in x)]

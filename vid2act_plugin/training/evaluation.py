@@ -11,6 +11,7 @@ from dreamerv3 import main as host
 
 from ..common import images
 from ..common.errors import UserError
+from . import curves
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
 WEIGHT = 'log/relevance/'
@@ -68,7 +69,7 @@ class Evaluation:
     if self.frames:
       logger.add({'video': np.stack(self.frames)}, prefix='eval')
     if self.frames and self.relevance:
-      self.picture = images.episode(self.frames, self.relevance)
+      self.picture = curves.episode(self.frames, self.relevance)
       logger.add({'relevance': self.picture}, prefix='eval')
     logger.write()
     return means

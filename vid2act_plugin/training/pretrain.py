@@ -86,7 +86,7 @@ class Pretrain(embodied.jax.Agent):
               for x in (seen, dreamt)]
     true = f32(data['image'][:6]) / 255
     metrics['openloop_error'] = jnp.square(frames[1] - true[:, half:]).mean()
-    metrics['openloop'] = images.openloop(true, jnp.concatenate(frames, 1), half)
+    metrics['openloop'] = openloop(true, jnp.concatenate(frames, 1), half)
     return carry, metrics
 
   def states(self, data):
@@ -249,3 +249,16 @@ def _memory(agent, data, options):
 
 def _join(parts, limit=None):
   return {k: np.concatenate([x[k] for x in parts])[:limit] for k in parts[0]}
+
+
+def openloop(true, pred, half):
+  """Stack truth over prediction, with a red edge from frame `half` on, where none is shown.
+
+  true, pred: `[B, T, H, W, 3]` float32 in [0, 1] -> video `[T, 2 * H, B * W, 3]` uint8.
+  """
+  red = jnp.array([1.0, 0.0, 0.0])
+  pred = jnp.clip(pred, 0, 1).at[:, half:, :2].set(red)
+  grid = jnp.concatenate([true, pred], 2)
+  B, T, H, W, C = grid.shape
+  grid = grid.transpose((1, 2, 0, 3, 4)).reshape((T, H, B * W, C))
+  return (255 * grid).astype(jnp.uint8)

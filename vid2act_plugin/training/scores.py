@@ -11,10 +11,10 @@ import pathlib
 
 import numpy as np
 
-from ..common import images, safe_pickle
-from ..common.errors import UserError
+from ..common import safe_pickle
+from ..common.errors import UserError, reading
 from ..common.files import atomic_write
-from ..sources.formats import reading
+from . import curves
 
 LARGEST = 2 ** 28  # Bytes of a score file, unpacked.
 APV_EVERY = 10_000  # Env steps between the points of APV's curves.
@@ -26,7 +26,7 @@ METRICS = {
 
 def write(config):
   """Write one file per metric that `metrics.jsonl` has, and return their paths."""
-  folder, rows = pathlib.Path(config.logdir).expanduser() / 'scores', images.metrics(config.logdir)
+  folder, rows = pathlib.Path(config.logdir).expanduser() / 'scores', curves.metrics(config.logdir)
   method = config.agent.typ if config.method == 'name' else config.method
   head, paths = dict(task=config.task, method=method, seed=int(config.seed)), []
   for name, key in METRICS.items():

@@ -21,7 +21,7 @@ from ..common import images, lock, progress
 from ..common.errors import UserError
 from ..host import tree
 from ..teacher import bundle
-from . import finite, resume, scores
+from . import curves, finite, resume, scores
 from .evaluation import Episodes, Evaluation
 
 
@@ -220,7 +220,7 @@ def _finish(config, agent, learner, evaluation, logger, start):
   """Write scores, pictures and `summary.json`."""
   logger.close()
   logdir = elements.Path(config.logdir)
-  images.curves(str(logdir))
+  curves.curves(str(logdir))
   scores.write(config)
   if evaluation:
     evaluation.video(config)

@@ -9,9 +9,9 @@ import re
 
 import numpy as np
 
-from ...common.errors import UserError
+from ...common.errors import UserError, reading
 from .. import export
-from . import Episode, reading
+from . import Episode
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
 SUCCESS = ('infos/success', 'infos/is_success')
