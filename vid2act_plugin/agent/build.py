@@ -6,8 +6,8 @@ import elements
 import numpy as np
 from dreamerv3 import agent as host
 
-from .. import prepare
 from ..common.errors import UserError
+from ..sources.locate import locate
 from ..teacher import bundle as bundles
 from ..teacher.model import Teacher
 from . import initialise
@@ -89,7 +89,7 @@ def _windows(config, bundle):
   """Return a function counter -> windows of the recordings of every source, for the VAE."""
   from ..sources import dataset
   data = dataset.Sources(
-      prepare.folders(config), holdout=0, act_width=bundle.act_width, seed=config.seed)
+      [x.folder for x in locate(config)], holdout=0, act_width=bundle.act_width, seed=config.seed)
   if data.names != bundle.manifest['sources']:
     raise UserError(
         f"The recordings are of {data.names}, but the teacher {config.vid2act.teacher} was made "
@@ -104,7 +104,7 @@ def check(bundle, config, obs_space, act_space):
   dataset = list(config.vid2act.sources)
   # Names of an imported teacher's sources need not be tasks.
   if dataset not in (['auto'], have['sources']) and [
-      x.name for x in prepare.sources(config)] != have['sources']:
+      x.name for x in locate(config)] != have['sources']:
     raise UserError(
         f'The key vid2act.sources is {dataset}, but the teacher {path} was made from '
         f"{have['sources']}, in this order; name these or pretrain another teacher.")

@@ -12,10 +12,10 @@ import numpy as np
 from dreamerv3 import agent as host
 from dreamerv3 import main as hostmain
 
-from .. import prepare
 from ..common import images, lock, progress
 from ..host import optimizer, tree
 from ..sources import dataset
+from ..sources.locate import locate
 from ..teacher import bundle as bundles
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.model import SourceModel
@@ -148,7 +148,7 @@ def _run(config, data):
 def recordings(config):
   """Return the sources that the teacher is pretrained on."""
   return dataset.Sources(
-      prepare.folders(config), holdout=config.vid2act.pretrain.holdout,
+      [x.folder for x in locate(config)], holdout=config.vid2act.pretrain.holdout,
       act_width=config.vid2act.act_width, seed=config.seed)
 
 
