@@ -40,7 +40,7 @@ def recording(tmp_path):
   return fn
 
 
-@pytest.mark.parametrize('form', exports.FORMATS)
+@pytest.mark.parametrize('form', exports.formats.WRITTEN)
 @pytest.mark.parametrize('actions', [1, 3])
 def test_an_export_comes_back_bit_for_bit(recording, tmp_path, form, actions):
   path = recording(actions=actions, fps=29.97 if actions == 1 else None)
@@ -115,7 +115,7 @@ def test_an_export_is_whole_or_absent(recording, tmp_path):
   damaged = path / recordings.name(1)
   content = damaged.read_bytes()
   damaged.write_bytes(content[:-9])
-  for form in exports.FORMATS:
+  for form in exports.formats.WRITTEN:
     refuse(lambda form=form: exports.export([path], form, out), damaged.name)
     assert not list(out.parent.iterdir())
   damaged.write_bytes(content)

@@ -21,6 +21,7 @@ from test_recordings import archive, episode, forge, make  # noqa: F401
 from vid2act_plugin.common import files as inputs
 from vid2act_plugin.common import npz
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import export
 from vid2act_plugin.sources import importing as imports
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.teacher import bundle, runs
@@ -235,7 +236,7 @@ def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsy
       episodes=[entry]))
   from vid2act_plugin.sources.formats import minari
   (tmp_path / 'evil-v0').mkdir()
-  minari.write([tmp_path / 'one'], tmp_path / 'evil-v0')
+  minari.write([tmp_path / 'one'], export.episodes([tmp_path / 'one']), tmp_path / 'evil-v0')
   owned.with_name('evil_module.py').write_text("open('owned', 'w')\n")
   monkeypatch.syspath_prepend(str(owned.parent))
   file = tmp_path / 'evil-v0' / 'data' / 'metadata.json'
