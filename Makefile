@@ -6,7 +6,7 @@ INPUTS := requirements.lock pyproject.toml $(wildcard patches/*) configs/host.ya
 
 # What `make versions` runs with every JAX that we claim.
 CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
-SMOKE := tests/test_host.py tests/test_registry.py tests/test_losses.py tests/test_agent.py
+SMOKE := $(addprefix tests/,host/test_host.py host/test_registry.py agent/test_losses.py agent/test_agent.py)
 
 .PHONY: install quickstart test bench versions lock clean
 

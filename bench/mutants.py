@@ -25,9 +25,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ('vid2act_plugin', 'configs', 'patches', 'tests', 'bench', 'pyproject.toml', 'README.md')
 LIMIT = 900  # Seconds for the tests of one mutant.
 
-LOSSES, METHOD = 'tests/test_losses.py', 'tests/test_method.py'
-RELEVANCE, PAIRS = 'tests/test_relevance.py', 'tests/test_pairs.py'
-ACTIONS, CONVERT = 'tests/test_actions.py', 'tests/test_convert.py'
+LOSSES, METHOD = 'tests/agent/test_losses.py', 'tests/agent/test_method.py'
+RELEVANCE, PAIRS = 'tests/agent/test_relevance.py', 'tests/teacher/test_pairs.py'
+ACTIONS, CONVERT = 'tests/teacher/test_actions.py', 'tests/agent/test_initialise.py'
 
 # (name, file in the package, old text, new text, tests)
 MUTANTS = [

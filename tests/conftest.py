@@ -3,11 +3,9 @@
 import contextlib
 import os
 import pathlib
-import subprocess
-import sys
-import time
 
 import pytest
+from helpers.commands import command
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
@@ -35,18 +33,6 @@ env.metaworld: {size: [16, 16], limit: 15}
 .*\.units: 16
 .*\.layers: 1
 """
-
-
-def command(*args, cwd=None):
-  """Run `python -m dreamerv3` and return status, output and the longest silence in seconds."""
-  process = subprocess.Popen(
-      [sys.executable, '-m', 'dreamerv3', *map(str, args)], stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True, cwd=cwd, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-  lines, silence, last = [], 0, time.time()
-  for line in process.stdout:
-    silence, last = max(silence, time.time() - last), time.time()
-    lines.append(line)
-  return process.wait(), ''.join(lines), silence
 
 
 @pytest.fixture(scope='session')

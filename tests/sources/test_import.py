@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from foreign import SIZE, check, play, shown, skipped, three, write_v2
+from helpers.foreign import SIZE, check, play, shown, skipped, three, write_v2
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError

@@ -10,7 +10,7 @@ import minari
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from plays import refuse
+from helpers.plays import refuse
 
 from vid2act_plugin import cli
 from vid2act_plugin.sources import export as exports

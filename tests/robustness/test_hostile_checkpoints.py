@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from payloads import Call, objects, owned, touch, works  # noqa: F401
+from helpers.payloads import Call, objects, touch, works
 
 from vid2act_plugin.common import safe_pickle as pickles
 from vid2act_plugin.common.errors import UserError
@@ -36,7 +36,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize('route', ROUTES)
-def test_checkpoints_execute_nothing(owned, route):  # noqa: F811
+def test_checkpoints_execute_nothing(owned, route):
   path = owned.with_name('agent.pkl')
   path.write_bytes(ROUTES[route]())
   np.save(owned.with_name('evil.npy'), objects(), allow_pickle=True)
@@ -64,7 +64,7 @@ MEMORY = {  # What NumPy takes without a question: an address of an object, a si
 
 
 @pytest.mark.parametrize('name', MEMORY)
-def test_checkpoints_name_no_addresses_or_sizes(owned, name):  # noqa: F811
+def test_checkpoints_name_no_addresses_or_sizes(owned, name):
   path, (content, taken) = owned.with_name('agent.pkl'), MEMORY[name]
   path.write_bytes(content)
   assert taken(pickle.loads(content))
@@ -80,7 +80,7 @@ LENGTH = (2 ** 28).to_bytes(8, 'little')  # Small enough to be allocated if some
 @pytest.mark.parametrize('content', [
     b'\x80\x04Nr\xff\xff\xff\x00', b'\x80\x05\x96' + LENGTH, b'\x80\x04\x8e' + LENGTH,
     b'\x80\x04\x95' + LENGTH], ids=['memo', 'bytearray', 'bytes', 'frame'])
-def test_checkpoints_take_no_more_memory_than_they_have_bytes(owned, content):  # noqa: F811
+def test_checkpoints_take_no_more_memory_than_they_have_bytes(owned, content):
   path = owned.with_name('agent.pkl')
   path.write_bytes(content)
   tracemalloc.start()
@@ -92,7 +92,7 @@ def test_checkpoints_take_no_more_memory_than_they_have_bytes(owned, content):  
     tracemalloc.stop()
 
 
-def test_checkpoints_have_no_keys_that_take_for_ever(owned):  # noqa: F811
+def test_checkpoints_have_no_keys_that_take_for_ever(owned):
   pairs = b'q\x00h\x00\x86' * 60  # A tuple of the last one, twice: its hash asks 2 ** 60 times.
   owned.with_name('agent.pkl').write_bytes(b'\x80\x04})' + pairs + b'K\x01s.')
   program = "from vid2act_plugin.common import safe_pickle; safe_pickle.load('agent.pkl')"

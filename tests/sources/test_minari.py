@@ -7,8 +7,8 @@ import h5py
 import minari
 import numpy as np
 import pytest
+from helpers.plays import LENGTHS, play, read, refuse
 from minari.data_collector import EpisodeBuffer
-from plays import LENGTHS, play, read, refuse
 
 
 def buffers(nested):

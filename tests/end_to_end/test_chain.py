@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from conftest import command
+from helpers.commands import command
 
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError

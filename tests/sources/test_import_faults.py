@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from foreign import (
+from helpers.foreign import (
   chain,
   check,
   play,

@@ -14,9 +14,9 @@ import zipfile
 import numpy as np
 import pytest
 from dreamerv3 import plugins
-from payloads import objects, owned, touch, works  # noqa: F401
+from helpers.payloads import objects, touch, works
+from helpers.recordings import archive, episode, forge, write
 from ruamel.yaml import YAML
-from test_recordings import archive, episode, forge, make  # noqa: F401
 
 from vid2act_plugin.common import files as inputs
 from vid2act_plugin.common import npz
@@ -28,11 +28,11 @@ from vid2act_plugin.teacher import bundle, runs
 
 
 @pytest.fixture
-def recording(make):  # noqa: F811
-  return make()
+def recording(tmp_path):
+  return write(tmp_path / 'one')
 
 
-def test_episodes_execute_nothing(owned, recording):  # noqa: F811
+def test_episodes_execute_nothing(owned, recording):
   file = recording / recordings.name(0)
   for content, load in (
       (pickle.dumps(touch()), lambda: np.load(file, allow_pickle=True)),
@@ -52,7 +52,7 @@ CHUNK = f"20240101T000000F000000-{'a' * 22}-{'0' * 22}-6"
 
 @pytest.mark.parametrize('name', ['episode.npz', f'{CHUNK}.npz', 'film.npy'])
 @pytest.mark.parametrize('whole', [True, False])
-def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):  # noqa: F811
+def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):
   file = tmp_path / 'in' / name
   file.parent.mkdir()
   (file.parent / 'film').mkdir()
@@ -72,7 +72,7 @@ def test_imports_execute_nothing(owned, tmp_path, name, whole, capsys):  # noqa:
 
 
 @pytest.mark.filterwarnings('ignore::PendingDeprecationWarning')
-def test_configurations_execute_nothing(owned, overlays, tmp_path):  # noqa: F811
+def test_configurations_execute_nothing(owned, overlays, tmp_path):
   path = tmp_path / 'config.yaml'
   for text in ("task: !!python/object/apply:os.system ['touch owned']\n",
                "task: !!python/object/new:os.system ['touch owned']\n"):
@@ -131,7 +131,7 @@ def test_links_to_whole_recordings_are_followed(recording):
 
 
 @pytest.mark.parametrize('name', ['../x', '/tmp/vid2act-owned', '../../owned.npy'])
-def test_archives_write_nothing(owned, recording, tmp_path, name):  # noqa: F811
+def test_archives_write_nothing(owned, recording, tmp_path, name):
   content = io.BytesIO(archive(**episode()))
   with zipfile.ZipFile(content, 'a') as file:
     file.writestr(name, b'written')
@@ -184,7 +184,7 @@ def rewrite(folder, **changes):
   (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
 
 
-def test_bundles_execute_nothing_and_name_no_other_files(owned, teacher):  # noqa: F811
+def test_bundles_execute_nothing_and_name_no_other_files(owned, teacher):
   file = teacher / 'teacher.safetensors'
   good, files = file.read_bytes(), json.loads((teacher / bundle.MANIFEST).read_text())['files']
   file.write_bytes(pickle.dumps(touch()))
@@ -227,7 +227,7 @@ def test_manifests_nested_for_ever(recording, teacher, levels):
       load(folder)
 
 
-def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsys):
   """Minari itself makes the environment that the metadata names, and so runs its module."""
   (tmp_path / 'one').mkdir()
   entry = recordings.write_episode(tmp_path / 'one', 0, episode(size=16))

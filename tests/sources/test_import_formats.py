@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from foreign import (
+from helpers.foreign import (
   chain,
   check,
   play,

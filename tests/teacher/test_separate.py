@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 import pytest
-from faults import FAULTS
+from helpers.faults import FAULTS
 
 from vid2act_plugin import cli
 from vid2act_plugin.agent import build as taught

@@ -17,8 +17,9 @@ import pytest
 from vid2act_plugin.sources import dataset as sources
 from vid2act_plugin.studies import matrix, plot
 
-RESULTS = pathlib.Path(__file__).resolve().parent.parent / 'bench' / 'transfer' / 'results'
-README = pathlib.Path(__file__).resolve().parent.parent / 'README.md'
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = ROOT / 'bench' / 'transfer' / 'results'
+README = ROOT / 'README.md'
 rng = np.random.default_rng(0)
 
 

@@ -24,7 +24,8 @@ from vid2act_plugin.host import install
 from vid2act_plugin.host import tree as host
 
 MAIN = 'dreamerv3/main.py'
-HERE = pathlib.Path(__file__).parent
+ROOT = pathlib.Path(__file__).parents[2]
+WORKERS = ROOT / 'tests' / 'helpers' / 'workers.py'
 
 
 def checkout():
@@ -65,7 +66,7 @@ def run(*args, tree=None, timeout=60, **env):
 
 
 def test_the_installed_host_is_the_patched_one():
-  result = run('-m', 'vid2act_plugin.cli', 'host', 'verify', tree=HERE.parent)
+  result = run('-m', 'vid2act_plugin.cli', 'host', 'verify', tree=ROOT)
   assert result.returncode == 0, result.stderr
   assert len(result.stdout.splitlines()) == 1
   assert install.build().startswith('Nothing to do.')
@@ -85,7 +86,7 @@ def test_one_changed_byte_is_named_and_nothing_is_written(tree, file):
 
 def test_a_user_error_prints_one_sentence_and_exits_with_1(tree):
   spoil(tree / MAIN)
-  result = run('-m', 'vid2act_plugin.cli', 'host', 'verify', str(tree), tree=HERE.parent)
+  result = run('-m', 'vid2act_plugin.cli', 'host', 'verify', str(tree), tree=ROOT)
   assert result.returncode == 1
   assert MAIN in result.stderr and 'Traceback' not in result.stderr
 
@@ -197,8 +198,8 @@ def test_status_lists_every_touched_file(tree, capsys):
 
 
 def test_workers_step_report_errors_and_end(tree):
-  env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{tree}{os.pathsep}{HERE}'}
-  command = [sys.executable, '-u', str(HERE / 'workers.py')]
+  env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{tree}{os.pathsep}{WORKERS.parent}'}
+  command = [sys.executable, '-u', str(WORKERS)]
   with subprocess.Popen(
       command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
     timer = threading.Timer(240, process.kill)  # A hang must fail, not last.

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.plays import LENGTHS, play, read, refuse
 from PIL import Image
-from plays import LENGTHS, play, read, refuse
 
 CAMERA, FPS = 'observation.images.top', 20
 V2 = dict(

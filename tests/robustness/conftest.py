@@ -1,0 +1,1 @@
+from helpers.payloads import owned  # noqa: F401
