@@ -125,7 +125,7 @@ def weights(agent, data):
 
   def fn(data, seen):
     feat = dynamics.observed(model, data)[2]
-    return model._weights(seen, model.feat2tensor(feat)).mean(0)
+    return model.weigh(seen, model.feat2tensor(feat)).mean(0)
 
   return dynamics.beside(agent, fn, dynamics.heldout(agent, data))
 
