@@ -1,28 +1,26 @@
-"""The table of timings in the README is made from the results that are committed."""
+"""The table of timings in bench/README.md is made from the results that are committed."""
 
 import json
-import pathlib
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope='module')
 def results():
-  return json.loads((ROOT / 'bench' / 'results.json').read_text())
+  from bench.timings import run
+  return json.loads(run.RESULTS.read_text())
 
 
 def test_readme_shows_the_results(results):
-  import timings
-  readme = (ROOT / 'README.md').read_text()
-  assert list(results) == list(timings.TIMINGS)
-  assert timings.insert(readme, timings.table(results)) == readme
-  assert timings.insert(readme, '') != readme
+  from bench.timings import run
+  readme = run.README.read_text()
+  assert list(results) == list(run.TIMINGS)
+  assert run.insert(readme, run.table(results)) == readme
+  assert run.insert(readme, '') != readme
 
 
 def test_figures_follow_from_the_samples(results):
-  import measure
+  from bench.timings import measure
   pairs = {
       'overhead': ('vid2act', 'stock'), 'overhead_48': ('vid2act', 'stock'),
       'acting': ('vid2act', 'stock'), 'pretrain': ('pretrain', 'stock'),

@@ -1,6 +1,6 @@
-"""Run the eight timings, one after the other, and write results.json and the table of the README.
+"""Run the eight timings one after the other; write results.json and the table of bench/README.md.
 
-    python bench/timings.py [NAME...] [--table]
+    python -m bench.timings.run [NAME...] [--table]
 
 They want a machine with nothing else to do. Results of timings that are not
 named are kept.
@@ -16,21 +16,21 @@ import time
 
 import jax
 
-HERE = pathlib.Path(__file__).parent
-RESULTS, README = HERE / 'results.json', HERE.parent / 'README.md'
+BENCH = pathlib.Path(__file__).resolve().parents[1]
+RESULTS, README = BENCH / 'results.json', BENCH / 'README.md'
 BEGIN, END = '<!-- timings: made by `make bench` -->', '<!-- end of timings -->'
 SIGN = {True: '<=', False: '>='}
 
 # Name -> script and arguments, what the figure is, whether it should be at most its aim.
 TIMINGS = {
-    'overhead': (['overhead.py', '--teachers', '6'], 'update of `vid2act` / stock, 6 teachers', True),
-    'overhead_48': (['overhead.py', '--teachers', '48'], 'the same, 48 teachers', True),
-    'acting': (['acting.py'], 'policy step of `vid2act` / stock', True),
-    'pretrain': (['pretrain.py'], 'pretraining update / stock update', True),
-    'render': (['render.py'], 'Meta-World images/s, `render: fast` / `full`', False),
-    'collect': (['collect.py'], 'collected steps/s, 2 workers / 1', False),
-    'startup': (['startup.py'], 'time to the first update, second start / first', True),
-    'loop': (['loop.py'], 'env steps/s of a whole run, `vid2act` / stock', False)}
+    'overhead': (['overhead', '--teachers', '6'], 'update of `vid2act` / stock, 6 teachers', True),
+    'overhead_48': (['overhead', '--teachers', '48'], 'the same, 48 teachers', True),
+    'acting': (['acting'], 'policy step of `vid2act` / stock', True),
+    'pretrain': (['pretrain'], 'pretraining update / stock update', True),
+    'render': (['render'], 'Meta-World images/s, `render: fast` / `full`', False),
+    'collect': (['collect'], 'collected steps/s, 2 workers / 1', False),
+    'startup': (['startup'], 'time to the first update, second start / first', True),
+    'loop': (['loop'], 'env steps/s of a whole run, `vid2act` / stock', False)}
 
 
 def main():
@@ -57,8 +57,8 @@ def table(results):
       found = results[name]
       lines.append(
           f"| {what}{_more(found)} | {found['figure']:.3g} | {SIGN[most]} {found['aim']:g} | "
-          f"{'met' if found['met'] else 'missed'} | `python bench/{' '.join(command)}`, "
-          f"{found['seconds']:.0f} |")
+          f"{'met' if found['met'] else 'missed'} | "
+          f"`python -m bench.timings.{' '.join(command)}`, {found['seconds']:.0f} |")
   return '\n'.join(lines)
 
 
@@ -90,7 +90,8 @@ def _run(name):
   """Run one timing and return its report, with how long it took and on what."""
   print(f'{name}:', flush=True)
   began, last = time.monotonic(), ''
-  command = [sys.executable, str(HERE / TIMINGS[name][0][0]), *TIMINGS[name][0][1:]]
+  script, *options = TIMINGS[name][0]
+  command = [sys.executable, '-m', f'bench.timings.{script}', *options]
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
     for last in process.stdout:
       if not last.startswith('{'):

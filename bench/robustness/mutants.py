@@ -4,7 +4,7 @@ Each mutant is a copy of the repository with one fault put in; the tests named
 with it run there and one of them has to fail. The last line of the output is a
 JSON object with `killed`, `total` and `survivors`; status 1 if there are any.
 
-    python bench/mutants.py [--list] [--only NAME...] [--jobs N]
+    python -m bench.robustness.mutants [--list] [--only NAME...] [--jobs N]
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 
 from vid2act_plugin.common import progress
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ('vid2act_plugin', 'configs', 'patches', 'tests', 'bench', 'pyproject.toml', 'README.md')
 LIMIT = 900  # Seconds for the tests of one mutant.
 
