@@ -13,8 +13,7 @@ import platform
 import subprocess
 import sys
 import time
-
-import jax
+from importlib import metadata
 
 BENCH = pathlib.Path(__file__).resolve().parents[1]
 RESULTS, README = BENCH / 'results.json', BENCH / 'README.md'
@@ -31,6 +30,9 @@ TIMINGS = {
     'collect': (['collect'], 'collected steps/s, 2 workers / 1', False),
     'startup': (['startup'], 'time to the first update, second start / first', True),
     'loop': (['loop'], 'env steps/s of a whole run, `vid2act` / stock', False)}
+# With those that run by themselves, since they need more than this checkout.
+ROWS = {**TIMINGS, 'suite': (
+    ['suite', 'BEFORE', 'AFTER'], 'CPU time of all tests, this commit / 660db1a', True)}
 
 
 def main():
@@ -41,18 +43,33 @@ def main():
   unknown = [x for x in args.names if x not in TIMINGS]
   if unknown:
     raise SystemExit(f"There is no timing '{unknown[0]}'; choose from {', '.join(TIMINGS)}.")
-  results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
   for name in [] if args.table else args.names or TIMINGS:
-    results[name] = _run(name)
-    RESULTS.write_text(_text(results))
-  README.write_text(insert(README.read_text(), table(results)))
-  print(table(results))
+    began = time.monotonic()
+    keep(name, _run(name), began)
+  README.write_text(insert(README.read_text(), table(results())))
+  print(table(results()))
+
+
+def results():
+  """Return what results.json holds, `{name: report}`."""
+  return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def keep(name, report, began):
+  """Write a report of a timing that began at `time.monotonic()` into results.json and the table."""
+  report = dict(
+      report, seconds=round(time.monotonic() - began),
+      versions=dict(jax=metadata.version('jax'), python=platform.python_version()))
+  found = {**results(), name: report}
+  rows = [f'{json.dumps(k)}: {json.dumps(found[k])}' for k in ROWS if k in found]
+  RESULTS.write_text('{\n' + ',\n'.join(rows) + '\n}\n')
+  README.write_text(insert(README.read_text(), table(found)))
 
 
 def table(results):
   """Return the results `{name: report}` of `measure.report` as Markdown."""
   lines = ['| what | figure | aim | | command, seconds |', '|---|---|---|---|---|']
-  for name, (command, what, most) in TIMINGS.items():
+  for name, (command, what, most) in ROWS.items():
     if name in results:
       found = results[name]
       lines.append(
@@ -80,6 +97,11 @@ def _more(found):
   for key, unit in (('frames_per_second', 'images/s'), ('steps_per_second', 'steps/s')):
     if key in found:
       parts.append(', '.join(f'{k} {v:g} {unit}' for k, v in found[key].items()))
+  if 'cpu_seconds' in found:
+    for kind in ('cpu', 'wall'):
+      old, new = (found[f'{kind}_seconds'][k] for k in ('before', 'after'))
+      parts.append(f'{new} s / {old} s of {kind} time')
+    parts.append(f"{found['tests']['after']} / {found['tests']['before']}")
   if 'first_by_host' in found:
     parts.append(f"first start of stock with our settings / the host's own "
                  f"{found['first_by_host']:.2f} (aim <= {found['first_by_host_aim']})")
@@ -87,9 +109,9 @@ def _more(found):
 
 
 def _run(name):
-  """Run one timing and return its report, with how long it took and on what."""
+  """Run one timing and return its report."""
   print(f'{name}:', flush=True)
-  began, last = time.monotonic(), ''
+  last = ''
   script, *options = TIMINGS[name][0]
   command = [sys.executable, '-m', f'bench.timings.{script}', *options]
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -98,14 +120,7 @@ def _run(name):
         print(f'  {last}', end='', flush=True)
   if process.returncode:
     raise SystemExit(f'{name} ended with status {process.returncode}; its message is above.')
-  return dict(
-      json.loads(last), seconds=round(time.monotonic() - began),
-      versions=dict(jax=jax.__version__, python=platform.python_version()))
-
-
-def _text(results):
-  rows = [f'{json.dumps(k)}: {json.dumps(results[k])}' for k in TIMINGS if k in results]
-  return '{\n' + ',\n'.join(rows) + '\n}\n'
+  return json.loads(last)
 
 
 if __name__ == '__main__':
