@@ -14,10 +14,10 @@ from vid2act_plugin.training import scores
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
-HIDDEN = ('.', 'runs', 'dist')  # What is installed or made here is not ours to judge.
+FOLDERS = ('bench', 'configs', 'patches', 'tests', 'vid2act_plugin')  # Others hold what is made here.
 PAGES = {
-    str(x.relative_to(ROOT)): x.read_text() for x in sorted(ROOT.rglob('README.md'))
-    if not x.relative_to(ROOT).parts[0].startswith(HIDDEN)}
+    str(x.relative_to(ROOT)): x.read_text() for x in (
+        ROOT / 'README.md', *(y for z in FOLDERS for y in sorted((ROOT / z).rglob('README.md'))))}
 DOORS = ('README.md', 'configs/README.md', 'configs/ablations/README.md', 'patches/README.md',
          'vid2act_plugin/agent/README.md', 'bench/README.md', 'bench/transfer/README.md')
 LINK = re.compile(r'\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)')
@@ -124,7 +124,7 @@ def test_the_result_is_the_committed_comparison():
 
 
 def test_the_difference_to_finetune_is_that_of_the_committed_scores():
-  """By another bootstrap, of resampled seeds in each task; bounds of 2000 draws vary by about 1."""
+  """By another bootstrap, of resampled seeds in each task; bounds vary a little with the draws."""
   runs = scores.load(RESULTS / 'control' / 'scores' / 'score.json.gz')
   tasks = sorted({x['task'] for x in runs})
   spans = {task: comparison.span([x for x in runs if x['task'] == task]) for task in tasks}
@@ -137,4 +137,4 @@ def test_the_difference_to_finetune_is_that_of_the_committed_scores():
   means = np.take_along_axis(differences[None], draws, 2).mean((1, 2))
   figure, low, high = told('More than `finetune`')
   assert figure == pytest.approx(differences.mean(), abs=0.051)
-  assert [low, high] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=2)
+  assert [low, high] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1)
