@@ -31,8 +31,8 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2
 
-bench: install  ## Timings beside stock DreamerV3 into bench/results.json and the README; 20 to 30 minutes, nothing else running
-	$(BIN)/python bench/timings.py
+bench: install  ## Timings beside stock DreamerV3 into bench/results.json and bench/README.md; 20 to 30 minutes, nothing else running
+	$(BIN)/python -m bench.timings.run
 
 versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=DIR: on a git checkout too
 	@set -e; failed=; \

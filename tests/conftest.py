@@ -115,7 +115,7 @@ def spaces():
 @pytest.fixture(scope='session')
 def batches():
   """Return a function (agent, count) -> batches as the host's stream would give them."""
-  import agents  # Of bench/.
+  from bench.timings import agents
   return agents.batches
 
 
@@ -152,5 +152,5 @@ def bundle(configure, tmp_path_factory):
 @pytest.fixture(scope='session')
 def make_agent(spaces, tmp_path_factory):
   """Return a function config -> agent, as the host's `make_agent` builds it."""
-  import agents  # Of bench/.
+  from bench.timings import agents
   return lambda config: agents.build(config, spaces, tmp_path_factory.mktemp('agent'))

@@ -1,6 +1,6 @@
 """How fast the world model learns the target's dynamics: the data fixed, the method varied.
 
-    python bench/transfer/dynamics.py [--out DIR] [--methods NAME...] [--seeds N...]
+    python -m bench.transfer.dynamics [--out DIR] [--methods NAME...] [--seeds N...]
 
 One recording of the target task is replayed in the same order to every method;
 all make the same updates as in a run, actor included, and nothing acts. After
@@ -14,10 +14,11 @@ import json
 import pathlib
 
 import numpy as np
-import study
 
 from vid2act_plugin.common import progress
 from vid2act_plugin.sources import dataset as sources
+
+from . import study
 
 UPDATES = 250, 500, 1000, 2000, 4000
 METHODS = 'stock', 'finetune', 'vid2act_noguide', 'vid2act_uniform'
@@ -32,7 +33,7 @@ def main():
   args = study.arguments(__doc__, METHODS, 'dynamics', UPDATES, more=True)
   if args.one:
     return one(args)
-  report(study.save(args, study.run(__file__, args, prepare), METRICS), args)
+  report(study.save(args, study.run('dynamics', args, prepare), METRICS), args)
 
 
 def report(curves, args):
@@ -118,7 +119,7 @@ def prepare(args, run, **changes):
 
 
 def build(config, data):
-  import agents
+  from ..timings import agents
   space, flag = agents.elements.Space, agents.elements.Space(bool)
   obs = {
       'image': space(np.uint8, tuple(data.image)), 'reward': space(np.float32),

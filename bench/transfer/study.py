@@ -8,7 +8,6 @@ import sys
 from ruamel.yaml import YAML, YAMLError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / 'bench'))
 MATRIX = ROOT / 'configs' / 'ablations' / 'cpu.yaml'
 VARIANTS = {
     'stock': [], 'vid2act': ['vid2act'], 'vid2act_noguide': ['vid2act', 'vid2act_noguide'],
@@ -91,10 +90,10 @@ def target(config, episodes):
   return collect([config.task], root, env, episodes, **kind)[0]
 
 
-def run(script, args, prepare):
-  """Run `script --one NAME` for every run that has no result yet, and return all results.
+def run(study, args, prepare):
+  """Run every run of a study that has no result yet in a process, and return all results.
 
-  `prepare(args, run)` makes what the runs of a method need: here, once, and not
+  study: the module's name in this package. `prepare(args, run)` makes what the runs of a method need: here, once, and not
   in every process at the same time.
   """
   from vid2act_plugin.common import parallel as jobs
@@ -108,7 +107,8 @@ def run(script, args, prepare):
       '--matrix', args.matrix, '--out', args.out, '--updates', *map(str, args.updates),
       '--set', *(f'{k}={json.dumps(v)}' for k, v in args.set)]
   todo = [x for x in names if not result(args, x).exists()]
-  commands = {x: [sys.executable, script, '--one', x, *shared] for x in todo}
+  program = [sys.executable, '-m', f'bench.transfer.{study}']
+  commands = {x: [*program, '--one', x, *shared] for x in todo}
   failed = []
   with progress.bar('runs', len(names), 'runs') as bar:
     bar.set(len(names) - len(todo))

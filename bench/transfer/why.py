@@ -1,6 +1,6 @@
 """What the parts of vid2act carry on the target task, after a number of updates on the fixed stream.
 
-    python bench/transfer/why.py [--out DIR] [--seeds N...]
+    python -m bench.transfer.why [--out DIR] [--seeds N...]
 
 For each seed the whole method learns as in `dynamics.py`, and then, on held-out
 target episodes: the open-loop image error of the teacher told that it is in each
@@ -14,11 +14,11 @@ the student's features. The last line of the output is a JSON object of the mean
 import json
 import pathlib
 
-import dynamics
 import numpy as np
-import study
 
 from vid2act_plugin.teacher import model as teacher
+
+from . import dynamics, study
 
 UPDATES = 1000
 RIDGE = 1.0  # Weight of the penalty, on standardised features.
@@ -29,7 +29,7 @@ def main():
   args.set = [*args.set, ('agent.vid2act.gradshare', True)]
   if args.one:
     return one(args)
-  rows = study.run(__file__, args, dynamics.prepare)
+  rows = study.run('why', args, dynamics.prepare)
   means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}
   means.update(seeds=len(rows), updates=max(args.updates))
   (pathlib.Path(args.out) / 'why.json').write_text(json.dumps(means, indent=1))

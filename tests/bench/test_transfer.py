@@ -6,7 +6,6 @@ import gzip
 import importlib
 import itertools
 import json
-import pathlib
 import re
 import shutil
 import types
@@ -14,17 +13,18 @@ import types
 import numpy as np
 import pytest
 
+from bench.transfer import study
 from vid2act_plugin.sources import dataset as sources
-from vid2act_plugin.studies import matrix, plot
+from vid2act_plugin.studies import comparison, matrix, plot
+from vid2act_plugin.training import scores
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-RESULTS = ROOT / 'bench' / 'transfer' / 'results'
-README = ROOT / 'README.md'
+RESULTS = study.RESULTS
+README = RESULTS.parent / 'README.md'
 rng = np.random.default_rng(0)
 
 
 def test_reach_is_the_first_crossing():
-  import dynamics
+  from bench.transfer import dynamics
   assert dynamics.reach([10, 20, 40], [3, 2, 1], 2.5) == 15
   assert dynamics.reach([10, 20, 40], [3, 2, 1], 1.5) == 30
   assert dynamics.reach([10, 20, 40], [3, 2, 1], 5) == 10
@@ -33,7 +33,7 @@ def test_reach_is_the_first_crossing():
 
 
 def test_a_probe_explains_what_is_linear_and_nothing_else():
-  import why
+  from bench.transfer import why
   x, noise = rng.normal(size=(600, 5)), rng.normal(size=(600, 2))
   y = x[:, :2] @ [[1, 2], [0, 1]]
   assert why.explained(x[:300], y[:300], x[300:], y[300:]) > 0.99
@@ -41,13 +41,12 @@ def test_a_probe_explains_what_is_linear_and_nothing_else():
 
 
 def test_ranks_of_weights():
-  import relevance
+  from bench.transfer import relevance
   assert relevance.spearman([0.5, 0.2, 0.2, 0.1, 0], [3, 2, 2, 1, 0]) == pytest.approx(1)
   assert relevance.spearman([0, 0.1, 0.2, 0.5], [3, 2, 1, 0]) == pytest.approx(-1)
 
 
 def test_settings_of_a_study_are_typed_and_checked(tmp_path):
-  import study
   args = types.SimpleNamespace(
       matrix=study.MATRIX, out=tmp_path, set=[study.setting('agent.vid2act.floor=0.25')])
   assert args.set == [('agent.vid2act.floor', 0.25)]
@@ -64,7 +63,6 @@ def test_settings_of_a_study_are_typed_and_checked(tmp_path):
 
 
 def test_methods_of_a_study_are_its_own_or_the_matrix_s(monkeypatch, capsys, tmp_path):
-  import study
   def ask(name, **kwargs):
     monkeypatch.setattr('sys.argv', ['study', '--out', str(tmp_path), '--methods', name])
     return study.arguments('', ['stock'], 'study', [1], **kwargs)
@@ -83,8 +81,7 @@ def test_methods_of_a_study_are_its_own_or_the_matrix_s(monkeypatch, capsys, tmp
 
 
 def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
-  import dynamics
-  import relevance
+  from bench.transfer import dynamics, relevance
   config = configure(**{
       'task': 'metaworld_door-lock', 'vid2act.cache': str(tmp_path), 'env.metaworld.size': [16, 16]})
   data = sources.Sources([relevance.noise_images(config)], seed=0)
@@ -102,9 +99,6 @@ def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
 
 
 def test_studies_keep_the_results_of_other_methods(tmp_path):
-  import study
-
-  from vid2act_plugin.training import scores
   args = types.SimpleNamespace(matrix=study.MATRIX, out=tmp_path)
   row = lambda method, seed, y: dict(method=method, seed=seed, updates=[250, 500], kl=[y, y / 2])
   study.save(args, [row('stock', 0, 4), row('stock', 1, 6), row('finetune', 0, 3)], ['kl'])
@@ -115,8 +109,7 @@ def test_studies_keep_the_results_of_other_methods(tmp_path):
 
 
 def test_weights_of_other_methods_and_seeds_are_kept(tmp_path):
-  import relevance
-  import study
+  from bench.transfer import relevance, study
   load = relevance.load
   row = lambda method, seed, x: dict(method=method, seed=seed, kinship=[1, 0], weights=[[[x, 1 - x]]])
   study.merge(tmp_path / 'w.json.gz', [row('graded', 0, 0.5), row('flat', 0, 0.75)], load)
@@ -143,13 +136,13 @@ def test_committed_results_give_the_committed_table(tmp_path):
 
 @pytest.mark.parametrize('name', ['dynamics', 'relevance'])
 def test_committed_studies_are_reported_and_kept(monkeypatch, capsys, tmp_path, name):
-  study, out = importlib.import_module(name), tmp_path / name
+  module, out = importlib.import_module(f'bench.transfer.{name}'), tmp_path / name
   shutil.copytree(RESULTS / name, out)
   (picture := next(out.glob('*.png'))).unlink()
   read = lambda: {x: json.loads(gzip.decompress(x.read_bytes())) for x in out.rglob('*.gz')}
   before = read()
   monkeypatch.setattr('sys.argv', [name, '--out', str(out), '--methods'])
-  study.main()
+  module.main()
   assert picture.exists()
   assert read() == before
   lines = capsys.readouterr().out.splitlines()
@@ -191,3 +184,27 @@ def test_the_readme_has_the_committed_comparison():
       assert seeds == have['seeds']
       values = [float(x) for x in re.findall(r'-?[\d.]+', cell)]
       assert values == pytest.approx([float(have[x]) for x in names], rel=5e-3, abs=0.06), row
+
+
+def test_the_readme_has_the_other_differences():
+  rows = scores.load(RESULTS / 'control' / 'scores' / 'score.json.gz')
+  tasks = 'all', 'metaworld_button-press-topdown', 'metaworld_door-lock'
+  told = re.findall(r'^\| (\w+) minus (\w+) \|(.*)\|$', README.read_text(), re.M)
+  assert len(told) == 3
+  for method, against, cells in told:
+    table = comparison.compare([x for x in rows if x['method'] in (method, against)], against)
+    found = {x['task']: x for x in table if x['metric'] == 'paired_difference'}
+    for task, cell in zip(tasks, cells.split('|'), strict=True):
+      have = [found[task][x] for x in ('mean', 'low', 'high')]
+      assert [float(x) for x in re.findall(r'-?[\d.]+', cell)] == pytest.approx(have, abs=0.06)
+
+
+def test_the_verdict_repeats_the_tables():
+  verdict, tables = README.read_text().split('## Control')
+  rows = [x for x in tables.splitlines() if x.startswith('|')]
+  cells = {x for row in rows for x in row.strip('| ').split(' | ')}
+  told = re.findall(r'-?[\d.]+\s+\([^()]*\d\s+to\s+[^()]*\)', verdict)
+  assert len(told) == 9
+  for text in told:
+    cell = ' '.join(text.replace('95 % interval ', '').split())
+    assert cell in cells, cell

@@ -1,6 +1,6 @@
 """Killed at any time, or started twice: work continues, and ends as if nothing had been.
 
-The short form of `bench/chaos.py`.
+The short form of `bench/robustness/chaos.py`.
 """
 
 import collections
@@ -9,12 +9,11 @@ import subprocess
 import sys
 import time
 
-import chaos
 import elements
 import numpy as np
 import pytest
-import stages
 
+from bench.robustness import chaos, stages
 from vid2act_plugin.common import files, lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording as recordings

@@ -1,14 +1,12 @@
 """Whatever a file holds, it is read correctly or refused in one sentence that names it.
 
-The short form of `bench/fuzz.py`.
+The short form of `bench/robustness/fuzz.py`.
 """
 
 
-import fuzz
-import kinds
-import odd
 import pytest
 
+from bench.robustness import fuzz, kinds, odd
 from vid2act_plugin.common.errors import UserError
 
 INPUTS = 12  # Of each kind.

@@ -7,7 +7,6 @@ import pickle
 
 import numpy as np
 import pytest
-from rliable import metrics
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
@@ -32,12 +31,42 @@ def test_mean_over_training_is_the_area_below_the_curve():
   assert comparison.mean_over(row('a', 0, [4], [7]), 7, 7) == 4
 
 
-def test_iqm_and_improvement_are_those_of_rliable():
-  for count in (1, 2, 3, 4, 5, 8, 11):
-    one, other = rng.integers(0, 9, (2, count, 3)).astype(float)
-    assert comparison.iqm_of(one.reshape((-1, 1)))[0] == pytest.approx(metrics.aggregate_iqm(one))
-    assert comparison.improvement(one, other) == pytest.approx(
-        metrics.probability_of_improvement(one, other))
+def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
+  assert comparison.iqm(np.array([9., 1, 2, 3, 4, 5, 6, 100])) == 4.5
+  assert comparison.iqm(np.array([1., 2, 9])) == 4
+  assert comparison.iqm(np.array([1., 100]), np.array([5., 3])) == 4  # Over runs of all tasks.
+
+
+def test_improvement_counts_pairs_and_halves_of_equal_ones():
+  one, other, third = np.array([1., 3]), np.array([0., 1, 2]), np.array([5.])
+  assert comparison.improvement(one, other) == pytest.approx(4.5 / 6)
+  assert comparison.improvement(one, third, other, third) == pytest.approx((4.5 / 6 + 0.5) / 2)
+
+
+@pytest.mark.parametrize('statistic, samples', [
+    (comparison.mean, 2), (comparison.iqm, 2), (comparison.improvement, 4)])
+def test_intervals_are_those_of_a_plain_loop(statistic, samples):
+  """Seeds are drawn with replacement, of every task by itself."""
+  local = np.random.default_rng(1)
+  samples = [local.normal(3 * i, 1 + i, 5 + i) for i in range(samples)]
+  found = [statistic(*(local.choice(x, len(x)) for x in samples)) for _ in range(1500)]
+  low, high = comparison.interval(statistic, samples)
+  wanted = np.percentile(found, [2.5, 97.5]).tolist()
+  assert [float(low), float(high)] == pytest.approx(wanted, abs=0.25 * np.std(found))
+
+
+def test_a_seed_alone_has_no_interval_but_the_other_method_s_seeds_have():
+  assert comparison.interval(comparison.mean, [np.array([3.])]) == (3, 3)
+  low, high = comparison.interval(comparison.improvement, [np.arange(5.), np.array([2.5])])
+  assert low < comparison.improvement(np.arange(5.), np.array([2.5])) < high
+
+
+def test_curves_have_an_interval_at_every_step():
+  found = comparison.curves([row('a', s, [s, s + 1, s]) for s in range(4)])
+  xs, iqm, low, high = found['a']
+  assert xs.shape == iqm.shape == low.shape == high.shape == (comparison.POINTS,)
+  assert iqm[0] == iqm[-1] == 1.5 and (low < iqm).all() and (iqm < high).all()
+  np.testing.assert_allclose(high - low, high[0] - low[0])
 
 
 def test_differences_are_paired_by_seed():

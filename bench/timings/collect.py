@@ -1,6 +1,6 @@
 """Collected steps per second with two workers beside one.
 
-    python bench/collect.py [--rounds N]
+    python -m bench.timings.collect [--rounds N]
 """
 
 import argparse
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-import measure
+from . import measure
 
 SOURCES = ('metaworld_door-close', 'metaworld_reach-wall')
 EPISODES, LIMIT = 20, 150

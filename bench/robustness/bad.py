@@ -8,10 +8,11 @@ import io
 import json
 import pickle
 
-import odd
-from arrays import npy, npz, tensors
 from hypothesis import strategies as st
-from odd import raw, tree
+
+from . import odd
+from .arrays import npy, npz, tensors
+from .odd import raw, tree
 
 
 @st.composite

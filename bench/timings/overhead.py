@@ -4,7 +4,7 @@ Shares are parts of stock's update: what our convolutions save and what each
 part of the method adds. The method alone is vid2act beside stock DreamerV3
 with our convolutions.
 
-    python bench/overhead.py [--teachers N] [--rounds N] [--parts]
+    python -m bench.timings.overhead [--teachers N] [--rounds N]
 """
 
 import argparse
@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 
-import measure
+from . import measure
 
 AIMS = {6: 1.15, 48: 1.40}
 VARIANTS = {
@@ -52,7 +52,7 @@ def main():
 
 
 def _updater(name, args):
-  import agents
+  from . import agents
   config = agents.configure(*VARIANTS[name], size=args.size)
   if VARIANTS[name]:
     config = config.update({'vid2act.teacher': str(agents.teacher(config, args.teachers))})
@@ -61,8 +61,9 @@ def _updater(name, args):
 
 
 def _teacher(agent):
-  import agents
   import jax
+
+  from . import agents
   rng, shape = agents.np.random.default_rng(0), (8, 33)
   data = agent.teacher.put(dict(
       image=rng.integers(0, 256, (*shape, *agents.IMAGE), agents.np.uint8),
@@ -85,7 +86,9 @@ def _memory(args):
 
 def _children(names, args):
   """Return the megabytes of each variant, measured in processes of their own, side by side."""
-  command = [sys.executable, __file__, '--teachers', str(args.teachers), '--size', args.size]
+  command = [
+      sys.executable, '-m', 'bench.timings.overhead', '--teachers', str(args.teachers), '--size',
+      args.size]
   runs = {k: subprocess.Popen([*command, '--memory', k], stdout=subprocess.PIPE, text=True)
           for k in names}
   printed = {k: v.communicate()[0] for k, v in runs.items()}

@@ -1,16 +1,17 @@
 """Frames per second of Meta-World, `render: fast` beside Meta-World's own renderer.
 
-    python bench/render.py [TASK...] [--rounds N]
+    python -m bench.timings.render [TASK...] [--rounds N]
 """
 
 import argparse
 import os
 
-import measure
 import numpy as np
 
 from vid2act_plugin.envs import render
 from vid2act_plugin.envs.metaworld import MetaWorld
+
+from . import measure
 
 TASKS = ('door-close', 'faucet-open', 'handle-press', 'plate-slide', 'reach-wall', 'window-close')
 FRAMES = 5

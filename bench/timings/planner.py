@@ -1,6 +1,6 @@
 """What the planner earns in tasks of the DeepMind Control Suite, and how long that takes.
 
-    python bench/planner.py [TASK...] [--episodes N] [--steps N]
+    python -m bench.timings.planner [TASK...] [--episodes N] [--steps N]
 
 The last line is a JSON object, task -> return and seconds per episode (means).
 """

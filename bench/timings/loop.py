@@ -1,6 +1,6 @@
 """Env steps per second of the whole run script `train`, vid2act beside stock DreamerV3.
 
-    python bench/loop.py [--teachers N] [--steps N]
+    python -m bench.timings.loop [--teachers N] [--steps N]
 
 Both train on Meta-World at the same time, each on a core of its own, so that
 whatever else the machine does slows both. Rates are those that the runs log
@@ -15,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 
-import measure
-
 from vid2act_plugin.common import progress
+
+from . import measure
 
 
 def main():
@@ -25,7 +25,7 @@ def main():
   parser.add_argument('--teachers', type=int, default=6)
   parser.add_argument('--steps', type=int, default=340, help='env steps; updates begin at 288')
   args = parser.parse_args()
-  import agents
+  from . import agents
   teacher = agents.teacher(agents.configure(), args.teachers)
   root, cores = pathlib.Path(tempfile.mkdtemp()), sorted(os.sched_getaffinity(0))
   runs = {

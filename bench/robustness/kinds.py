@@ -134,7 +134,7 @@ def make_dreamerv3(folder):
 
 def make_exported(name, folder):
   make_recording(folder / 'one')
-  format = importlib.import_module(f'vid2act_plugin.formats.{name}')
+  format = importlib.import_module(f'vid2act_plugin.sources.formats.{name}')
   (folder / 'made-v0').mkdir()
   format.write([folder / 'one'], folder / 'made-v0')
   shutil.rmtree(folder / 'one')

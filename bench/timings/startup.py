@@ -5,7 +5,7 @@ The first finds an empty compilation cache, the second what the first left.
 Beside it, stock DreamerV3's first start with our settings and as it comes: the
 latter has neither that cache nor our compiler flags.
 
-    python bench/startup.py
+    python -m bench.timings.startup
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-import measure
+from . import measure
 
 STARTS = {'host': 'host', 'stock': 'stock', 'first': 'vid2act', 'second': 'vid2act'}
 
@@ -28,7 +28,7 @@ def main():
   if args.child:
     return _start(args)
   environ = dict(os.environ)  # Before our compiler flags are in it.
-  import agents
+  from . import agents
   flags = ['--cache', tempfile.mkdtemp(), '--teacher', agents.teacher(agents.configure(), 6)]
   samples = measure.interleave({k: lambda v=v: _child(v, flags, environ) for k, v in STARTS.items()}, 1, 0)
   host = measure.ratio(samples, 'stock', 'host')
@@ -41,12 +41,12 @@ def main():
 
 def _child(kind, flags, environ):
   subprocess.run(
-      [sys.executable, __file__, '--child', kind, *flags], check=True,
+      [sys.executable, '-m', 'bench.timings.startup', '--child', kind, *flags], check=True,
       stdout=subprocess.DEVNULL, env=environ)
 
 
 def _start(args):
-  import agents
+  from . import agents
   changes = {} if args.child == 'host' else {'vid2act.cache': args.cache}
   overlays = ()
   if args.child == 'vid2act':

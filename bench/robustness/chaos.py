@@ -8,7 +8,7 @@ whole before a kill and is gone or changed after; `half_written`: what is left
 over at the end; `wrong_manifests`; and `each` kind's. Status 1 unless all is
 well; what failed is kept in OUT.
 
-    python bench/chaos.py [--kills 30] [--seed N] [--jobs 2] [--only KIND...] [--out DIR]
+    python -m bench.robustness.chaos [--kills 30] [--seed N] [--jobs 2] [--only KIND...] [--out DIR]
 """
 
 import argparse
@@ -27,13 +27,13 @@ import tempfile
 import time
 import zipfile
 
-import stages
-
 from vid2act_plugin.common import files as inputs
 from vid2act_plugin.common import lock, progress
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.teacher import bundle
+
+from . import stages
 
 LIMIT = 900  # Seconds that a command may take.
 COUNTS = ('finished', 'kills', 'lost', 'half_written', 'wrong_manifests')

@@ -1,22 +1,22 @@
 """How much a pretraining update costs beside a full one of stock DreamerV3, and whether data waits.
 
-    python bench/pretrain.py [--rounds N]
+    python -m bench.timings.pretrain [--rounds N]
 """
 
 import argparse
 import os
 import tempfile
 
-import agents
 import elements
 import embodied
 import jax
-import measure
 import numpy as np
 
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.sources.dataset import Sources
 from vid2act_plugin.training import pretrain
+
+from . import agents, measure
 
 SOURCES, EPISODES, STEPS = 6, 4, 150
 

@@ -1,6 +1,6 @@
-"""Run the eight timings, one after the other, and write results.json and the table of the README.
+"""Run the eight timings one after the other; write results.json and the table of bench/README.md.
 
-    python bench/timings.py [NAME...] [--table]
+    python -m bench.timings.run [NAME...] [--table]
 
 They want a machine with nothing else to do. Results of timings that are not
 named are kept.
@@ -13,24 +13,26 @@ import platform
 import subprocess
 import sys
 import time
+from importlib import metadata
 
-import jax
-
-HERE = pathlib.Path(__file__).parent
-RESULTS, README = HERE / 'results.json', HERE.parent / 'README.md'
+BENCH = pathlib.Path(__file__).resolve().parents[1]
+RESULTS, README = BENCH / 'results.json', BENCH / 'README.md'
 BEGIN, END = '<!-- timings: made by `make bench` -->', '<!-- end of timings -->'
 SIGN = {True: '<=', False: '>='}
 
 # Name -> script and arguments, what the figure is, whether it should be at most its aim.
 TIMINGS = {
-    'overhead': (['overhead.py', '--teachers', '6'], 'update of `vid2act` / stock, 6 teachers', True),
-    'overhead_48': (['overhead.py', '--teachers', '48'], 'the same, 48 teachers', True),
-    'acting': (['acting.py'], 'policy step of `vid2act` / stock', True),
-    'pretrain': (['pretrain.py'], 'pretraining update / stock update', True),
-    'render': (['render.py'], 'Meta-World images/s, `render: fast` / `full`', False),
-    'collect': (['collect.py'], 'collected steps/s, 2 workers / 1', False),
-    'startup': (['startup.py'], 'time to the first update, second start / first', True),
-    'loop': (['loop.py'], 'env steps/s of a whole run, `vid2act` / stock', False)}
+    'overhead': (['overhead', '--teachers', '6'], 'update of `vid2act` / stock, 6 teachers', True),
+    'overhead_48': (['overhead', '--teachers', '48'], 'the same, 48 teachers', True),
+    'acting': (['acting'], 'policy step of `vid2act` / stock', True),
+    'pretrain': (['pretrain'], 'pretraining update / stock update', True),
+    'render': (['render'], 'Meta-World images/s, `render: fast` / `full`', False),
+    'collect': (['collect'], 'collected steps/s, 2 workers / 1', False),
+    'startup': (['startup'], 'time to the first update, second start / first', True),
+    'loop': (['loop'], 'env steps/s of a whole run, `vid2act` / stock', False)}
+# With those that run by themselves, since they need more than this checkout.
+ROWS = {**TIMINGS, 'suite': (
+    ['suite', 'BEFORE', 'AFTER'], 'CPU time of all tests, this commit / 660db1a', True)}
 
 
 def main():
@@ -41,24 +43,39 @@ def main():
   unknown = [x for x in args.names if x not in TIMINGS]
   if unknown:
     raise SystemExit(f"There is no timing '{unknown[0]}'; choose from {', '.join(TIMINGS)}.")
-  results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
   for name in [] if args.table else args.names or TIMINGS:
-    results[name] = _run(name)
-    RESULTS.write_text(_text(results))
-  README.write_text(insert(README.read_text(), table(results)))
-  print(table(results))
+    began = time.monotonic()
+    keep(name, _run(name), began)
+  README.write_text(insert(README.read_text(), table(results())))
+  print(table(results()))
+
+
+def results():
+  """Return what results.json holds, `{name: report}`."""
+  return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def keep(name, report, began):
+  """Write a report of a timing that began at `time.monotonic()` into results.json and the table."""
+  report = dict(
+      report, seconds=round(time.monotonic() - began),
+      versions=dict(jax=metadata.version('jax'), python=platform.python_version()))
+  found = {**results(), name: report}
+  rows = [f'{json.dumps(k)}: {json.dumps(found[k])}' for k in ROWS if k in found]
+  RESULTS.write_text('{\n' + ',\n'.join(rows) + '\n}\n')
+  README.write_text(insert(README.read_text(), table(found)))
 
 
 def table(results):
   """Return the results `{name: report}` of `measure.report` as Markdown."""
   lines = ['| what | figure | aim | | command, seconds |', '|---|---|---|---|---|']
-  for name, (command, what, most) in TIMINGS.items():
+  for name, (command, what, most) in ROWS.items():
     if name in results:
       found = results[name]
       lines.append(
           f"| {what}{_more(found)} | {found['figure']:.3g} | {SIGN[most]} {found['aim']:g} | "
-          f"{'met' if found['met'] else 'missed'} | `python bench/{' '.join(command)}`, "
-          f"{found['seconds']:.0f} |")
+          f"{'met' if found['met'] else 'missed'} | "
+          f"`python -m bench.timings.{' '.join(command)}`, {found['seconds']:.0f} |")
   return '\n'.join(lines)
 
 
@@ -80,6 +97,11 @@ def _more(found):
   for key, unit in (('frames_per_second', 'images/s'), ('steps_per_second', 'steps/s')):
     if key in found:
       parts.append(', '.join(f'{k} {v:g} {unit}' for k, v in found[key].items()))
+  if 'cpu_seconds' in found:
+    for kind in ('cpu', 'wall'):
+      old, new = (found[f'{kind}_seconds'][k] for k in ('before', 'after'))
+      parts.append(f'{new} s / {old} s of {kind} time')
+    parts.append(f"{found['tests']['after']} / {found['tests']['before']}")
   if 'first_by_host' in found:
     parts.append(f"first start of stock with our settings / the host's own "
                  f"{found['first_by_host']:.2f} (aim <= {found['first_by_host_aim']})")
@@ -87,24 +109,18 @@ def _more(found):
 
 
 def _run(name):
-  """Run one timing and return its report, with how long it took and on what."""
+  """Run one timing and return its report."""
   print(f'{name}:', flush=True)
-  began, last = time.monotonic(), ''
-  command = [sys.executable, str(HERE / TIMINGS[name][0][0]), *TIMINGS[name][0][1:]]
+  last = ''
+  script, *options = TIMINGS[name][0]
+  command = [sys.executable, '-m', f'bench.timings.{script}', *options]
   with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
     for last in process.stdout:
       if not last.startswith('{'):
         print(f'  {last}', end='', flush=True)
   if process.returncode:
     raise SystemExit(f'{name} ended with status {process.returncode}; its message is above.')
-  return dict(
-      json.loads(last), seconds=round(time.monotonic() - began),
-      versions=dict(jax=jax.__version__, python=platform.python_version()))
-
-
-def _text(results):
-  rows = [f'{json.dumps(k)}: {json.dumps(results[k])}' for k in TIMINGS if k in results]
-  return '{\n' + ',\n'.join(rows) + '\n}\n'
+  return json.loads(last)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ The last line of the output is a JSON object with `inputs`, `read`, `refused`,
 `tracebacks` (whatever else happened, too much memory and crashes included) and
 `hangs`; status 1 if there are any of the last two, whose inputs are kept in OUT.
 
-    python bench/fuzz.py [--inputs 500] [--seed N] [--only KIND...] [--out DIR]
+    python -m bench.robustness.fuzz [--inputs 500] [--seed N] [--only KIND...] [--out DIR]
 """
 
 import argparse
@@ -22,9 +22,9 @@ import shutil
 import tempfile
 import traceback
 
-import bad
 import hypothesis
-import kinds
+
+from . import bad, kinds
 
 DEADLINE = 30  # Seconds for one input, on a busy machine.
 MEMORY = 800e6  # Bytes that reading one input may take; arrays of 2 ** 28 are read.
@@ -72,7 +72,8 @@ def peak(reset=False):
 
 def serve(pipe):
   """Judge inputs in a process of its own until there are no more."""
-  for name in ('av', 'h5py', 'minari', 'pyarrow.dataset', 'vid2act_plugin.sources', 'dreamerv3'):
+  for name in ('av', 'h5py', 'minari', 'pyarrow.dataset', 'dreamerv3',
+               'vid2act_plugin.sources.dataset'):
     importlib.import_module(name)  # Before memory is limited.
   used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
   resource.setrlimit(resource.RLIMIT_AS, (used + 4 * 2 ** 30,) * 2)

@@ -1,14 +1,14 @@
 """How long a policy step of vid2act takes beside one of stock DreamerV3.
 
-    python bench/acting.py [--teachers N] [--rounds N]
+    python -m bench.timings.acting [--teachers N] [--rounds N]
 """
 
 import argparse
 import os
 
-import agents
-import measure
 import numpy as np
+
+from . import agents, measure
 
 
 def main():

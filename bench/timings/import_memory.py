@@ -5,7 +5,7 @@ imports them in a process of its own, and removes them. The last line of the
 output is a JSON object with `figure`, the peak of that process's resident
 memory in MiB, and `aim`; status 1 if it is above.
 
-    python bench/import_memory.py [--gigabytes N] [--folder DIR]
+    python -m bench.timings.import_memory [--gigabytes N] [--folder DIR]
 """
 
 import argparse

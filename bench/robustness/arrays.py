@@ -7,9 +7,10 @@ import zipfile
 import zlib
 
 import numpy as np
-import odd
 from hypothesis import strategies as st
-from odd import raw, tree
+
+from . import odd
+from .odd import raw, tree
 
 
 def header(descr, shape, fortran=False, version=1):

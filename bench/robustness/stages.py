@@ -1,12 +1,11 @@
 """What is killed: a command for each kind of work, small, and the same result every time."""
 
-import pathlib
+import sys
 
 import numpy as np
 
 from vid2act_plugin.teacher import bundle
 
-HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 OVERLAY = r"""
 batch_size: 4
@@ -48,8 +47,7 @@ def importing(shared, folder):
 
 def bundles(shared, folder):
   """Return the command that writes a bundle again and again."""
-  program = f'import sys; sys.path.insert(0, {str(HERE)!r}); import stages; stages.save(sys.argv[1])'
-  return ['-c', program, folder / 'teacher']
+  return ['-m', 'bench.robustness.stages', folder / 'teacher']
 
 
 def pretrain(shared, folder):
@@ -84,3 +82,7 @@ def save(folder, times=10):
         dict(deter=np.zeros((4, 8), np.float16), source=np.zeros(4, np.int32)),
         dict(sources=['a'], act_sizes=[3], act_width=3, image=[16, 16, 3], updates=7, agent=size,
              env={}, recordings='abc', host='host', jax='0')).save(folder)
+
+
+if __name__ == '__main__':
+  save(sys.argv[1])

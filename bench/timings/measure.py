@@ -1,6 +1,7 @@
 """Timings that are taken in turn, and the JSON line that every script here prints last."""
 
 import json
+import pathlib
 import statistics
 import sys
 import time
@@ -31,13 +32,15 @@ def ratio(samples, one, other):
 
 
 def report(figure, aim, settings, samples, most=True, **more):
-  """Print figure and aim for people, then all of it as one JSON object, the last line.
+  """Print figure and aim for people, then all of it as one JSON object, the last line; return it.
 
   most: whether the figure should be at most the aim, or at least.
   """
   met = figure <= aim if most else figure >= aim
-  print(f"{sys.argv[0]}: {figure:.3g} (aim: {'<=' if most else '>='} {aim:g}, "
+  print(f"{pathlib.Path(sys.argv[0]).stem}: {figure:.3g} (aim: {'<=' if most else '>='} {aim:g}, "
         f"{'met' if met else 'missed'})")
-  print(json.dumps(dict(
+  found = dict(
       figure=round(figure, 4), aim=aim, met=met, settings=settings,
-      samples={k: [round(x, 5) for x in v] for k, v in samples.items()}, **more)), flush=True)
+      samples={k: [round(x, 5) for x in v] for k, v in samples.items()}, **more)
+  print(json.dumps(found), flush=True)
+  return found
