@@ -94,7 +94,7 @@ def test_commands_share_the_cores_and_report_how_they_ended(tmp_path):
   script = 'import os, sys; print(sorted(os.sched_getaffinity(0))); sys.exit(int(sys.argv[1]))'
   wait = 'import time; time.sleep(0.5); '
   commands = {str(i): [sys.executable, '-c', wait + script, str(i % 2)] for i in range(3)}
-  found = dict(jobs.run(commands, 2, lambda x: tmp_path / x / 'log.txt'))
+  found = dict(jobs.run_commands(commands, 2, lambda x: tmp_path / x / 'log.txt'))
   assert found == {'0': 0, '1': 1, '2': 0}
   seen = [json.loads((tmp_path / x / 'log.txt').read_text()) for x in '01']
   cores = sorted(os.sched_getaffinity(0))
@@ -115,7 +115,7 @@ def test_what_runs_is_asked_to_save_when_the_caller_stops(tmp_path):
       raise TimeoutError
   began = time.monotonic()
   with pytest.raises(TimeoutError):
-    list(jobs.run(commands, 1, lambda x: tmp_path / 'log.txt', poll))
+    list(jobs.run_commands(commands, 1, lambda x: tmp_path / 'log.txt', poll))
   assert (tmp_path / 'saved').read_text() == 'saved' and time.monotonic() - began < 50
 
 

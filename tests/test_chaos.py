@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import stages
 
-from vid2act_plugin.common import lock
+from vid2act_plugin.common import files, lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.teacher.bundle import MODEL, Bundle
@@ -93,7 +93,7 @@ def test_one_training_in_a_logdir(configure, tmp_path):
       'logdir': str(tmp_path), 'random_agent': True, 'run': {
           'steps': 10, 'eval_every': 10, 'eval_eps': 1, 'debug': True},
       'env.metaworld': {'size': [16, 16], 'limit': 6, 'render': 'fast'}})
-  with lock.held(tmp_path):
+  with lock.locked(tmp_path):
     for script in (loop.train, loop.train_eval):
       with pytest.raises(UserError, match=f'{tmp_path} is in use by'):
         script(config, args(config))
@@ -157,8 +157,8 @@ def test_folders_of_killed_processes_are_removed(tmp_path):
   folder = tmp_path / 'teacher'
   for name in ('.teacher-mine', '.teacher-abcdefgh.part'):
     (tmp_path / name).mkdir()
-  with lock.temporary(folder) as first:
+  with files.temporary(folder) as first:
     assert not (tmp_path / '.teacher-abcdefgh.part').exists()
-    with lock.temporary(folder) as second:
+    with files.temporary(folder) as second:
       assert first.exists() and second.exists()  # Both are in use.
   assert [x.name for x in tmp_path.iterdir()] == ['.teacher-mine']

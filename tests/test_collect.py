@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from vid2act_plugin.common import workers
+from vid2act_plugin.common import parallel
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import collect
 from vid2act_plugin.sources import play as recorder
@@ -151,7 +151,7 @@ def test_workers_that_fail(do, words):
   jobs = [dict(name='a', index=i, do=x) for i, x in enumerate(['work', do, 'work'])]
   results = []
   with pytest.raises(UserError, match=words):
-    for _, result in workers.run(Failing, jobs, 1):
+    for _, result in parallel.run_jobs(Failing, jobs, 1):
       results.append(result)
   assert results == [0]
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from vid2act_plugin.common.errors import UserError, told
+from vid2act_plugin.common.errors import UserError, as_user_errors
 from vid2act_plugin.sources import recording as recordings
 
 CLI = '-m', 'vid2act_plugin.cli'
@@ -125,7 +125,7 @@ def test_a_full_disk_while_a_bundle_is_written(bundle, tmp_path):
   shutil.copytree(bundle, tmp_path / 'teacher')
   program = (
       'import sys; from vid2act_plugin import bundle, errors\n'
-      'with errors.told(sys.argv[1]): bundle.load(sys.argv[1]).save(sys.argv[1])')
+      'with errors.as_user_errors(sys.argv[1]): bundle.load(sys.argv[1]).save(sys.argv[1])')
   call('-c', program, tmp_path / 'teacher', size=2000, status=1,
        words=(tmp_path / 'teacher', 'File too large', 'free some space'))
   assert [x.name for x in tmp_path.iterdir()] == ['teacher']
@@ -165,7 +165,7 @@ resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)
 
 
 def test_too_little_memory_for_recordings(big):
-  program = LITTLE + 'with errors.told(sys.argv[2]): sources.Sources([sys.argv[2]])'
+  program = LITTLE + 'with errors.as_user_errors(sys.argv[2]): sources.Sources([sys.argv[2]])'
   call('-c', program, 10 ** 8, big, status=1, words=(
       big / recordings.name(0), 'Memory ran out', 'stop other programs'))
   call('-c', program, 2 * 10 ** 9, big)
@@ -185,7 +185,7 @@ def test_too_little_memory_does_not_skip_episodes(tmp_path):
 
 
 def test_other_errors_are_faults_of_ours():
-  with pytest.raises(FileNotFoundError), told('here'):
+  with pytest.raises(FileNotFoundError), as_user_errors('here'):
     open('/nowhere/at/all')
-  with pytest.raises(UserError, match='/dev/null/in cannot be written'), told('here'):
+  with pytest.raises(UserError, match='/dev/null/in cannot be written'), as_user_errors('here'):
     open('/dev/null/in')

@@ -10,7 +10,7 @@ from vid2act_plugin.common import images as pictures
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import dmcontrol, suites
 from vid2act_plugin.envs.dmcontrol import DMControl
-from vid2act_plugin.training import evaluation, scores
+from vid2act_plugin.training import curves, evaluation, scores
 
 FAST = dict(size=(32, 32), render='fast')
 
@@ -223,7 +223,7 @@ def test_a_run_without_success_shows_none(make, tmp_path, configure, monkeypatch
   titles = []
   plt = pictures.pyplot()
   monkeypatch.setattr(plt, 'close', lambda fig: titles.extend(x.get_title() for x in fig.axes))
-  pictures.curves(tmp_path)
+  curves.curves(tmp_path)
   assert titles == ['Episode score', 'World-model losses'] and (tmp_path / 'curves.png').exists()
 
 

@@ -89,7 +89,7 @@ def test_a_run_and_its_resumption(make, tmp_path, capsys):
 
   config, args = make(**{'run.steps': 40, 'method': 'mine'})
   loop.train_eval(config, args)
-  again = scores.points(scores.pictures.metrics(tmp_path / 'run'), 'eval/score')
+  again = scores.points(scores.curves.metrics(tmp_path / 'run'), 'eval/score')
   assert again[0] == [0, 20, 40, 60, 80]
   runs = json.loads(gzip.decompress((tmp_path / 'run/scores/score.json.gz').read_bytes()))
   assert runs == [dict(head, method='mine', xs=again[0], ys=again[1])]

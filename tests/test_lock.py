@@ -14,7 +14,7 @@ from vid2act_plugin.common.errors import UserError
 HOLD = '''
 import sys, time
 from vid2act_plugin import lock
-with lock.held(sys.argv[1]):
+with lock.locked(sys.argv[1]):
   print('held', flush=True)
   time.sleep(float(sys.argv[2]))
 '''
@@ -40,7 +40,7 @@ def test_a_dead_owner_holds_nothing(tmp_path):
   first.send_signal(signal.SIGKILL)
   first.wait()
   began = time.monotonic()
-  with lock.held(tmp_path, wait=False):
+  with lock.locked(tmp_path, wait=False):
     assert time.monotonic() - began < 5
     assert str(os.getpid()) in (tmp_path / lock.FILE).read_text()
 
@@ -49,7 +49,7 @@ def test_without_waiting(tmp_path):
   first = hold(tmp_path, 60)
   first.stdout.readline()
   with pytest.raises(UserError, match=f'{tmp_path} is in use by process {first.pid}'):
-    with lock.held(tmp_path, wait=False):
+    with lock.locked(tmp_path, wait=False):
       pass
   first.kill()
   first.wait()
@@ -58,5 +58,5 @@ def test_without_waiting(tmp_path):
 def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match='file/inside cannot be written'):
-    with lock.held(tmp_path / 'file' / 'inside'):
+    with lock.locked(tmp_path / 'file' / 'inside'):
       pass

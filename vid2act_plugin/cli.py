@@ -6,7 +6,7 @@ import os
 import select
 import sys
 
-from .common.errors import told
+from .common.errors import as_user_errors
 
 # Only the module of the chosen command is imported: `vid2act host` works where
 # JAX and the host are not installed yet.
@@ -38,7 +38,7 @@ def main(argv=None):
       sub.add_parser(name, help=text)
   args = parser.parse_args(argv)
   try:
-    with told(getattr(args, 'out', None) or '.'):
+    with as_user_errors(getattr(args, 'out', None) or '.'):
       args.run(args)
     sys.stdout.flush()
   except BrokenPipeError:

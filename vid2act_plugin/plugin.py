@@ -1,9 +1,9 @@
-"""The one seam: what the host is told about us, in every process that asks."""
+"""The one seam: what the host is as_user_errors about us, in every process that asks."""
 
 import importlib
 from functools import partial as bind
 
-from .common.errors import told
+from .common.errors import as_user_errors
 from .common.resources import data
 from .envs import suites
 
@@ -28,7 +28,7 @@ def _agent(config):
 
 def _prepare(config):
   from .prepare import prepare
-  with told(config.logdir):
+  with as_user_errors(config.logdir):
     return prepare(config)
 
 
@@ -41,6 +41,6 @@ def _scripts(config):
 
 def _lazy(module, name):
   def script(config, args):
-    with told(config.logdir):
+    with as_user_errors(config.logdir):
       return getattr(importlib.import_module(f'.{module}', __package__), name)(config, args)
   return script

@@ -13,9 +13,8 @@ import sys
 from .common import progress
 from .common.errors import UserError
 from .envs import suites
-from .host import platform as backend
-from .sources import entries as origins
-from .sources import recording as recordings
+from .host import platform
+from .sources import entries, recording
 from .teacher import bundle
 
 SOURCES = {
@@ -37,7 +36,7 @@ def prepare(config):
   if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
   suites.check(config.task)
-  config = backend.resolve(config)
+  config = platform.resolve(config)
   alone, given = config.script == 'pretrain', config.vid2act.teacher
   if taught and given and not alone:
     bundle.load(given)
@@ -70,7 +69,7 @@ def sources(config):
           f"The key vid2act.sources is [auto], but the suite '{suite}' has no published sources; "
           'name them, such as [metaworld_door-close].')
     names = SOURCES[suite]
-  return origins.parse_all(names, config.task)[:config.vid2act.max_sources or None]
+  return entries.parse_all(names, config.task)[:config.vid2act.max_sources or None]
 
 
 def folders(config):
@@ -175,11 +174,11 @@ def _folder(config, origin):
 def _complete(config, origin):
   folder = _folder(config, origin)
   if origin.foreign:
-    from .sources import importing as imports
-    return imports.complete(folder)
+    from .sources import importing
+    return importing.complete(folder)
   if origin.path or config.vid2act.recordings:
-    return (folder / recordings.MANIFEST).exists()
-  return recordings.count(folder) >= config.vid2act.collect.episodes
+    return (folder / recording.MANIFEST).exists()
+  return recording.count(folder) >= config.vid2act.collect.episodes
 
 
 def _settings(config, origin):
@@ -191,7 +190,7 @@ def _settings(config, origin):
   env.update(size=_size(config), limit=collect['limit'])
   settings = dict(format=FORMAT, collect=collect, env=env)
   if origin.behaviour:
-    settings['behaviour'] = origins.digest(origin.behaviour)
+    settings['behaviour'] = entries.digest(origin.behaviour)
   return settings
 
 
@@ -241,7 +240,7 @@ def _shown(config, missing):
 def _teacher_key(config):
   agent = {k: config.agent[k] for k in (*bundle.MODEL, 'opt', 'loss_scales')}
   pretrain = {k: v for k, v in config.vid2act.pretrain.items() if not k.endswith('_every')}
-  key = recordings.content_key([recordings.load_manifest(x) for x in folders(config)])
+  key = recording.content_key([recording.load_manifest(x) for x in folders(config)])
   return _key(dict(
       format=FORMAT, recordings=key, agent=agent, pretrain=pretrain, seed=config.seed,
       act_width=config.vid2act.act_width))

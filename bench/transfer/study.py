@@ -111,7 +111,7 @@ def run(script, args, prepare):
   failed = []
   with progress.bar('runs', len(names), 'runs') as bar:
     bar.set(len(names) - len(todo))
-    for name, status in jobs.run(
+    for name, status in jobs.run_commands(
         commands, args.jobs, lambda x: result(args, x).with_suffix('.log')):
       failed += [name] * bool(status)
       bar.advance()
@@ -134,10 +134,10 @@ def one(args):
 
 def write(args, **content):
   """Write the result of `args.one`."""
-  from vid2act_plugin.common import lock
+  from vid2act_plugin.common import files
   path, run = result(args, args.one), one(args)
   path.parent.mkdir(parents=True, exist_ok=True)
-  with lock.whole(path) as part:
+  with files.atomic_write(path) as part:
     part.write_text(json.dumps(dict(method=run.method, seed=run.seed, **content)))
 
 

@@ -6,13 +6,11 @@ import ninjax as nj
 import optax
 from dreamerv3 import agent as host
 
-from ..common import images as pictures
-from ..host import convolutions as vision
-from ..host import optimizer as optim
+from ..host import convolutions, optimizer
 from ..teacher.model import spaces, unpack
 from . import losses
 from .guide import ActionVAE, Guided, Recorded, along
-from .relevance import Adapter, Amortised, Relevance, summary
+from .relevance import Adapter, Amortised, Relevance, summary, timeline
 
 f32 = jnp.float32
 sg = jax.lax.stop_gradient
@@ -31,7 +29,7 @@ class Agent(host.Agent):
 
   def __init__(self, obs_space, act_space, config):
     super().__init__(obs_space, act_space, config)
-    vision.install(self)
+    convolutions.install(self)
     self.options = config.vid2act
     self.ext = self.timeline = self.shift = None
     self.learned = self.options.weights == 'learned'
@@ -56,7 +54,7 @@ class Agent(host.Agent):
       self.pol = Guided(self.pol, self.vae, self.options.guide_by == 'mixture', prior)
       self.pol.weigh = self._predicted if self.learned else self._uniform
     self.dyn = Recorded(self.dyn)
-    self.opt = optim.optimizer(
+    self.opt = optimizer.optimizer(
         self.modules, self._make_opt(**config.opt), summary_depth=1, name='opt')
 
   @property
@@ -106,7 +104,7 @@ class Agent(host.Agent):
     carry, metrics = super().report(carry, data)
     if self.timeline is not None:
       image = data['image'][self.ext['teacher/row'][0, 0], -self.timeline.shape[1]:]
-      metrics['relevance'] = pictures.timeline(image, self.timeline[0])
+      metrics['relevance'] = timeline(image, self.timeline[0])
     if self.options.gradshare:
       metrics.update(self._gradshare(before, data))
     return carry, metrics

@@ -6,11 +6,11 @@ import elements
 import numpy as np
 from dreamerv3 import agent as host
 
-from .. import prepare as chain
+from .. import prepare
 from ..common.errors import UserError
 from ..teacher import bundle as bundles
 from ..teacher.model import Teacher
-from . import initialise as convert
+from . import initialise
 from .agent import Agent, from_start, rows, seen
 from .rehearse import Rehearsal, Rehearsing
 
@@ -38,7 +38,7 @@ def _make(config, obs_space, act_space, agent_config):
   else:
     agent = host.Agent(obs_space, act_space, agent_config)
   if options.init:
-    convert.initialise(agent, bundle, config)
+    initialise.initialise(agent, bundle, config)
   return agent
 
 
@@ -87,9 +87,9 @@ class Taught:
 
 def _windows(config, bundle):
   """Return a function counter -> windows of the recordings of every source, for the VAE."""
-  from ..sources import dataset as sources
-  data = sources.Sources(
-      chain.folders(config), holdout=0, act_width=bundle.act_width, seed=config.seed)
+  from ..sources import dataset
+  data = dataset.Sources(
+      prepare.folders(config), holdout=0, act_width=bundle.act_width, seed=config.seed)
   if data.names != bundle.manifest['sources']:
     raise UserError(
         f"The recordings are of {data.names}, but the teacher {config.vid2act.teacher} was made "
@@ -101,12 +101,12 @@ def _windows(config, bundle):
 def check(bundle, config, obs_space, act_space):
   """Raise a `UserError` where the bundle does not fit the run."""
   path, have = config.vid2act.teacher, bundle.manifest
-  sources = list(config.vid2act.sources)
+  dataset = list(config.vid2act.sources)
   # Names of an imported teacher's sources need not be tasks.
-  if sources not in (['auto'], have['sources']) and [
-      x.name for x in chain.sources(config)] != have['sources']:
+  if dataset not in (['auto'], have['sources']) and [
+      x.name for x in prepare.sources(config)] != have['sources']:
     raise UserError(
-        f'The key vid2act.sources is {sources}, but the teacher {path} was made from '
+        f'The key vid2act.sources is {dataset}, but the teacher {path} was made from '
         f"{have['sources']}, in this order; name these or pretrain another teacher.")
   if 'image' not in obs_space or list(obs_space['image'].shape) != have['image']:
     shape = list(obs_space['image'].shape) if 'image' in obs_space else 'no image'

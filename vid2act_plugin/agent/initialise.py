@@ -12,7 +12,7 @@ import jax
 import ninjax as nj
 import numpy as np
 
-from ..common import safe_pickle as pickles
+from ..common import safe_pickle
 from ..common.errors import UserError
 from ..host.loading import Report, match, shapes
 
@@ -115,7 +115,7 @@ def load(agent, path, regex=''):
 
 def step(path):
   """Return the number of steps that the checkpoint at `path` was written after."""
-  return int(pickles.load(checkpoint(path) / 'step.pkl'))
+  return int(safe_pickle.load(checkpoint(path) / 'step.pkl'))
 
 
 def checkpoint(path):
@@ -185,7 +185,7 @@ def _params(agent):
 
 
 def _content(path):
-  content = pickles.load(path)
+  content = safe_pickle.load(path)
   try:
     params = content['params']
     good = params and all(

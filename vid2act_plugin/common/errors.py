@@ -27,7 +27,7 @@ class UserError(ValueError, SystemExit):
 
 
 @contextlib.contextmanager
-def told(folder):
+def as_user_errors(folder):
   """Turn a full disk, a folder that cannot be used and a lack of memory into a `UserError`.
 
   folder: what is named where the system does not say which file it is.
@@ -44,6 +44,17 @@ def told(folder):
       raise
     where = f'The path {e.filename}' if e.filename else f'A file in {folder}'
     raise UserError(f'{where} cannot be written ({e.strerror}); {CURES[e.errno]}, {kept}.') from e
+
+
+@contextlib.contextmanager
+def reading(what, cure, fault='cannot be read'):
+  """Turn an error while `what` is read into a `UserError`; each library has errors of its own."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as e:
+    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
 
 
 def reason(error):

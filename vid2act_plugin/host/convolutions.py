@@ -21,21 +21,21 @@ WIDE = 32  # Pixels; below that XLA's own convolution is as fast.
 
 def encoder(*args, **kw):
   """Make the host's encoder with its larger convolutions computed on blocks."""
-  return turn(rssm.Encoder(*args, **kw), Encoder)
+  return recast(rssm.Encoder(*args, **kw), Encoder)
 
 
 def decoder(*args, **kw):
   """Make the host's decoder with upsampling and convolution folded into one."""
-  return turn(rssm.Decoder(*args, **kw), Decoder)
+  return recast(rssm.Decoder(*args, **kw), Decoder)
 
 
 def install(agent):
   """Turn the encoder and decoder of one of the host's agents into those here."""
-  turn(agent.enc, Encoder)
-  turn(agent.dec, Decoder)
+  recast(agent.enc, Encoder)
+  recast(agent.dec, Decoder)
 
 
-def turn(module, kind):
+def recast(module, kind):
   """Make an object of a class of ninjax one of a subclass `kind` and return it.
 
   A subclass cannot be made directly: ninjax takes fields from the class body alone.
@@ -48,7 +48,7 @@ class Encoder(rssm.Encoder):
 
   def sub(self, name, ctor=None, *args, **kw):
     module = super().sub(name, ctor, *args, **kw)
-    return turn(module, Blocks) if ctor is nn.Conv2D and _here() else module
+    return recast(module, Blocks) if ctor is nn.Conv2D and _here() else module
 
 
 class Decoder(rssm.Decoder):
@@ -56,7 +56,7 @@ class Decoder(rssm.Decoder):
   def sub(self, name, ctor=None, *args, **kw):
     module = super().sub(name, ctor, *args, **kw)
     doubled = not (self.outer and name == 'imgout')
-    return turn(module, Doubled) if ctor is nn.Conv2D and doubled and _here() else module
+    return recast(module, Doubled) if ctor is nn.Conv2D and doubled and _here() else module
 
 
 class Blocks(nn.Conv2D):

@@ -8,12 +8,12 @@ import embodied.jax
 import jax.numpy as jnp
 import ninjax as nj
 
-from .convolutions import turn
+from .convolutions import recast
 
 
 def optimizer(modules, opt, **kw):
   """Make the host's optimiser of `modules` with the transformation `opt` of optax."""
-  return turn(embodied.jax.Optimizer(modules, opt, **kw), Optimizer)
+  return recast(embodied.jax.Optimizer(modules, opt, **kw), Optimizer)
 
 
 class Optimizer(embodied.jax.Optimizer):

@@ -8,13 +8,11 @@ import time
 
 import numpy as np
 
-from ..common import lock, progress, workers
-from ..common import resources as paths
+from ..common import lock, parallel, progress, resources
 from ..common.errors import UserError
 from ..envs import suites
 from . import entries as origins
-from . import play as recorder
-from . import recording as recordings
+from . import play, recording
 
 # Suite -> policy of its experts, whether it tells success, packages that decide what is seen,
 # settings it has.
@@ -47,7 +45,7 @@ def collect(
   _check(found, env, episodes, noise, random_share, seed)
   behaviour = dict(noise=list(noise), random_share=random_share)
   sources = [Source(x, folder, env, behaviour, seed) for x in found]
-  with lock.held(folder):
+  with lock.locked(folder):
     jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
     if jobs:
       processes = min(processes or os.cpu_count(), len(jobs))
@@ -77,9 +75,9 @@ class Source:
     """Return the indices still to be recorded; what is there already is checked and kept."""
     for part in self.folder.glob('*.part'):  # A killed writer's.
       part.unlink(missing_ok=True)
-    if (self.folder / recordings.MANIFEST).exists():
-      self._resume(recordings.load_manifest(self.folder))
-    names = [recordings.name(i) for i in range(episodes)]
+    if (self.folder / recording.MANIFEST).exists():
+      self._resume(recording.load_manifest(self.folder))
+    names = [recording.name(i) for i in range(episodes)]
     found = [i for i, x in enumerate(names) if x not in self.entries]
     stray = [i for i in found if (self.folder / names[i]).exists()]
     if stray:
@@ -95,13 +93,13 @@ class Source:
         name=self.head['source'], task=self.head['task'], env=self.env,
         settings=self.head['env'], seed=self.head['seed'], index=index,
         policy=behaviour['policy'],
-        behaviour=recorder.behave(index, behaviour['noise'], behaviour['random_share']),
+        behaviour=play.behave(index, behaviour['noise'], behaviour['random_share']),
         folder=str(self.folder))
 
   def add(self, result):
     """Note a recorded episode in the manifest."""
     self.entries[result['entry']['file']] = result['entry']
-    recordings.write_manifest(self.folder, dict(
+    recording.write_manifest(self.folder, dict(
         self.head, renderer=result['renderer'], act_size=result['act_size'],
         episodes=[self.entries[x] for x in sorted(self.entries)]))
 
@@ -115,7 +113,7 @@ class Source:
           f"former (--{path.split('.')[-1].replace('_', '-')}) or name another folder (--out).")
     for entry in manifest['episodes']:
       try:
-        recordings.read_episode(self.folder, entry)
+        recording.read_episode(self.folder, entry)
       except UserError:
         continue  # Found as incomplete, and recorded again.
       self.entries[entry['file']] = entry
@@ -123,7 +121,7 @@ class Source:
 
 def defaults(suite):
   """Return the settings of a suite's environment that a recording has unless told otherwise."""
-  env = paths.defaults()['env'][suite]
+  env = resources.defaults()['env'][suite]
   return {**{k: env[k] for k in SUITES[suite]['settings']}, 'limit': LIMIT}
 
 
@@ -170,7 +168,7 @@ def main(args):
 
 def summary(folder):
   """Return one line about a recording."""
-  manifest = recordings.load_manifest(folder)
+  manifest = recording.load_manifest(folder)
   entries = manifest['episodes']
   experts = [x for x in entries if x['behaviour'].get('policy') != 'random']
   size = sum((folder / x['file']).stat().st_size for x in entries) / 1e6
@@ -186,7 +184,7 @@ def summary(folder):
 def _run(sources, jobs, processes):
   steps, began = 0, time.monotonic()
   with progress.bar('collect', len(jobs), 'episodes') as bar:
-    for job, result in workers.run(recorder.Recorder, jobs, processes):
+    for job, result in parallel.run_jobs(play.Recorder, jobs, processes):
       sources[job['source']].add(result)
       steps += result['entry']['steps']
       bar.text(f"{job['name']}, {steps / (time.monotonic() - began):.0f} steps/s")

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError
-from . import recording as recordings
+from . import recording
 from .recording import content_key, count, load_manifest
 
 __all__ = ['Sources', 'content_key', 'count', 'load_manifest']
@@ -85,7 +85,7 @@ class Sources:
     return have - length + 1
 
   def _load(self, folder, holdout):
-    _, episodes = recordings.load(folder)
+    _, episodes = recording.load(folder)
     for episode in episodes:
       pad = self.act_width - episode['action'].shape[1]
       episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))

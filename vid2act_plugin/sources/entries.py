@@ -11,7 +11,7 @@ import sys
 
 from ..common.errors import UserError, reason
 from ..envs import suites
-from . import recording as recordings
+from . import recording
 from .formats import FORMATS
 
 FUNCTION = re.compile(r'[\w.]+:\w+')
@@ -115,8 +115,8 @@ def _path(text, format_=''):
     raise UserError(
         f"The key vid2act.sources names '{text}', but there is no {path}; name a recording, or "
         f"data of another project (one of {', '.join(FORMATS)}).")
-  if not format_ and (path / recordings.MANIFEST).is_file():
-    return Origin(recordings.load_manifest(path)['source'], path=path)
+  if not format_ and (path / recording.MANIFEST).is_file():
+    return Origin(recording.load_manifest(path)['source'], path=path)
   name = re.sub(r'[^\w.-]+', '-', path.name)
   return Origin(name, path=path, foreign=True, format=format_)
 

@@ -1,12 +1,11 @@
 """Write recordings as data sets of other projects."""
 
 import importlib
-import os
 import pathlib
 
-from ..common import lock, progress
+from ..common import files, progress
 from ..common.errors import UserError
-from . import recording as recordings
+from . import recording
 
 FORMATS = ('lerobot', 'minari')
 
@@ -24,10 +23,8 @@ def export(folders, form, out):
   if out.exists():
     raise UserError(f'The folder {out} exists already; name another one with --out.')
   module = importlib.import_module(f'.formats.{form}', __package__)
-  with lock.temporary(out) as temp:
-    (temp / out.name).mkdir()
-    module.write([pathlib.Path(x).expanduser() for x in folders], temp / out.name)
-    os.rename(temp / out.name, out)
+  with files.atomic_folder(out) as made:
+    module.write([pathlib.Path(x).expanduser() for x in folders], made)
   return out
 
 
@@ -36,12 +33,12 @@ def episodes(folders):
 
   Shows progress, and says how many episodes begin with a reward or success.
   """
-  manifests = [recordings.load_manifest(x) for x in folders]
+  manifests = [recording.load_manifest(x) for x in folders]
   first, early = None, 0
   with progress.bar('export', sum(len(x['episodes']) for x in manifests), 'episodes') as bar:
     for source, (folder, manifest) in enumerate(zip(folders, manifests)):
       for entry in manifest['episodes']:
-        episode = recordings.read_episode(folder, entry)
+        episode = recording.read_episode(folder, entry)
         size = {k: episode[k].shape[1:] for k in ('image', 'action')}
         first = first or size
         if size != first:

@@ -11,9 +11,7 @@ import time
 
 from ..common import lock, progress
 from ..common.errors import UserError
-from . import formats
-from . import recording as recordings
-from . import survey as surveys
+from . import formats, recording, survey
 
 PAUSE = 2.0  # Seconds between manifests: after every episode, long imports would slow down.
 
@@ -34,22 +32,22 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
   _check(path, folder, options)
   format, module = formats.find(path, format)
   found = list(module.episodes(path, {'keys': options['key']}))
-  facts, faults = surveys.survey(found)
+  facts, faults = survey.survey(found)
   wanted = options.pop('episodes') or len(found)
   head = dict(
       source=folder.name, suite='import', task=folder.name, seed=0, versions={},
       behaviour=dict(policy='imported'), env=dict(repeat=repeat),
       imported=dict(path=str(path), format=format, **options), **facts)
   head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
-  with lock.held(folder):
+  with lock.locked(folder):
     return Import(folder, head).run(found, faults, wanted)
 
 
 def complete(folder):
   """Return whether `folder` holds an import that came to its end."""
   path = pathlib.Path(folder).expanduser()
-  return (path / recordings.MANIFEST).exists() and bool(
-      recordings.load_manifest(path).get('complete'))
+  return (path / recording.MANIFEST).exists() and bool(
+      recording.load_manifest(path).get('complete'))
 
 
 class Import:
@@ -60,8 +58,8 @@ class Import:
     self.entries, self.skipped, self.saved, self.complete = {}, [], 0.0, False
     for part in folder.glob('*.part'):  # A killed writer's.
       part.unlink(missing_ok=True)
-    if (folder / recordings.MANIFEST).exists():
-      self._resume(recordings.load_manifest(folder))
+    if (folder / recording.MANIFEST).exists():
+      self._resume(recording.load_manifest(folder))
 
   def run(self, found, faults, wanted):
     """Import episodes until there are `wanted`; returns the manifest."""
@@ -102,7 +100,7 @@ class Import:
         raise UserError(
             f'The recording {self.folder} was imported with {key} = {before}, not {now}; use the '
             'former or name another folder (--out or --name).')
-    for key in surveys.FACTS:
+    for key in survey.FACTS:
       if manifest.get(key) != self.head.get(key):
         raise UserError(
             f"The data in {self.head['imported']['path']} has changed since {self.folder} was "
@@ -114,7 +112,7 @@ class Import:
   def _intact(self, name):
     try:
       return name in self.entries and bool(
-          recordings.read_episode(self.folder, self.entries[name]))
+          recording.read_episode(self.folder, self.entries[name]))
     except UserError:
       return False  # Imported again.
 
@@ -123,14 +121,14 @@ class Import:
     try:
       if fault:
         raise UserError(fault)
-      return surveys.convert(name, load(), self.head, self.size)
+      return survey.convert(name, load(), self.head, self.size)
     except Exception as e:  # One bad episode costs no other; each library has its own errors.
-      self.skipped.append(surveys.sentence(name, e))
+      self.skipped.append(survey.sentence(name, e))
 
   def _add(self, name, episode):
     known = self.entries.get(name)
     index = int(known['file'][8:14]) if known else len(self.entries)
-    entry = recordings.write_episode(self.folder, index, episode, self.head['behaviour'])
+    entry = recording.write_episode(self.folder, index, episode, self.head['behaviour'])
     self.entries[name] = dict(entry, name=name)
     self.size = list(episode['image'].shape[1:3])
     if time.monotonic() - self.saved > PAUSE:
@@ -139,13 +137,13 @@ class Import:
   def _save(self):
     if not self.entries:
       return
-    recordings.write_manifest(self.folder, dict(
+    recording.write_manifest(self.folder, dict(
         self.head, env=dict(self.head['env'], size=self.size), skipped=self.skipped,
         complete=self.complete, episodes=sorted(self.entries.values(), key=lambda x: x['file'])))
     self.saved = time.monotonic()
 
   def _report(self, new):
-    manifest = recordings.load_manifest(self.folder)
+    manifest = recording.load_manifest(self.folder)
     entries = manifest['episodes']
     size = sum((self.folder / x['file']).stat().st_size for x in entries) / 1e6
     missing = [x for x in ('reward', 'success') if not manifest[x]]
@@ -163,7 +161,7 @@ def _check(path, folder, options):
   if folder == path or path in folder.parents:
     raise UserError(
         f'The recording {folder} would lie in the data {path}; name another folder (--out).')
-  if (path / recordings.MANIFEST).exists() and _ours(path):
+  if (path / recording.MANIFEST).exists() and _ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
   for key, good, cure in (
       ('resize', options['resize'] is None or len(options['resize']) == 2
@@ -179,7 +177,7 @@ def _check(path, folder, options):
 
 def _ours(path):
   try:
-    return bool(recordings.load_manifest(path))
+    return bool(recording.load_manifest(path))
   except UserError:
     return False
 

@@ -6,8 +6,7 @@ import zlib
 
 import numpy as np
 
-from . import entries as origins
-from . import recording as recordings
+from . import entries, recording
 
 
 def behave(index, noise, random_share):
@@ -35,7 +34,7 @@ def record(env, expert, behaviour, rng):
     obs = env.step({'action': actions[-1], 'reset': False})
     rows.append(obs)
   actions.append(np.zeros(space.shape, np.float32))
-  episode = {k: np.stack([x[k] for x in rows]) for k in recordings.SPACES if k in obs}
+  episode = {k: np.stack([x[k] for x in rows]) for k in recording.SPACES if k in obs}
   success = np.array([x.get('log/success', 0) for x in rows], np.float32)
   return {**episode, 'action': np.stack(actions), 'success': success}
 
@@ -53,9 +52,9 @@ class Recorder:
     rng = np.random.default_rng([job['seed'], source, job['index']])
     expert = lambda env, obs, rng: env.expert_action()
     if ':' in job['policy']:
-      expert = origins.behaviour(job['policy'])
+      expert = entries.behaviour(job['policy'])
     episode = record(self.env, expert, job['behaviour'], rng)
-    entry = recordings.write_episode(job['folder'], job['index'], episode, job['behaviour'])
+    entry = recording.write_episode(job['folder'], job['index'], episode, job['behaviour'])
     return dict(entry=entry, renderer=self.renderer, act_size=episode['action'].shape[1])
 
   def _make(self, job, seed):

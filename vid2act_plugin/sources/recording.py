@@ -13,8 +13,7 @@ import zipfile
 
 import numpy as np
 
-from ..common import files as inputs
-from ..common import lock, npz
+from ..common import files, npz
 from ..common.errors import UserError, reason
 
 FORMAT = 1
@@ -64,8 +63,8 @@ def read_episode(folder, entry, verify=True):
   """
   path = pathlib.Path(folder) / entry['file']
   try:
-    plain = inputs.plain(folder, entry['file'])
-    changed = verify and inputs.sha256(plain) != entry['sha256']
+    file = files.regular_file(folder, entry['file'])
+    changed = verify and files.sha256(file) != entry['sha256']
   except OSError as e:
     raise UserError(f'The file {path} cannot be read ({e.strerror}); {CURE}.') from e
   if changed:
@@ -105,7 +104,7 @@ def load_manifest(folder):
   """Return the manifest of a recording; raises a `UserError` if there is no valid one."""
   path = pathlib.Path(folder) / MANIFEST
   try:
-    manifest = inputs.parse(folder, MANIFEST)
+    manifest = files.parse(folder, MANIFEST)
   except OSError as e:
     raise UserError(
         f'There is no recording in {folder}: {path} cannot be read ({e.strerror}); make it with '
@@ -212,7 +211,7 @@ def _pack(episode):
 
 def _replace(path, content):
   try:
-    with lock.whole(path) as part, open(part, 'wb') as f:
+    with files.atomic_write(path) as part, open(part, 'wb') as f:
       f.write(content)
       f.flush()
       os.fsync(f.fileno())

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError, printable, reason
-from . import recording as recordings
+from . import recording
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
 FACTS = ('act_size', 'action_low', 'action_high', 'fps')
@@ -64,7 +64,7 @@ def convert(name, episode, head, size=None):
     made[key] = np.zeros(len(keep), bool)
   made['is_first'][0] = made['is_last'][-1] = True
   made['is_terminal'][-1] = stop == steps and arrays.get('is_terminal', [False])[-1] > 0
-  return {k: {**made, 'action': action}[k] for k in recordings.SPACES}
+  return {k: {**made, 'action': action}[k] for k in recording.SPACES}
 
 
 def scale(action, low, high):

@@ -8,11 +8,9 @@ import re
 import signal
 import threading
 
-from ..common import images as pictures
-from ..common import lock, progress
-from ..common import parallel as jobs
+from ..common import files, lock, parallel, progress
 from ..common.errors import UserError
-from ..training import scores
+from ..training import curves, scores
 from . import matrix, plot
 
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -36,11 +34,11 @@ def main(args):
   """Run the command line `vid2act ablate`."""
   plan = matrix.Matrix(args.matrix)
   out = pathlib.Path(args.out or pathlib.Path('runs') / plan.path.stem).expanduser().resolve()
-  jobs.places(args.jobs)
+  parallel.places(args.jobs)
   ablation = Ablation(plan, out)
   if args.dry_run:
     return ablation.show()
-  with lock.held(out, wait=False), _stoppable(args.minutes) as over:
+  with lock.locked(out, wait=False), _stoppable(args.minutes) as over:
     try:
       failed = ablation.run(args.jobs)
     except (KeyboardInterrupt, SystemExit) as e:
@@ -93,7 +91,7 @@ class Ablation:
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar:
       poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))
       poll()
-      for name, status in jobs.run(commands, count, lambda x: self.out / x / 'log.txt', poll):
+      for name, status in parallel.run_commands(commands, count, lambda x: self.out / x / 'log.txt', poll):
         failed += [name] * bool(status)
         self.gather()
         done = sum(map(self.finished, self.plan.runs))
@@ -116,7 +114,7 @@ class Ablation:
         ('matrix.yaml', self.plan.path.read_text()),
         ('runs.json', json.dumps([self._about(x) for x in runs], indent=1))):
       self.results.mkdir(parents=True, exist_ok=True)
-      with lock.whole(self.results / name) as part:
+      with files.atomic_write(self.results / name) as part:
         part.write_text(content)
 
   def logdir(self, run):
@@ -145,20 +143,20 @@ class Ablation:
 
   def _commands(self, runs):
     """Return the commands, with recordings and teacher made once for all seeds."""
-    from .. import prepare as chain
+    from .. import prepare
     commands, teachers = {}, {}
     for run in runs:
       kind = run.method, run.task
       if kind not in teachers:
         made = self.configs[kind].update(seed=0, logdir=str(self.out / 'prepared' / run.method))
-        teachers[kind] = chain.prepare(made).vid2act.teacher
+        teachers[kind] = prepare.prepare(made).vid2act.teacher
       more = ['--vid2act.teacher', teachers[kind]] if teachers[kind] else []
       commands[run.name] = self.plan.command(run, self.overlays, self.logdir(run), *more)
     return commands
 
   def _about(self, run):
     """Return what a run says of itself, and its relevance over time."""
-    rows, key = pictures.metrics(self.logdir(run)), 'train/relevance/'
+    rows, key = curves.metrics(self.logdir(run)), 'train/relevance/'
     relevance = [
         {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
         for x in rows if any(k.startswith(key) for k in x)]

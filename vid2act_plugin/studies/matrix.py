@@ -7,7 +7,7 @@ import sys
 
 from ruamel.yaml import YAML
 
-from ..common import lock
+from ..common import files
 from ..common.errors import UserError, reason
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
@@ -61,7 +61,7 @@ class Matrix:
       for i, overlay in enumerate(overlays):
         if isinstance(overlay, dict):
           # Whole at every moment: another process may be reading the same overlay.
-          with lock.whole(folder / f'{name}-{i}.yaml') as part:
+          with files.atomic_write(folder / f'{name}-{i}.yaml') as part:
             YAML().dump(overlay, part)
 
   def names(self, method, folder):

@@ -3,7 +3,7 @@
 import csv
 import pathlib
 
-from ..common import images as pictures
+from ..common import images
 from ..common.errors import UserError
 from ..training import scores
 from . import comparison
@@ -73,7 +73,7 @@ def markdown(table, against):
 
 def picture(path, rows, table, against, metric, known=()):
   """Draw sample-efficiency curves per task, and differences to `against` over paired seeds."""
-  plt = pictures.pyplot()
+  plt = images.pyplot()
   tasks = list(dict.fromkeys(x['task'] for x in rows))
   name = comparison.named('paired_difference', metric)
   differences = [x for x in table if x['metric'] == name and x['task'] == 'all']

@@ -3,14 +3,12 @@
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from ..common import files as inputs
-from ..common import lock
+from ..common import files
 from ..common.errors import UserError, reason
 
 FORMAT = 1
@@ -74,20 +72,15 @@ class Bundle:
   def save(self, folder):
     """Write the bundle at once: `folder` is either absent or complete."""
     folder = pathlib.Path(folder)
-    with lock.temporary(folder) as temp:
-      made = temp / 'made'
-      made.mkdir()
+    with files.atomic_folder(folder, replace=True) as made:
       for name, arrays in zip(FILES, (self.params, self.memory)):
         # Not save_file, which tells of a full disk by an error of its own.
         content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
         (made / name).write_bytes(content)
-      files = {x: inputs.sha256(made / x) for x in FILES}
-      self.manifest = {'format': FORMAT, **self.manifest, 'files': files}
+      hashes = {x: files.sha256(made / x) for x in FILES}
+      self.manifest = {'format': FORMAT, **self.manifest, 'files': hashes}
       self.manifest['hash'] = _digest(self.manifest)
       (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
-      if folder.exists():
-        os.replace(folder, temp / 'before')
-      os.replace(made, folder)
 
 
 def verify(folder):
@@ -98,8 +91,8 @@ def verify(folder):
   folder = pathlib.Path(folder).expanduser()
   manifest = folder / MANIFEST
   try:
-    content = inputs.parse(folder, MANIFEST)
-    files, digest = dict(content['files']), content['hash']
+    content = files.parse(folder, MANIFEST)
+    hashes, digest = dict(content['files']), content['hash']
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise UserError(
         f"The key vid2act.teacher is '{folder}', but {manifest} is not a readable bundle "
@@ -111,7 +104,7 @@ def verify(folder):
         f'{FORMAT}; pretrain the teacher again.')
   bad = digest != _digest(content) and manifest
   for name in FILES:
-    if not bad and files.get(name) != _found(folder, name):
+    if not bad and hashes.get(name) != _found(folder, name):
       bad = folder / name
   if bad:
     raise UserError(
@@ -178,9 +171,9 @@ def _content_fault(params, memory, manifest):
 
 
 def _found(folder, name):
-  """Return the hash of a file, None where there is no plain one."""
+  """Return the hash of a file, None where there is no regular one."""
   try:
-    return inputs.sha256(inputs.plain(folder, name))
+    return files.sha256(files.regular_file(folder, name))
   except OSError:
     return None
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError, reason
-from ..host import loading as matching
-from ..host import tree as host
+from ..host import loading, tree
 from . import runs, separate
 from .bundle import MODEL, Bundle
 
@@ -93,7 +92,7 @@ def _report(found, names):
   for name, run in zip(names, found):
     title = f'{name} from {run.checkpoint}, {run.updates} updates'
     fresh = {k: np.zeros(v, np.float32) for k, v in _shapes(run).items()}
-    _, report = matching.match(fresh, run.params, title)
+    _, report = loading.match(fresh, run.params, title)
     print(report)
     if any(status != 'matched' for _, status, _ in report.rows):
       wrong.append(run.checkpoint / 'agent.pkl')
@@ -101,7 +100,7 @@ def _report(found, names):
     raise UserError(
         f"Not every tensor of {', '.join(map(str, wrong))} is what the run's config.yaml says (see "
         'the report above); import a run whose config.yaml and checkpoint belong together and '
-        f'which was made with the installed host, {host.title()}.')
+        f'which was made with the installed host, {tree.title()}.')
 
 
 def _shapes(run):
@@ -110,7 +109,7 @@ def _shapes(run):
   except (TypeError, AssertionError, AttributeError, ValueError) as e:
     raise UserError(
         f'The encoder or RSSM of {run.folder / "config.yaml"} cannot be built for images of '
-        f'{list(run.image)} by the installed host, {host.title()} ({reason(e)}); '
+        f'{list(run.image)} by the installed host, {tree.title()} ({reason(e)}); '
         'import runs that were made with it.') from e
 
 
@@ -215,4 +214,4 @@ def _manifest(found, names, act_width, guide):
       kind='separate', sources=names, act_sizes=[x.act_size for x in found], act_width=act_width,
       image=list(first.image), agent=agents[0], agents=agents, guide=guide,
       env={k: v for k, v in settings.items() if k not in MADE}, recordings=digest,
-      updates=sum(x.updates for x in found), host=host.title(), jax=jax.__version__)
+      updates=sum(x.updates for x in found), host=tree.title(), jax=jax.__version__)

@@ -13,7 +13,7 @@ import ninjax as nj
 import numpy as np
 from dreamerv3 import rssm
 
-from ..host import convolutions as vision
+from ..host import convolutions
 
 f32 = jnp.float32
 sg = jax.lax.stop_gradient
@@ -35,10 +35,10 @@ class SourceModel:
     acts = {'action': elements.Space(np.float32, act_width, -1, 1), 'source': source}
     scalar, binary = elements.Space(np.float32, ()), elements.Space(bool, (), 0, 2)
     self.sources, self.act_sizes = sources, np.array(act_sizes)
-    self.enc = vision.encoder(images, **config.enc.simple, name='enc')
+    self.enc = convolutions.encoder(images, **config.enc.simple, name='enc')
     self.src = rssm.Encoder({'source': source}, **config.enc.simple, name='src')
     self.dyn = rssm.RSSM(acts, **config.dyn.rssm, name='dyn')
-    self.dec = vision.decoder(images, **config.dec.simple, name='dec')
+    self.dec = convolutions.decoder(images, **config.dec.simple, name='dec')
     self.rew = embodied.jax.MLPHead(scalar, **config.rewhead, name='rew')
     self.con = embodied.jax.MLPHead(binary, **config.conhead, name='con')
     self.modules = [self.dyn, self.enc, self.src, self.dec, self.rew, self.con]

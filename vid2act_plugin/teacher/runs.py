@@ -11,7 +11,7 @@ import elements
 import numpy as np
 from ruamel.yaml.error import YAMLError
 
-from ..common import safe_pickle as pickles
+from ..common import safe_pickle
 from ..common.errors import UserError, reason
 
 CHECKPOINTS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
@@ -115,7 +115,7 @@ def _newest(folder):
 
 
 def _params(path):
-  content = pickles.load(path)
+  content = safe_pickle.load(path)
   try:
     params, updates = content['params'], int(content['counters']['updates'])
     params = {k: v for k, v in params.items() if k.startswith(PARAMS)}

@@ -10,7 +10,7 @@ import ninjax as nj
 import numpy as np
 from dreamerv3 import rssm
 
-from ..host import convolutions as vision
+from ..host import convolutions
 from .model import pack
 
 
@@ -29,7 +29,7 @@ class SeparateModels:
     for k, (config, size) in enumerate(zip(configs, act_sizes)):
       acts = {'action': elements.Space(np.float32, size, -1, 1)}
       with nj.scope(str(k)):
-        self.encs.append(vision.encoder({'image': image}, **config.enc.simple, name='enc'))
+        self.encs.append(convolutions.encoder({'image': image}, **config.enc.simple, name='enc'))
         self.dyns.append(rssm.RSSM(acts, **config.dyn.rssm, name='dyn'))
 
   def features(self, image, action, is_first):

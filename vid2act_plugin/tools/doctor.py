@@ -91,12 +91,12 @@ def packages():
 
 def dreamer():
   """Verify the host that `import dreamerv3` finds."""
-  from ..host import tree as host
-  root = host.find()
+  from ..host import tree
+  root = tree.find()
   if not root:
     return 'fail', 'DreamerV3 is not installed', 'run `vid2act host build`'
   try:
-    return 'ok', host.verify(root), ''
+    return 'ok', tree.verify(root), ''
   except UserError as e:
     text = str(e).rpartition('; ')[0]
   places = *site.getsitepackages(), site.getusersitepackages()

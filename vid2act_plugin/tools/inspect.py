@@ -9,11 +9,9 @@ import sys
 
 import numpy as np
 
-from ..common import files as inputs
-from ..common import progress
+from ..common import files, progress
 from ..common.errors import UserError
-from ..sources import collect
-from ..sources import recording as recordings
+from ..sources import collect, recording
 from ..teacher import bundle
 from . import preview, tables
 
@@ -60,9 +58,9 @@ def main(args):
 def find(path):
   """Return the folders of recordings and bundles: `path` itself, or those directly in it."""
   path = pathlib.Path(path).expanduser()
-  if (path / recordings.MANIFEST).is_file():
+  if (path / recording.MANIFEST).is_file():
     return [path]
-  found = sorted(x.parent for x in path.glob(f'*/{recordings.MANIFEST}'))
+  found = sorted(x.parent for x in path.glob(f'*/{recording.MANIFEST}'))
   found = [x for x in found if not x.name.startswith('.')]  # A bundle that is being written.
   if not found:
     raise UserError(
@@ -91,13 +89,13 @@ def inspect(folders):
 
 
 def _recording(folder, bar):
-  manifest = recordings.load_manifest(folder)
+  manifest = recording.load_manifest(folder)
   intact, facts, damaged, first = [], [], [], None
   for entry in manifest['episodes']:
     try:
-      episode = recordings.read_episode(folder, entry)
+      episode = recording.read_episode(folder, entry)
       start = {k: episode[k][:1] for k in ('image', 'action')}
-      recordings.same_spaces(first or start, start, manifest, folder / entry['file'])
+      recording.same_spaces(first or start, start, manifest, folder / entry['file'])
     except UserError as e:
       damaged.append(str(e))
     else:
@@ -169,7 +167,7 @@ def _teacher(folder, bar):
 
 def _is_bundle(folder):
   try:
-    return 'sources' in inputs.parse(folder, recordings.MANIFEST)
+    return 'sources' in files.parse(folder, recording.MANIFEST)
   except (OSError, ValueError, TypeError):
     return False
 
@@ -177,7 +175,7 @@ def _is_bundle(folder):
 def _files(folder):
   try:
     return len(
-        bundle.FILES if _is_bundle(folder) else recordings.load_manifest(folder)['episodes'])
+        bundle.FILES if _is_bundle(folder) else recording.load_manifest(folder)['episodes'])
   except UserError:  # Reported where the folder is read.
     return 0
 

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from ..common import lock, progress
+from ..common import files, progress
 from ..common.errors import UserError
-from ..sources import recording as recordings
+from ..sources import recording
 
 SIDE, LABEL = 128, 44  # Pixels: of the square that an image is fitted into, of the text above it.
 FRAMES = 10  # Of each episode on the sheet.
@@ -28,9 +28,9 @@ def draw(shown, stem):
   strips = []
   try:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with progress.bar('drawing', len(shown), 'episodes') as bar, lock.whole(film) as path:
+    with progress.bar('drawing', len(shown), 'episodes') as bar, files.atomic_write(film) as path:
       _mp4(path, _film(shown, strips, bar))
-    with lock.whole(sheet) as path:
+    with files.atomic_write(sheet) as path:
       _png(path, np.concatenate(strips))
   except OSError as e:
     raise UserError(
@@ -48,7 +48,7 @@ def _film(shown, strips, bar):
     stride = math.ceil(longest / max(1, FPS * SECONDS // len(pages)))
     videos = []
     for folder, entry, lines in page:
-      image = recordings.read_episode(folder, entry, verify=False)['image']
+      image = recording.read_episode(folder, entry, verify=False)['image']
       strips.append(_strip(image, ', '.join(lines)))
       videos.append(_video(image[::stride], '\n'.join(lines)))
       bar.advance()

@@ -9,8 +9,9 @@ import embodied
 import numpy as np
 from dreamerv3 import main as host
 
-from ..common import images as pictures
+from ..common import images
 from ..common.errors import UserError
+from . import curves
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
 WEIGHT = 'log/relevance/'
@@ -68,7 +69,7 @@ class Evaluation:
     if self.frames:
       logger.add({'video': np.stack(self.frames)}, prefix='eval')
     if self.frames and self.relevance:
-      self.picture = pictures.episode(self.frames, self.relevance)
+      self.picture = curves.episode(self.frames, self.relevance)
       logger.add({'relevance': self.picture}, prefix='eval')
     logger.write()
     return means
@@ -77,10 +78,10 @@ class Evaluation:
     """Write the first episode of the last evaluation: `eval.gif`, `eval_relevance.png`."""
     logdir = pathlib.Path(config.logdir).expanduser()
     if self.frames:
-      pictures.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
+      images.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
       print(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
     if self.picture is not None:
-      pictures.png(logdir / 'eval_relevance.png', self.picture)
+      images.png(logdir / 'eval_relevance.png', self.picture)
       print(f"Relevance along it: {logdir / 'eval_relevance.png'}")
 
   def _add(self, tran, worker):

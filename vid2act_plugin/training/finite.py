@@ -6,7 +6,6 @@ more, from the parameters of the run's last checkpoint.
 
 import json
 import math
-import os
 import pathlib
 import sys
 
@@ -16,9 +15,8 @@ import jax
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from ..agent import initialise as convert
-from ..common import lock
-from ..common import safe_pickle as pickles
+from ..agent import initialise
+from ..common import files, safe_pickle
 from ..common.errors import UserError
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
@@ -134,15 +132,12 @@ def write(logdir, update, carry, data, config, report):
   arrays = {
       **{f'batch/{k}': v for k, v in jax.device_get(data).items()},
       **{f'carry/{i:03}': v for i, v in enumerate(leaves)}}
-  with lock.temporary(folder) as temp:
-    made = temp / 'made'
-    made.mkdir()
+  with files.atomic_folder(folder) as made:
     # Not save_file, which tells of a full disk by an error of its own.
     content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     (made / 'batch.safetensors').write_bytes(content)
     config.save(made / 'config.yaml')
     (made / 'report.json').write_text(json.dumps(report, indent=1))
-    os.replace(made, folder)
   return folder
 
 
@@ -167,9 +162,9 @@ def main(argv=None):
     raise UserError(
         f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
         'needed: name that.')
-  from ..host import platform as backend
+  from ..host import platform
   from . import pretrain
-  config = backend.resolve(elements.Config.load(folder / 'config.yaml'))
+  config = platform.resolve(elements.Config.load(folder / 'config.yaml'))
   if config.script == 'pretrain':
     agent = pretrain.build(config, pretrain.recordings(config))
   else:
@@ -207,10 +202,10 @@ def _refuse(bad):
 def _checkpoint(logdir):
   """Return what the newest checkpoint of a run holds of the agent, or None."""
   try:
-    folder = convert.checkpoint(logdir)
+    folder = initialise.checkpoint(logdir)
   except UserError:
     return None
-  return pickles.load(folder / 'agent.pkl')
+  return safe_pickle.load(folder / 'agent.pkl')
 
 
 if __name__ == '__main__':

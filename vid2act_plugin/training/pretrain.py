@@ -12,12 +12,10 @@ import numpy as np
 from dreamerv3 import agent as host
 from dreamerv3 import main as hostmain
 
-from .. import prepare as chain
-from ..common import images as pictures
-from ..common import lock, progress
-from ..host import optimizer as optim
-from ..host import tree as hostfiles
-from ..sources import dataset as sources
+from .. import prepare
+from ..common import images, lock, progress
+from ..host import optimizer, tree
+from ..sources import dataset
 from ..teacher import bundle as bundles
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.model import SourceModel
@@ -35,7 +33,7 @@ class Pretrain(embodied.jax.Agent):
     self.scales = config.loss_scales
     self.world = SourceModel(
         config, obs_space['image'], act_space['action'].shape[0], config.act_sizes)
-    self.opt = optim.optimizer(
+    self.opt = optimizer.optimizer(
         self.world.modules, host.Agent._make_opt(None, **config.opt), summary_depth=1, name='opt')
 
   @property
@@ -88,7 +86,7 @@ class Pretrain(embodied.jax.Agent):
               for x in (seen, dreamt)]
     true = f32(data['image'][:6]) / 255
     metrics['openloop_error'] = jnp.square(frames[1] - true[:, half:]).mean()
-    metrics['openloop'] = pictures.openloop(true, jnp.concatenate(frames, 1), half)
+    metrics['openloop'] = openloop(true, jnp.concatenate(frames, 1), half)
     return carry, metrics
 
   def states(self, data):
@@ -105,7 +103,7 @@ class Pretrain(embodied.jax.Agent):
 
 def run(config, args):
   """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there."""
-  with lock.held(config.logdir):  # Another run may be making the same one.
+  with lock.locked(config.logdir):  # Another run may be making the same one.
     data, path = recordings(config), elements.Path(config.logdir) / 'teacher'
     if _made(path, data, config):
       print(f'Teacher bundle: reused {path}')
@@ -149,8 +147,8 @@ def _run(config, data):
 
 def recordings(config):
   """Return the sources that the teacher is pretrained on."""
-  return sources.Sources(
-      chain.folders(config), holdout=config.vid2act.pretrain.holdout,
+  return dataset.Sources(
+      prepare.folders(config), holdout=config.vid2act.pretrain.holdout,
       act_width=config.vid2act.act_width, seed=config.seed)
 
 
@@ -189,7 +187,7 @@ def _learn(agent, stream, data, options, logger, cp, logdir, stop):
         video = mets.pop('openloop')
         logger.add({**mets, 'openloop': video}, prefix='report')
         logger.write()
-        pictures.gif(logdir / 'openloop.gif', video)
+        images.gif(logdir / 'openloop.gif', video)
         bar.text(f"held-out image loss {mets['loss/rec']:.1f}")
       if step.value % options.save_every == 0 or last:
         cp.save()
@@ -223,7 +221,7 @@ def bundle(agent, data, config):
       actions=config.vid2act.pretrain.actions, act_width=config.vid2act.act_width,
       image=[int(x) for x in data.image],
       agent={k: config.agent[k] for k in MODEL}, env=data.env, recordings=data.key,
-      updates=config.vid2act.pretrain.updates, host=hostfiles.title(), jax=jax.__version__))
+      updates=config.vid2act.pretrain.updates, host=tree.title(), jax=jax.__version__))
 
 
 def _memory(agent, data, options):
@@ -251,3 +249,16 @@ def _memory(agent, data, options):
 
 def _join(parts, limit=None):
   return {k: np.concatenate([x[k] for x in parts])[:limit] for k in parts[0]}
+
+
+def openloop(true, pred, half):
+  """Stack truth over prediction, with a red edge from frame `half` on, where none is shown.
+
+  true, pred: `[B, T, H, W, 3]` float32 in [0, 1] -> video `[T, 2 * H, B * W, 3]` uint8.
+  """
+  red = jnp.array([1.0, 0.0, 0.0])
+  pred = jnp.clip(pred, 0, 1).at[:, half:, :2].set(red)
+  grid = jnp.concatenate([true, pred], 2)
+  B, T, H, W, C = grid.shape
+  grid = grid.transpose((1, 2, 0, 3, 4)).reshape((T, H, B * W, C))
+  return (255 * grid).astype(jnp.uint8)

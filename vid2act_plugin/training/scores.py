@@ -11,11 +11,10 @@ import pathlib
 
 import numpy as np
 
-from ..common import images as pictures
-from ..common import lock
-from ..common import safe_pickle as pickles
-from ..common.errors import UserError
-from ..sources.formats import reading
+from ..common import safe_pickle
+from ..common.errors import UserError, reading
+from ..common.files import atomic_write
+from . import curves
 
 LARGEST = 2 ** 28  # Bytes of a score file, unpacked.
 APV_EVERY = 10_000  # Env steps between the points of APV's curves.
@@ -27,7 +26,7 @@ METRICS = {
 
 def write(config):
   """Write one file per metric that `metrics.jsonl` has, and return their paths."""
-  folder, rows = pathlib.Path(config.logdir).expanduser() / 'scores', pictures.metrics(config.logdir)
+  folder, rows = pathlib.Path(config.logdir).expanduser() / 'scores', curves.metrics(config.logdir)
   method = config.agent.typ if config.method == 'name' else config.method
   head, paths = dict(task=config.task, method=method, seed=int(config.seed)), []
   for name, key in METRICS.items():
@@ -41,7 +40,7 @@ def write(config):
 def save(path, rows):
   """Write rows `{task, method, seed, xs, ys}` as one file in the host's format."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  with lock.whole(path) as part:
+  with atomic_write(path) as part:
     part.write_bytes(gzip.compress(json.dumps(rows).encode(), mtime=0))
 
 
@@ -104,7 +103,7 @@ def reference(path):
       rows = [
           dict(task=task, method=method, seed=seed, ys=np.asarray(ys, float).tolist(),
                xs=[APV_EVERY * (i + 1) for i in range(len(ys))])
-          for method, tasks in pickles.load(path).items()
+          for method, tasks in safe_pickle.load(path).items()
           for task, curves in tasks.items() for seed, ys in enumerate(curves)]
   return [{**row, 'task': _ours(row['task'])} for row in rows]
 

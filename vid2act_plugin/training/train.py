@@ -16,25 +16,24 @@ import embodied
 import jax
 from dreamerv3 import main as host
 
-from ..agent import initialise as convert
-from ..common import images as pictures
-from ..common import lock, progress
+from ..agent import initialise
+from ..common import images, lock, progress
 from ..common.errors import UserError
-from ..host import tree as hostfiles
+from ..host import tree
 from ..teacher import bundle
-from . import finite, resume, scores
+from . import curves, finite, resume, scores
 from .evaluation import Episodes, Evaluation
 
 
 def train(config, args):
   """Train without evaluation."""
-  with lock.held(config.logdir, wait=False):
+  with lock.locked(config.logdir, wait=False):
     _train(config, args, evaluate=False)
 
 
 def train_eval(config, args):
   """Train, and evaluate every `run.eval_every` env steps, at the start and at the end."""
-  with lock.held(config.logdir, wait=False):
+  with lock.locked(config.logdir, wait=False):
     _train(config, args, evaluate=True)
 
 
@@ -47,7 +46,7 @@ def eval_only(config, args):
   agent = _agent(config)
   logger = host.make_logger(config)
   _load(agent, args)
-  logger.step.load(convert.step(args.from_checkpoint))
+  logger.step.load(initialise.step(args.from_checkpoint))
   evaluation = Evaluation(config, args, agent)
   try:
     means = evaluation(logger)
@@ -205,7 +204,7 @@ def _agent(config):
 
 
 def _load(agent, args):
-  convert.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
+  initialise.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
 
 
 def _log_episode(logger, episode):
@@ -221,16 +220,16 @@ def _finish(config, agent, learner, evaluation, logger, start):
   """Write scores, pictures and `summary.json`."""
   logger.close()
   logdir = elements.Path(config.logdir)
-  pictures.curves(str(logdir))
+  curves.curves(str(logdir))
   scores.write(config)
   if evaluation:
     evaluation.video(config)
   for key, value in learner.pictures.items():
     name = key.replace('/', '_')
     if value.ndim == 4:
-      pictures.gif(logdir / f'{name}.gif', value)
+      images.gif(logdir / f'{name}.gif', value)
     else:
-      pictures.png(logdir / f'{name}.png', value)
+      images.png(logdir / f'{name}.png', value)
   teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
   seconds = {k: v for k, v in config.vid2act.seconds.items()}
   summary = dict(
@@ -244,4 +243,4 @@ def _finish(config, agent, learner, evaluation, logger, start):
 
 
 def _versions():
-  return dict(host=hostfiles.title(), jax=jax.__version__)
+  return dict(host=tree.title(), jax=jax.__version__)

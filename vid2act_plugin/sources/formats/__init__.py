@@ -9,12 +9,11 @@ the way back. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
 `{ours: theirs}`, what the user gave with `--key`, for `theirs` below.
 """
 
-import contextlib
 import dataclasses
 import importlib
 from collections.abc import Iterable
 
-from ...common.errors import UserError, reason
+from ...common.errors import UserError
 
 # Modules here, and names on the command line; looked at in this order.
 FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
@@ -49,17 +48,6 @@ def find(path, name=''):
   raise UserError(
       f'The data in {path} is of no format that is known here; name one with --format '
       f"({', '.join(FORMATS)}).")
-
-
-@contextlib.contextmanager
-def reading(what, cure, fault='cannot be read'):
-  """Turn an error while `what` is read into a `UserError`; each library has errors of its own."""
-  try:
-    yield
-  except UserError:
-    raise
-  except Exception as e:
-    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
 
 
 def theirs(ours, have, options, path, required=False):

@@ -7,8 +7,8 @@ import pathlib
 
 import numpy as np
 
-from ...common.errors import UserError
-from . import Episode, reading
+from ...common.errors import UserError, reading
+from . import Episode
 
 KEYS = {'action': 'action', 'reward': 'next.reward', 'success': 'next.success'}
 ARRAYS = (*KEYS, 'is_terminal')

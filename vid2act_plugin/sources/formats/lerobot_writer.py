@@ -8,8 +8,7 @@ import json
 import numpy as np
 
 from ...common.errors import UserError
-from .. import export as exports
-from .. import recording as recordings
+from .. import export, recording
 
 IMAGE, FPS = 'observation.image', 10
 CHUNK = 1000  # Files per folder.
@@ -33,11 +32,11 @@ def write(folders, out):
   are those of the row before. Images are lossless, and 10 per second where the
   manifest has no `fps`. Raises a `UserError` if sources differ in this.
   """
-  manifests = [recordings.load_manifest(x) for x in folders]
+  manifests = [recording.load_manifest(x) for x in folders]
   names, fps = [x['source'] for x in manifests], _rate(manifests)
   tasks = list(dict.fromkeys(names))
   tables, entries, moments = [], [], []
-  for source, group in itertools.groupby(exports.episodes(folders), lambda x: x[0]):
+  for source, group in itertools.groupby(export.episodes(folders), lambda x: x[0]):
     place = dict(zip(('chunk_index', 'file_index'), divmod(source, CHUNK)))
     first, images = len(tables), 0
     with _film(_made(out / VIDEO.format(**place, video_key=IMAGE)), fps) as film:

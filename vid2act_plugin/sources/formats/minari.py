@@ -9,9 +9,9 @@ import re
 
 import numpy as np
 
-from ...common.errors import UserError
-from .. import export as exports
-from . import Episode, reading
+from ...common.errors import UserError, reading
+from .. import export
+from . import Episode
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
 SUCCESS = ('infos/success', 'infos/is_success')
@@ -57,7 +57,7 @@ def write(folders, out):
         f"The folder is called '{out.name}', but it names the Minari data set; end it with a "
         f"version, such as {re.sub('[^-a-zA-Z0-9_]', '-', out.name)}-v0.")
   storage = None
-  for _, episode in exports.episodes(folders):
+  for _, episode in export.episodes(folders):
     if not storage:
       storage = MinariStorage.new(
           out / 'data', gym.spaces.Box(0, 255, episode['image'].shape[1:], np.uint8),

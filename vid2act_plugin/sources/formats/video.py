@@ -13,8 +13,8 @@ import re
 
 import numpy as np
 
-from ...common.errors import UserError, reason
-from . import Episode, reading
+from ...common.errors import UserError, reading, reason
+from . import Episode
 
 VIDEOS = {  # Suffix -> FFmpeg's name: never guessed from content, which may name other files.
     '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.gif': 'gif', '.mkv': 'matroska',
