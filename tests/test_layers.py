@@ -91,7 +91,7 @@ cli.main(['host', 'status'])
 assert all(doctor.examine(x) for x in ('python', 'packages', 'host', 'cores', 'memory', 'cache'))
 """),
     (('jax',), """
-from vid2act_plugin.envs import metaworld
+from vid2act_plugin.envs import dmcontrol, metaworld, planner
 from vid2act_plugin.sources import collect, play
 from vid2act_plugin.studies import comparison, plot
 from vid2act_plugin.training import scores
