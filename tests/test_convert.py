@@ -13,7 +13,7 @@ from dreamerv3 import rssm
 
 from vid2act_plugin.agent import initialise as convert
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.host import loading as matching
+from vid2act_plugin.host import checkpoints, loading
 from vid2act_plugin.teacher import bundle as bundles
 
 OVERLAYS = ('vid2act', 'finetune')
@@ -45,7 +45,7 @@ def agent(config, make_agent):
 @pytest.fixture
 def fresh(agent, start):
   """The agent as it was made."""
-  agent.load({'params': start, 'counters': convert.ZERO})
+  agent.load({'params': start, 'counters': loading.FRESH})
   return agent
 
 
@@ -155,7 +155,7 @@ def test_init(agent, start, bundle):
   assert {x.split('/')[0] for x in report.taken()} >= {'dyn', 'enc'}
   assert type(agent).__name__ == 'Agent' and agent.model.policy_keys == '^(enc|dyn|dec|pol)/'
   saved = agent.save()
-  assert saved['counters'] == convert.ZERO
+  assert saved['counters'] == loading.FRESH
   for key, value in saved['params'].items():
     assert not key.startswith('opt/') or not np.any(value), key
   value, slow = (start[f'{x}/mlp/linear0/kernel'] for x in ('val', 'slowval'))
@@ -180,7 +180,7 @@ def test_init_source_is_checked(agent, bundle, config):
 
 def test_init_leaves_a_resumed_run_alone(fresh, bundle, config):
   other = {k: v + 1 for k, v in params(fresh).items()}
-  fresh.load({'params': other, 'counters': {**convert.ZERO, 'updates': 3}})
+  fresh.load({'params': other, 'counters': {**loading.FRESH, 'updates': 3}})
   latest = pathlib.Path(str(fresh.config.logdir)) / 'ckpt' / 'latest'
   save(fresh, latest.parent.parent)
   convert.initialise(fresh, bundles.load(bundle), config)
@@ -217,7 +217,7 @@ def test_report():
           'pol/b': np.zeros(1), 'opt/step': np.zeros(()), 'dyn/a': np.zeros((2, 2))}
   there = {'enc/a': np.ones(2), 'enc/b': np.ones(4), 'src/a': np.ones(1), 'opt/step': np.ones(()),
            'dyn/a': np.ones((3, 2))}
-  new, report = matching.match(here, there, 'Loaded')
+  new, report = loading.match(here, there, 'Loaded')
   assert str(report).splitlines() == [
       'Loaded: 1 matched, 2 shape differs, 3 missing, 1 fresh, 1 unused',
       '  enc          1 matched, 1 shape differs, 1 missing',
@@ -237,12 +237,12 @@ def test_load_whole(where, fresh, start, tmp_path, capsys):
   changed = {k: v + 1 for k, v in start.items()}
   fresh.load({'params': changed, 'counters': {'updates': 3, 'batches': 4, 'actions': 5}})
   stamp = save(fresh, tmp_path)
-  fresh.load({'params': start, 'counters': convert.ZERO})
-  convert.load(fresh, {'': tmp_path, 'ckpt': tmp_path / 'ckpt', 'stamp': stamp}[where])
+  fresh.load({'params': start, 'counters': loading.FRESH})
+  loading.load(fresh, {'': tmp_path, 'ckpt': tmp_path / 'ckpt', 'stamp': stamp}[where])
   for key, value in params(fresh).items():
     np.testing.assert_array_equal(value, changed[key], key)
   assert int(fresh.n_updates) == 3 and int(fresh.n_actions) == 5
-  assert f': {len(start)} matched\n' in capsys.readouterr().out and convert.step(stamp) == 7
+  assert f': {len(start)} matched\n' in capsys.readouterr().out and checkpoints.step(stamp) == 7
 
 
 @pytest.mark.parametrize('case', ['regex', 'shape'])
@@ -253,13 +253,13 @@ def test_load_in_part(case, fresh, start, tmp_path, capsys):
   if case == 'shape':
     content['params']['pol/mlp/linear0/kernel'] = np.ones((2, 2), np.float32)
   folder = write(tmp_path / 'x', content)
-  convert.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '')
+  loading.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '')
   left = {'shape': {'pol/mlp/linear0/kernel'}, 'regex': {
       k for k in start if not k.startswith('enc/')}}[case]
   for key, value in params(fresh).items():
     same = key in left or key.startswith('opt/')
     np.testing.assert_array_equal(value, start[key] + (not same), key)
-  assert fresh.save()['counters'] == convert.ZERO
+  assert fresh.save()['counters'] == loading.FRESH
   output = capsys.readouterr().out
   assert 'policy acts with parameters as initialised' in output
   assert ('not selected' in output) if case == 'regex' else ('[2, 2] there' in output)
@@ -292,13 +292,13 @@ ARRAYS = {'params': {'enc/x': np.ones(3)}, 'counters': dict(updates=1, batches=1
     ({'params': {'enc/x': Malice()}, 'counters': {}}, '', "builtins.exec.*do not trust")])
 def test_load_refuses(content, regex, words, fresh, start, tmp_path):
   with pytest.raises(UserError, match=words):
-    convert.load(fresh, write(tmp_path / 'x', content), regex)
+    loading.load(fresh, write(tmp_path / 'x', content), regex)
   for key, value in params(fresh).items():
     np.testing.assert_array_equal(value, start[key], key)
 
 
 def test_load_names_the_path(fresh, tmp_path):
   with pytest.raises(UserError, match='run.from_checkpoint.*nowhere'):
-    convert.load(fresh, tmp_path / 'nowhere')
+    loading.load(fresh, tmp_path / 'nowhere')
   with pytest.raises(UserError, match='written to the end'):
-    convert.load(fresh, write(tmp_path / 'x', ARRAYS, done=False))
+    loading.load(fresh, write(tmp_path / 'x', ARRAYS, done=False))

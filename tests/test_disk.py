@@ -124,7 +124,7 @@ def test_a_disk_that_is_really_full(data, tmp_path):
 def test_a_full_disk_while_a_bundle_is_written(bundle, tmp_path):
   shutil.copytree(bundle, tmp_path / 'teacher')
   program = (
-      'import sys; from vid2act_plugin import bundle, errors\n'
+      'import sys; from vid2act_plugin.common import errors; from vid2act_plugin.teacher import bundle\n'
       'with errors.as_user_errors(sys.argv[1]): bundle.load(sys.argv[1]).save(sys.argv[1])')
   call('-c', program, tmp_path / 'teacher', size=2000, status=1,
        words=(tmp_path / 'teacher', 'File too large', 'free some space'))
@@ -157,8 +157,11 @@ def test_a_folder_that_cannot_be_written(data, tmp_path, kind, command):
 
 LITTLE = '''
 import resource, sys
-from vid2act_plugin import cli, errors, imports, inspection, sources
-from vid2act_plugin.formats import dreamerv2
+from vid2act_plugin import cli
+from vid2act_plugin.common import errors
+from vid2act_plugin.sources import dataset as sources, importing as imports
+from vid2act_plugin.tools import inspect as inspection
+from vid2act_plugin.sources.formats import dreamerv2
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)
 '''

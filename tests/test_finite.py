@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.tools import nonfinite
 from vid2act_plugin.training import finite
 
 
@@ -64,7 +65,7 @@ def test_a_reward_that_is_not_finite(watched, batches, tmp_path):
     learn(watched, map(dict, made))
   folder = tmp_path / 'nonfinite-2'
   for words in ('Update 2 ', 'loss/rew (module rew)', str(folder), 'does the same to',
-                'after 0 updates', f'`python -m vid2act_plugin.training.finite {folder}`'):
+                'after 0 updates', f'`python -m vid2act_plugin.tools.nonfinite {folder}`'):
     assert words in str(e.value), e.value
   assert files(tmp_path / 'ckpt') == before
   assert {x.name for x in folder.iterdir()} == {'batch.safetensors', 'config.yaml', 'report.json'}
@@ -128,4 +129,4 @@ def test_overflow_under_loss_scaling(scale, legal):
 
 def test_a_folder_that_holds_no_update(tmp_path):
   with pytest.raises(UserError, match='nonfinite-UPDATE'):
-    finite.main([str(tmp_path)])
+    nonfinite.main([str(tmp_path)])

@@ -95,6 +95,6 @@ def test_checkpoints_take_no_more_memory_than_they_have_bytes(owned, content):  
 def test_checkpoints_have_no_keys_that_take_for_ever(owned):  # noqa: F811
   pairs = b'q\x00h\x00\x86' * 60  # A tuple of the last one, twice: its hash asks 2 ** 60 times.
   owned.with_name('agent.pkl').write_bytes(b'\x80\x04})' + pairs + b'K\x01s.')
-  program = "from vid2act_plugin import pickles; pickles.load('agent.pkl')"
+  program = "from vid2act_plugin.common import safe_pickle; safe_pickle.load('agent.pkl')"
   done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60)
   assert done.returncode == 1 and done.stderr.startswith('The checkpoint agent.pkl has keys')

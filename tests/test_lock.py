@@ -13,7 +13,7 @@ from vid2act_plugin.common.errors import UserError
 
 HOLD = '''
 import sys, time
-from vid2act_plugin import lock
+from vid2act_plugin.common import lock
 with lock.locked(sys.argv[1]):
   print('held', flush=True)
   time.sleep(float(sys.argv[2]))

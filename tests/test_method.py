@@ -11,6 +11,7 @@ import pytest
 
 from vid2act_plugin.agent import agent, losses
 from vid2act_plugin.agent.guide import Guided
+from vid2act_plugin.agent.trace import Trace
 from vid2act_plugin.teacher import bundle as bundles
 from vid2act_plugin.teacher import model as teacher
 
@@ -51,8 +52,8 @@ def ext():
 def transfer(model, ext):
   """Return parameters, and a function (parameters, feature) -> losses, metrics, weights."""
   def fn(feat):
-    model.ext = ext
-    return model._transfer(feat)
+    model.trace.begin_batch(ext)
+    return model.transfer(feat)
   params = jax.jit(nj.init(fn))({}, normal(B, T, F), seed=0)
   call = lambda params, feat: nj.pure(fn)(params, feat, seed=jax.random.PRNGKey(1))[1]
   # The last layers begin at zero, where a gradient could vanish by chance.
@@ -89,7 +90,7 @@ def test_each_step_of_the_losses(build, ext):
   want, _ = losses.distill(weights, adapted, feat, 0.6 / N)
   np.testing.assert_allclose(
       extra['distill'][:, BURNIN - CONTEXT:], want[:, BURNIN - CONTEXT:], rtol=1e-5)
-  logits = nj.pure(model.amortised)(params, feat)[1]
+  logits = nj.pure(model.strategy)(params, feat)[1]
   np.testing.assert_allclose(
       metrics['amortised/agreement'], (logits.argmax(-1) == weights.argmax(-1)).mean())
 
@@ -103,8 +104,8 @@ def test_losses_of_the_sequences_that_the_teachers_saw(build, ext):
   first = {f'teacher/{k}': np.roll(ext[f'teacher/{k}'], 1, 0) for k in names}  # Row 1 comes first.
   row = np.full((B, T + CONTEXT), 1, np.int32)
   def fn(feat):
-    half.ext = {**ext, **first, 'teacher/row': row}
-    return half._transfer(feat)
+    half.trace.begin_batch({**ext, **first, 'teacher/row': row})
+    return half.transfer(feat)
   part, _, seen = jax.jit(lambda x: nj.pure(fn)(params, x, seed=jax.random.PRNGKey(1))[1])(feat)
   np.testing.assert_allclose(seen, weights[1:], rtol=1e-4)
   for key in ('distill', 'amortised'):
@@ -120,8 +121,8 @@ def test_distillation_of_the_most_relevant_sources(picked, build, ext):
   whole, mets, weights = jax.jit(call)(params, feat)
   model = build(**{'agent.vid2act.adapted': picked})
   def fn(feat):
-    model.ext = ext
-    return model._transfer(feat)
+    model.trace.begin_batch(ext)
+    return model.transfer(feat)
   part, found, _ = jax.jit(lambda x: nj.pure(fn)(params, x, seed=jax.random.PRNGKey(3))[1])(feat)
   if picked == 3:
     np.testing.assert_allclose(part['distill'], whole['distill'], rtol=1e-5)
@@ -138,7 +139,9 @@ def test_vae_loss_counts_the_actions_that_a_source_has(build, ext):
   params, call = transfer(model, ext)
   flat = {k[7:]: v.reshape((-1, *v.shape[3:])) for k, v in ext.items() if k.startswith('memory')}
   seed = jax.random.PRNGKey(2)
-  _, (error, _) = nj.pure(model._vae)(params, flat, 4, seed=seed)
+  model.trace.begin_batch(ext)
+  _, (error, _, source) = nj.pure(model.reconstruct)(params, seed=seed)
+  np.testing.assert_array_equal(source, flat['source'])
   state = nj.pure(model.adapter)(params, teacher.unpack(flat, 4))[1]
   action = flat['action'][:, :3]
   _, (recon, mean, logstd) = nj.pure(model.vae)(params, state, action, flat['source'], seed=seed)
@@ -160,8 +163,18 @@ def test_vae_tells_the_sources_apart(build, ext):
     assert np.abs(one - two).max() > 1e-3
 
 
+class Always:
+  """A strategy that gives the same relevance to whatever feature."""
+
+  def __init__(self, weights):
+    self.weights = weights
+
+  def weigh(self, feat):
+    return self.weights
+
+
 def guided(model, params, noise):
-  model.pol.noise, calls = noise, itertools.count()
+  calls, _ = itertools.count(), model.trace.begin(noise=noise)
   return lambda feat, bdims: nj.pure(lambda x: model.pol(x, bdims)['action'])(
       params, feat, seed=jax.random.PRNGKey(next(calls)))[1]
 
@@ -171,7 +184,7 @@ def policy(build, ext):
   """The guided policy with parameters, and the noise of four trajectories."""
   model = build()
   def fn(feat):
-    model.pol.noise = jnp.zeros((4, 6))
+    model.trace.begin(noise=jnp.zeros((4, 6)))
     return model.pol(feat, 1)['action'].pred()
   with jax.transfer_guard('allow'):
     params = nj.init(fn)(transfer(model, ext)[0], normal(4, F), seed=0)
@@ -207,9 +220,8 @@ def test_the_guide_follows_the_most_relevant_source(policy):
   class Head:
     def __call__(self, x, bdims):
       seen.append(x)
-  guide = Guided(Head(), model.vae)
-  guide.noise = noise
-  guide.weigh = lambda feat: jnp.array([[.2, .7, .1], [.8, .1, .1], [.1, .2, .7], [.4, .3, .3]])
+  weights = jnp.array([[.2, .7, .1], [.8, .1, .1], [.1, .2, .7], [.4, .3, .3]])
+  guide = Guided(Head(), model.vae, Always(weights), Trace(noise=noise))
   nj.pure(lambda: guide(feat, 1))(params)
   want = nj.pure(model.vae.hidden)(params, feat, noise, np.array([1, 0, 2, 0]))[1]
   np.testing.assert_allclose(seen[0], np.concatenate([feat, want], -1), rtol=1e-5)
@@ -230,8 +242,8 @@ def test_the_policy_starts_from_the_sources_action(mixture, policy):
   model, params, noise = policy
   feat, actions = normal(4, F), np.clip(normal(4, 3), -0.9, 0.9)
   def mean(prior, params):
-    guide = Guided(model.pol.head, model.vae, mixture, prior)
-    guide.noise, guide.weigh = noise, lambda feat: jnp.array([[.2, .7, .1]] * 4)
+    strategy, trace = Always(jnp.array([[.2, .7, .1]] * 4)), Trace(noise=noise)
+    guide = Guided(model.pol.head, model.vae, strategy, trace, mixture, prior)
     return nj.pure(lambda: guide(feat, 1)['action'].pred())(params, seed=0)[1]
   hidden = nj.pure(
       lambda: model.vae.mixture(feat, noise, jnp.array([[.2, .7, .1]] * 4)) if mixture else
@@ -256,8 +268,9 @@ def test_relevance_held_from_the_start_state(build, ext):
   vector = jnp.concatenate([feat['deter'], feat['stoch'].reshape((B, T, 16))], -1)
   want = call(params, vector)[2][:, -K:].reshape((B * K, N))
   def fn(later):
-    model._hold(feat, K)
-    return model.pol.weigh(later)
+    model.trace.begin_batch(ext)
+    model._see(feat)
+    return model.strategy.weigh(later)
   for shape in ((B * K,), (B * K, 5)):
     held = nj.pure(fn)(params, normal(*shape, F))[1]
     assert held.shape == (*shape, N)
@@ -273,7 +286,7 @@ def noises(build, ext):
   obs = {k: np.zeros((3, *v.shape), v.dtype) for k, v in model.obs_space.items()}
   def fn(mode):
     model.policy(model.init_policy(3), obs, mode)
-    return model.pol.noise
+    return model.trace.noise
   def call(mode):
     fns = nj.init(lambda: fn(mode)), nj.pure(lambda: fn(mode))
     params = jax.jit(fns[0])({}, seed=0)
@@ -293,10 +306,10 @@ def test_one_noise_per_imagined_trajectory(build, ext):
   model, seen = build(), []
   obs = {k: np.zeros((B, T, *v.shape), v.dtype) for k, v in model.obs_space.items()}
   def fn():
-    model.ext = ext
+    model.trace.begin_batch(ext)
     prevact = {'action': jnp.zeros((B, T, 3))}
     out = model.loss(model.init_train(B)[:3], obs, prevact, True)
-    seen.append(model.pol.noise.shape)
+    seen.append(model.trace.noise.shape)
     return out[0]
   jax.eval_shape(lambda: nj.init(fn)({}, seed=jax.random.PRNGKey(0)))
   assert seen == [(B * 3, 6)]  # imag_last is 3.

@@ -8,11 +8,11 @@ import ninjax as nj
 import numpy as np
 import pytest
 
+from vid2act_plugin.agent import frozen_teacher
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.sources.dataset import Sources
 from vid2act_plugin.teacher import bundle as bundles
-from vid2act_plugin.teacher import model as teacher
-from vid2act_plugin.training import pretrain
+from vid2act_plugin.teacher import memory
 
 rng = np.random.default_rng(0)
 pytestmark = pytest.mark.usefixtures('plain')
@@ -85,22 +85,22 @@ def matches(memory):
 
 def test_vae_learns_pairs_of_state_and_action_taken_there(data, configure):
   options = configure(**{'vid2act.pretrain': {
-      'batch_size': 4, 'batch_length': 8, 'memory': 20}}).vid2act
+      'batch_size': 4, 'batch_length': 8, 'memory': 20}}).vid2act.pretrain
   device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   place = lambda x: jnp.broadcast_to(jnp.arange(8)[:, None], (*x['source'].shape, 1))
   stand = types.SimpleNamespace(
       states=lambda x: {'deter': shown(x['image']), 'stoch': place(x)})
-  memory = pretrain._memory(types.SimpleNamespace(
+  found = memory.collect(types.SimpleNamespace(
       model=stand, params={}, train_mirrored=device, config=types.SimpleNamespace(seed=0)),
       data, options)
-  matches(memory)
-  assert np.bincount(memory['source']).tolist() == [20, 20]
-  assert memory['stoch'].min() == 2  # A quarter of a window lacks history.
+  matches(found)
+  assert np.bincount(found['source']).tolist() == [20, 20]
+  assert found['stoch'].min() == 2  # A quarter of a window lacks history.
 
 
 def test_pairs_of_recordings_encoded_anew(data):
   windows = data.sample(0, 6, 8)
-  flat, usable = teacher._flatten({
+  flat, usable = memory.flatten({
       **windows, 'deter': shown(windows['image']), 'stoch': windows['image'][:, :, 0, 0]})
   usable = np.array(usable) > 0
   assert usable.reshape((6, 8))[:, :2].sum() == 0 and usable.sum() > 20
@@ -109,7 +109,7 @@ def test_pairs_of_recordings_encoded_anew(data):
 
 def test_the_teacher_sees_actions_clipped_and_padded():
   action = np.array([[[-3.0, 0.5], [0.2, 7.0]]], np.float32)
-  seen = teacher.Teacher._pad(types.SimpleNamespace(width=4), action)
+  seen = frozen_teacher.FrozenTeacher._pad(types.SimpleNamespace(width=4), action)
   np.testing.assert_allclose(seen, [[[-1, 0.5, 0, 0], [0.2, 1, 0, 0]]])
 
 
@@ -156,8 +156,8 @@ def test_the_teacher_looks_at_some_of_the_sequences(bundle):
       image=rng.integers(0, 256, (4, 5, 16, 16, 3), np.uint8),
       action=rng.uniform(-1, 1, (4, 5, 3)).astype(np.float32),
       is_first=np.arange(20).reshape((4, 5)) % 5 == 0)
-  whole = teacher.Teacher(loaded, mesh, 1, seen=4)(data, 0)
-  some, drawn = teacher.Teacher(loaded, mesh, 1, seen=2), set()
+  whole = frozen_teacher.FrozenTeacher(loaded, mesh, 1, seen=4)(data, 0)
+  some, drawn = frozen_teacher.FrozenTeacher(loaded, mesh, 1, seen=2), set()
   for counter in range(8):
     part = some(data, counter)
     rows = np.array(part['teacher/row'])[:2, 0]

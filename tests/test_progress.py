@@ -12,7 +12,7 @@ from vid2act_plugin.common import progress
 
 SCRIPT = """
 import time
-from vid2act_plugin import progress
+from vid2act_plugin.common import progress
 with progress.stage('collect'):
   with progress.bar('outer [x]', 3, 'steps') as bar:
     for i in range(3):

@@ -163,7 +163,7 @@ def test_rehearsal_alone_needs_recordings_only(config, capsys):
 
 def test_pretraining_without_actions(configure):
   """The model is shown zeros; the data keeps its actions, and so does the VAE's memory."""
-  from vid2act_plugin.training.pretrain import Pretrain
+  from vid2act_plugin.teacher.pretraining import Pretrain
   assert configure('actionfree').vid2act.pretrain.actions is False
   data = {'action': np.ones((1, 2, 3)), 'image': np.ones(1)}
   for actions in (True, False):
@@ -175,7 +175,7 @@ def test_pretraining_without_actions(configure):
 def test_bundle_without_actions(bundle, configure, monkeypatch):
   """The rows that no action ever excited are zero, so that such a teacher ignores actions."""
   from vid2act_plugin.training import pretrain
-  monkeypatch.setattr(pretrain, '_memory', lambda *args: {})
+  monkeypatch.setattr(pretrain.memory, 'collect', lambda *args: {})
   params = bundles.load(bundle).params
   agent = types.SimpleNamespace(save=lambda: {'params': params})
   data = types.SimpleNamespace(

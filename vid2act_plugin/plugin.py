@@ -16,7 +16,7 @@ def plugin():
       defaults=overlays.pop('defaults'),
       overlays={k: v for k, v in overlays.items() if k != 'host'},
       agents={'vid2act': _agent},
-      envs=suites.ENVS,
+      envs={k: v.env for k, v in suites.SUITES.items()},
       scripts=_scripts,
       prepare=_prepare)
 

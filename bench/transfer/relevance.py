@@ -22,8 +22,8 @@ import numpy as np
 import scipy.stats
 import study
 
-from vid2act_plugin import prepare as chain
 from vid2act_plugin.common import images as pictures
+from vid2act_plugin.sources import locate
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.studies import comparison
 from vid2act_plugin.studies.matrix import Run
@@ -92,16 +92,16 @@ def prepare(args, run):
 def kinship(config):
   """Return the kinship of every source: 3 the same task, 2 the same body, 1 another, 0 noise."""
   ranks = []
-  for origin in chain.sources(config):
-    same = origin.task.split('_')[0] == config.task.split('_')[0]
-    ranks.append(3 if origin.task == config.task else 2 if same else 1 if origin.task else 0)
+  for source in locate.locate(config):
+    same = source.entry.task.split('_')[0] == config.task.split('_')[0]
+    ranks.append(3 if source.entry.task == config.task else 2 if same else 1 if source.entry.task else 0)
   return ranks
 
 
 def noise_images(config):
   """Return a recording of images, actions and rewards that are noise, made if need be."""
   size = tuple(config.env[config.task.split('_')[0]].size)
-  folder = chain._cache(config) / 'targets' / f'noise-{size[0]}x{size[1]}'
+  folder = locate.cache(config) / 'targets' / f'noise-{size[0]}x{size[1]}'
   if (folder / recordings.MANIFEST).exists():
     return folder
   rng, T, entries = np.random.default_rng(0), 60, []
@@ -125,7 +125,7 @@ def weights(agent, data):
 
   def fn(data, seen):
     feat = dynamics.observed(model, data)[2]
-    return model._weights(seen, model.feat2tensor(feat)).mean(0)
+    return model.weigh(seen, model.feat2tensor(feat)).mean(0)
 
   return dynamics.beside(agent, fn, dynamics.heldout(agent, data))
 

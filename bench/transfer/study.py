@@ -81,12 +81,13 @@ def work(args):
 
 def target(config, episodes):
   """Return the recording of the target task, made if need be: half experts with noise, half random."""
-  from vid2act_plugin import prepare as chain
-  from vid2act_plugin.sources.collect import SUITES, collect
+  from vid2act_plugin.envs.suites import SUITES
+  from vid2act_plugin.sources import locate
+  from vid2act_plugin.sources.collect import collect
   suite = config.task.split('_')[0]
-  env = {k: config.env[suite][k] for k in SUITES[suite]['settings']}
+  env = {k: config.env[suite][k] for k in SUITES[suite].settings}
   kind = dict(noise=[0.1, 0.3, 0.5, 1.0], random_share=0.5, seed=1)
-  root = chain._cache(config) / 'targets' / chain._key(dict(env=env, **kind))
+  root = locate.cache(config) / 'targets' / locate.key(dict(env=env, **kind))
   return collect([config.task], root, env, episodes, **kind)[0]
 
 

@@ -99,9 +99,9 @@ def features(agent, data, split):
 
   def fn(data, seen):
     e = model.feat2tensor(dynamics.observed(model, data)[2])
-    best = jnp.argmax(model._predicted(e), -1)
+    best = jnp.argmax(model.strategy.weigh(e), -1)
     u = model.vae.hidden(e, jnp.zeros((*e.shape[:-1], model.vae.noise)), best)
-    weights = model._weights(seen, e)
+    weights = model.weigh(seen, e)
     adapted = model.adapter(teacher.unpack(seen, model.bundle.config.dyn.rssm.classes))
     error = (weights * jnp.square(adapted - e[..., None, :]).mean(-1)).sum(-1)
     return {'e': e, 'u': u, 'error': error}

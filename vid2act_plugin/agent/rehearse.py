@@ -6,9 +6,9 @@ Axes: B batch, T time with the replay context, R rehearsed rows, A actions.
 import embodied
 import numpy as np
 
-from .. import prepare
 from ..common.errors import UserError
 from ..sources.dataset import KEYS, Sources
+from ..sources.locate import locate
 
 
 class Rehearsal:
@@ -29,7 +29,7 @@ class Rehearsal:
     _check_spaces(config, obs_space, act_space)
     self.actions = act_space['action'].shape[0]
     self.sources = Sources(
-        prepare.folders(config), holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
+        [x.folder for x in locate(config)], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
     self._check(config, obs_space)
 
   def __call__(self, data, step):

@@ -1,9 +1,32 @@
-"""The suites of environments that we register, and their task names."""
+"""The suites of environments that we register: all facts about each, in one place."""
 
+import dataclasses
 import difflib
+from collections.abc import Callable
 
 from ..common.errors import UserError
 from . import render
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+  """What the other parts have to know of a suite.
+
+  env: 'module:Class' in the host's Env interface. tasks: function that returns
+  their names. expert: what `expert_action` of an environment is. settings: the
+  constructor's, as far as they decide what is recorded. packages: those whose
+  versions do. sources: the published ones. success: whether it tells success.
+  version: what may follow a task's name.
+  """
+
+  env: str
+  tasks: Callable
+  expert: str
+  settings: tuple
+  packages: tuple
+  sources: tuple
+  success: bool
+  version: str = ''
 
 
 def check(name, key='task'):
@@ -16,9 +39,9 @@ def check(name, key='task'):
     raise UserError(
         f"The key {key} is '{name}', which is not of the form SUITE_TASK; "
         'an example is metaworld_door-lock.')
-  if suite in TASKS:
-    known = TASKS[suite]()
-    if task.removesuffix(VERSIONS.get(suite, '')) not in known:
+  if suite in SUITES:
+    known = SUITES[suite].tasks()
+    if task.removesuffix(SUITES[suite].version) not in known:
       near = difflib.get_close_matches(task, known, 3, 0.4) or known
       raise UserError(
           f"The key {key} is '{name}', but {suite} has no task '{task}'; "
@@ -38,8 +61,18 @@ def _metaworld():
   return sorted(x.removesuffix('-v3') for x in ALL_V3_ENVIRONMENTS)
 
 
-ENVS = {
-    'metaworld': 'vid2act_plugin.envs.metaworld:MetaWorld',
-    'dmcontrol': 'vid2act_plugin.envs.dmcontrol:DMControl'}
-TASKS = {'metaworld': _metaworld, 'dmcontrol': dmcontrol}
-VERSIONS = {'metaworld': '-v3'}  # May follow a task's name.
+SUITES = {
+    'metaworld': Suite(
+        env='vid2act_plugin.envs.metaworld:MetaWorld', tasks=_metaworld, expert='scripted',
+        settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render'),
+        packages=('metaworld', 'mujoco'), success=True, version='-v3',
+        sources=(
+            'metaworld_door-close', 'metaworld_faucet-open', 'metaworld_handle-press',
+            'metaworld_plate-slide', 'metaworld_reach-wall', 'metaworld_window-close')),
+    'dmcontrol': Suite(
+        env='vid2act_plugin.envs.dmcontrol:DMControl', tasks=dmcontrol, expert='planned',
+        settings=('size', 'camera', 'repeat', 'limit', 'render'),
+        packages=('dm-control', 'mujoco'), success=False,
+        sources=(
+            'dmcontrol_cheetah_run', 'dmcontrol_hopper_stand', 'dmcontrol_walker_walk',
+            'dmcontrol_walker_run'))}

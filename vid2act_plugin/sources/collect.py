@@ -11,18 +11,9 @@ import numpy as np
 from ..common import lock, parallel, progress, resources
 from ..common.errors import UserError
 from ..envs import suites
-from . import entries as origins
-from . import play, recording
+from . import entries, play, recording
+from .writer import Writer
 
-# Suite -> policy of its experts, whether it tells success, packages that decide what is seen,
-# settings it has.
-SUITES = {
-    'metaworld': dict(
-        policy='scripted', success=True, packages=('metaworld', 'mujoco'),
-        settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render')),
-    'dmcontrol': dict(
-        policy='planned', success=False, packages=('dm-control', 'mujoco'),
-        settings=('size', 'camera', 'repeat', 'limit', 'render'))}
 LIMIT = 200
 NOISE = (0.0, 0.1, 0.3, 0.5)
 
@@ -41,11 +32,11 @@ def collect(
   Raises a `UserError` for settings that do not exist, or that differ from
   those of a recording which is already there.
   """
-  found = origins.parse_all(names)
+  found = entries.parse_all(names)
   _check(found, env, episodes, noise, random_share, seed)
   behaviour = dict(noise=list(noise), random_share=random_share)
-  sources = [Source(x, folder, env, behaviour, seed) for x in found]
   with lock.locked(folder):
+    sources = [Source(x, folder, env, behaviour, seed) for x in found]
     jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
     if jobs:
       processes = min(processes or os.cpu_count(), len(jobs))
@@ -53,30 +44,26 @@ def collect(
   return [x.folder for x in sources]
 
 
-class Source:
+class Source(Writer):
   """One source's recording while it grows."""
 
-  def __init__(self, origin, folder, env, behaviour, seed):
-    suite, task = origin.task.split('_', 1)
-    spec = SUITES[suite]
-    self.folder = pathlib.Path(folder).expanduser() / origin.name
-    self.env = suites.ENVS[suite]
-    policy = dict(policy=spec['policy'])
-    if origin.behaviour:
-      policy = dict(policy=origin.behaviour, digest=origins.digest(origin.behaviour))
+  def __init__(self, entry, folder, env, behaviour, seed):
+    name, task = entry.task.split('_', 1)
+    self.suite = suite = suites.SUITES[name]
+    policy = dict(policy=suite.expert)
+    if entry.behaviour:
+      policy = dict(policy=entry.behaviour, digest=entries.digest(entry.behaviour))
     head = dict(
-        source=origin.name, suite=suite, task=task, seed=seed, behaviour={**policy, **behaviour},
-        env={**defaults(suite), **{k: env[k] for k in spec['settings'] if k in env}},
-        versions={x: importlib.metadata.version(x) for x in spec['packages']})
-    self.head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
-    self.entries = {}
+        source=entry.name, suite=name, task=task, seed=seed, behaviour={**policy, **behaviour},
+        env={**defaults(name), **{k: env[k] for k in suite.settings if k in env}},
+        versions={x: importlib.metadata.version(x) for x in suite.packages})
+    head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
+    super().__init__(pathlib.Path(folder).expanduser() / entry.name, head)
 
   def missing(self, episodes):
     """Return the indices still to be recorded; what is there already is checked and kept."""
-    for part in self.folder.glob('*.part'):  # A killed writer's.
-      part.unlink(missing_ok=True)
-    if (self.folder / recording.MANIFEST).exists():
-      self._resume(recording.load_manifest(self.folder))
+    self._check_earlier()
+    self.resume()
     names = [recording.name(i) for i in range(episodes)]
     found = [i for i, x in enumerate(names) if x not in self.entries]
     stray = [i for i in found if (self.folder / names[i]).exists()]
@@ -90,39 +77,31 @@ class Source:
     """Return what a worker needs to record one episode."""
     behaviour = self.head['behaviour']
     return dict(
-        name=self.head['source'], task=self.head['task'], env=self.env,
+        name=self.head['source'], task=self.head['task'], env=self.suite.env,
         settings=self.head['env'], seed=self.head['seed'], index=index,
         policy=behaviour['policy'],
         behaviour=play.behave(index, behaviour['noise'], behaviour['random_share']),
         folder=str(self.folder))
 
-  def add(self, result):
-    """Note a recorded episode in the manifest."""
-    self.entries[result['entry']['file']] = result['entry']
-    recording.write_manifest(self.folder, dict(
-        self.head, renderer=result['renderer'], act_size=result['act_size'],
-        episodes=[self.entries[x] for x in sorted(self.entries)]))
+  def record(self, result):
+    """Note in the manifest what a worker has recorded."""
+    self.add(result['entry'])
+    self.save(renderer=result['renderer'], act_size=result['act_size'])
 
-  def _resume(self, manifest):
-    for path, before, now in _differences(manifest, self.head):
+  def _check_earlier(self):
+    for path, before, now in _differences(self.earlier, self.head) if self.earlier else ():
       if path.startswith('versions'):
         print(f'Note: {self.folder} was begun with {path[9:]} {before}; this is {now}.')
         continue
       raise UserError(
           f"The recording {self.folder} was made with {path} = {before}, not {now}; use the "
           f"former (--{path.split('.')[-1].replace('_', '-')}) or name another folder (--out).")
-    for entry in manifest['episodes']:
-      try:
-        recording.read_episode(self.folder, entry)
-      except UserError:
-        continue  # Found as incomplete, and recorded again.
-      self.entries[entry['file']] = entry
 
 
 def defaults(suite):
   """Return the settings of a suite's environment that a recording has unless told otherwise."""
   env = resources.defaults()['env'][suite]
-  return {**{k: env[k] for k in SUITES[suite]['settings']}, 'limit': LIMIT}
+  return {**{k: env[k] for k in suites.SUITES[suite].settings}, 'limit': LIMIT}
 
 
 def add_parser(sub):
@@ -151,7 +130,7 @@ def add_parser(sub):
 
 def main(args):
   """Run the command line `vid2act collect`."""
-  keys = {x for spec in SUITES.values() for x in spec['settings']}
+  keys = {x for suite in suites.SUITES.values() for x in suite.settings}
   env = {k: v for k, v in vars(args).items() if k in keys and v is not None}
   if len(env.get('size', ())) == 1:
     env['size'] = env['size'] * 2
@@ -169,14 +148,14 @@ def main(args):
 def summary(folder):
   """Return one line about a recording."""
   manifest = recording.load_manifest(folder)
-  entries = manifest['episodes']
-  experts = [x for x in entries if x['behaviour'].get('policy') != 'random']
-  size = sum((folder / x['file']).stat().st_size for x in entries) / 1e6
-  text = (f"{folder}: {len(entries)} episodes, {sum(x['steps'] for x in entries)} steps, "
+  episodes = manifest['episodes']
+  experts = [x for x in episodes if x['behaviour'].get('policy') != 'random']
+  size = sum((folder / x['file']).stat().st_size for x in episodes) / 1e6
+  text = (f"{folder}: {len(episodes)} episodes, {sum(x['steps'] for x in episodes)} steps, "
           f'{size:.0f} MB')
   if experts:
     text += f", return of experts {np.mean([x['return'] for x in experts]):.1f}"
-  if experts and SUITES[manifest['suite']]['success']:
+  if experts and suites.SUITES[manifest['suite']].success:
     text += f", success in {sum(x['success_any'] for x in experts)} of {len(experts)}"
   return text
 
@@ -185,7 +164,7 @@ def _run(sources, jobs, processes):
   steps, began = 0, time.monotonic()
   with progress.bar('collect', len(jobs), 'episodes') as bar:
     for job, result in parallel.run_jobs(play.Recorder, jobs, processes):
-      sources[job['source']].add(result)
+      sources[job['source']].record(result)
       steps += result['entry']['steps']
       bar.text(f"{job['name']}, {steps / (time.monotonic() - began):.0f} steps/s")
       bar.advance()
@@ -196,18 +175,18 @@ def _camera(text):
 
 
 def _check(found, env, episodes, noise, random_share, seed):
-  for origin in found:
-    if origin.path:
+  for entry in found:
+    if entry.path:
       raise UserError(
-          f"The source '{origin.path}' is data already; name it in the key vid2act.sources, or "
+          f"The source '{entry.path}' is data already; name it in the key vid2act.sources, or "
           'bring it in with `vid2act import`.')
-    if origin.suite not in SUITES:
+    if entry.suite not in suites.SUITES:
       raise UserError(
-          f"The source '{origin.name}' is of a suite without experts; choose from "
-          f"{', '.join(SUITES)}.")
-    for key in set(env) - set(SUITES[origin.suite]['settings']):
+          f"The source '{entry.name}' is of a suite without experts; choose from "
+          f"{', '.join(suites.SUITES)}.")
+    for key in set(env) - set(suites.SUITES[entry.suite].settings):
       raise UserError(
-          f"The option --{key} is no setting of the source '{origin.name}'; leave it out, or "
+          f"The option --{key} is no setting of the source '{entry.name}'; leave it out, or "
           'collect this source by a command of its own.')
   for key, value, good, cure in (
       ('episodes', episodes, episodes > 0, 'give a positive number'),

@@ -1,4 +1,4 @@
-"""Where a source's recording comes from: a task, a behaviour of the user's, a folder, an import."""
+"""The entries of `vid2act.sources`: a task, a behaviour of the user's, a folder, data to import."""
 
 import dataclasses
 import fnmatch
@@ -19,7 +19,7 @@ PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class Entry:
   """One entry of `vid2act.sources`, understood.
 
   name: of the source in a teacher and of its recording's folder. task: what is
@@ -41,7 +41,7 @@ class Origin:
 
 
 def parse(text, task=''):
-  """Return the `Origin` that `text` names; `task` is that of a behaviour that names none.
+  """Return the `Entry` that `text` names; `task` is that of a behaviour that names none.
 
   text is SUITE_TASK, SUITE_TASK@MODULE:FUNCTION, MODULE:FUNCTION, a path with a
   slash in it, or FORMAT:PATH. Raises a `UserError` if it is none of these.
@@ -54,11 +54,11 @@ def parse(text, task=''):
   if colon:
     return _behaviour(text, task)
   suites.check(text, 'vid2act.sources')
-  return Origin(text, task=text)
+  return Entry(text, task=text)
 
 
 def parse_all(texts, task=''):
-  """Return the origins of all sources; two of one name are a `UserError`.
+  """Return the entries of all sources; two of one name are a `UserError`.
 
   A pattern such as metaworld_door-* is the tasks that match it and are not
   named besides, without `task`, that of the run.
@@ -67,10 +67,10 @@ def parse_all(texts, task=''):
   for text in texts:
     names += _matching(text, {*texts, *names, task}) if PATTERN.fullmatch(text) else [text]
   found = [parse(x, task) for x in names]
-  for text, origin in zip(names, found):
-    if [x.name for x in found].count(origin.name) > 1:
+  for text, entry in zip(names, found):
+    if [x.name for x in found].count(entry.name) > 1:
       raise UserError(
-          f"The source '{origin.name}' is named twice, here by '{text}' of the key "
+          f"The source '{entry.name}' is named twice, here by '{text}' of the key "
           'vid2act.sources; name it once or rename a folder.')
   return found
 
@@ -98,13 +98,14 @@ def digest(text):
 
 
 def _matching(pattern, without):
-  suite = pattern.split('_')[0]
-  tasks = [f'{suite}_{x}' for x in suites.TASKS.get(suite, list)()]
-  without = {x.removesuffix(suites.VERSIONS.get(suite, '')) for x in without}
+  name = pattern.split('_')[0]
+  suite = suites.SUITES.get(name)
+  tasks = [f'{name}_{x}' for x in suite.tasks()] if suite else []
+  without = {x.removesuffix(suite.version) for x in without} if suite else without
   found = [x for x in fnmatch.filter(tasks, pattern) if x not in without]
   if not found:
     raise UserError(
-        f"The source '{pattern}' matches no task of {' or '.join(suites.TASKS)} that is not named "
+        f"The source '{pattern}' matches no task of {' or '.join(suites.SUITES)} that is not named "
         "besides; 'metaworld_*' is all of Meta-World's but the run's own.")
   return found
 
@@ -116,9 +117,9 @@ def _path(text, format_=''):
         f"The key vid2act.sources names '{text}', but there is no {path}; name a recording, or "
         f"data of another project (one of {', '.join(FORMATS)}).")
   if not format_ and (path / recording.MANIFEST).is_file():
-    return Origin(recording.load_manifest(path)['source'], path=path)
+    return Entry(recording.load_manifest(path)['source'], path=path)
   name = re.sub(r'[^\w.-]+', '-', path.name)
-  return Origin(name, path=path, foreign=True, format=format_)
+  return Entry(name, path=path, foreign=True, format=format_)
 
 
 def _behaviour(text, task):
@@ -129,4 +130,4 @@ def _behaviour(text, task):
         'behaviour (metaworld_door-close@MODULE:FUNCTION), a folder (./DIR), or a format and a '
         f"folder ({FORMATS[0]}:DIR).")
   suites.check(task, 'vid2act.sources')
-  return Origin(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)
+  return Entry(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)

@@ -12,6 +12,7 @@ import time
 from ..common import lock, progress
 from ..common.errors import UserError
 from . import formats, recording, survey
+from .writer import Writer
 
 PAUSE = 2.0  # Seconds between manifests: after every episode, long imports would slow down.
 
@@ -50,16 +51,17 @@ def complete(folder):
       recording.load_manifest(path).get('complete'))
 
 
-class Import:
-  """One recording while it grows."""
+class Import(Writer):
+  """One recording while it grows; its episodes are known by their names in the data."""
 
   def __init__(self, folder, head):
-    self.folder, self.head, self.size = folder, head, head['imported']['resize']
-    self.entries, self.skipped, self.saved, self.complete = {}, [], 0.0, False
-    for part in folder.glob('*.part'):  # A killed writer's.
-      part.unlink(missing_ok=True)
-    if (folder / recording.MANIFEST).exists():
-      self._resume(recording.load_manifest(folder))
+    super().__init__(folder, head, 'name')
+    self.size = head['imported']['resize']
+    self.skipped, self.saved, self.complete = [], 0.0, False
+    if self.earlier:
+      self._check_earlier()
+      self.size = self.earlier['env'].get('size')
+      self.resume()
 
   def run(self, found, faults, wanted):
     """Import episodes until there are `wanted`; returns the manifest."""
@@ -69,11 +71,11 @@ class Import:
         for name, load in found:
           if done >= wanted:
             break
-          if not self._intact(name):
+          if name not in self.entries:
             episode = self._convert(name, load, faults.get(name))
             if not episode:
               continue
-            self._add(name, episode)
+            self._write(name, episode)
             new += 1
           done += 1
           bar.set(done)
@@ -89,32 +91,23 @@ class Import:
           f"The data in {self.head['imported']['path']} has no episode; name other data.")
     return self._report(new)
 
-  def _resume(self, manifest):
-    if not isinstance(manifest.get('imported'), dict):
+  def _check_earlier(self):
+    before = self.earlier.get('imported')
+    if not isinstance(before, dict):
       raise UserError(
           f'The folder {self.folder} holds a recording that was not imported; name another one '
           '(--out or --name).')
     for key, now in self.head['imported'].items():
-      before = manifest['imported'].get(key)
-      if before != now:
+      if before.get(key) != now:
         raise UserError(
-            f'The recording {self.folder} was imported with {key} = {before}, not {now}; use the '
-            'former or name another folder (--out or --name).')
+            f'The recording {self.folder} was imported with {key} = {before.get(key)}, not {now}; '
+            'use the former or name another folder (--out or --name).')
     for key in survey.FACTS:
-      if manifest.get(key) != self.head.get(key):
+      was, now = self.earlier.get(key), self.head.get(key)
+      if was != now:
         raise UserError(
             f"The data in {self.head['imported']['path']} has changed since {self.folder} was "
-            f'imported: {key} was {manifest.get(key)} and is {self.head.get(key)}; name another '
-            'folder (--out or --name).')
-    self.size = manifest['env'].get('size')
-    self.entries = {x.get('name'): x for x in manifest['episodes']}
-
-  def _intact(self, name):
-    try:
-      return name in self.entries and bool(
-          recording.read_episode(self.folder, self.entries[name]))
-    except UserError:
-      return False  # Imported again.
+            f'imported: {key} was {was} and is {now}; name another folder (--out or --name).')
 
   def _convert(self, name, load, fault):
     """Return an episode in our format, or None if it is noted as skipped."""
@@ -125,11 +118,9 @@ class Import:
     except Exception as e:  # One bad episode costs no other; each library has its own errors.
       self.skipped.append(survey.sentence(name, e))
 
-  def _add(self, name, episode):
-    known = self.entries.get(name)
-    index = int(known['file'][8:14]) if known else len(self.entries)
-    entry = recording.write_episode(self.folder, index, episode, self.head['behaviour'])
-    self.entries[name] = dict(entry, name=name)
+  def _write(self, name, episode):
+    entry = recording.write_episode(self.folder, self.free(), episode, self.head['behaviour'])
+    self.add(dict(entry, name=name))
     self.size = list(episode['image'].shape[1:3])
     if time.monotonic() - self.saved > PAUSE:
       self._save()
@@ -137,9 +128,8 @@ class Import:
   def _save(self):
     if not self.entries:
       return
-    recording.write_manifest(self.folder, dict(
-        self.head, env=dict(self.head['env'], size=self.size), skipped=self.skipped,
-        complete=self.complete, episodes=sorted(self.entries.values(), key=lambda x: x['file'])))
+    self.save(
+        env=dict(self.head['env'], size=self.size), skipped=self.skipped, complete=self.complete)
     self.saved = time.monotonic()
 
   def _report(self, new):

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..common import files, progress
 from ..common.errors import UserError
-from ..sources import collect, recording
+from ..envs import suites
+from ..sources import recording
 from ..teacher import bundle
 from . import preview, tables
 
@@ -105,8 +106,8 @@ def _recording(folder, bar):
     bar.advance()
   experts = [x for x in facts if x['expert']]
   # Zeros stand for what an import's data or a suite does not tell.
-  suite = collect.SUITES.get(manifest['suite'], {})
-  won = _won if manifest.get('success', suite.get('success', True)) else lambda _: None
+  suite = suites.SUITES.get(manifest['suite'])
+  won = _won if manifest.get('success', suite.success if suite else True) else lambda _: None
   scores = [x['return'] for x in facts if manifest.get('reward', True)]
   paths = [folder / x['file'] for x in manifest['episodes']]
   return dict(

@@ -1,0 +1,100 @@
+"""Where the recording of each source lies: given, in the cache, or imported into it."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+
+from ..common.errors import UserError
+from ..envs import suites
+from . import entries, importing, recording
+
+FORMAT = 1  # Raise it when recordings or teachers made before are no longer valid.
+APART = ('use_seed', 'proprio')  # Settings of an environment that change no recording.
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+  """A source of a run and the folder of its recording, which need not be there yet.
+
+  episodes: how many the recording has to have; 0: as many as it has.
+  """
+
+  entry: entries.Entry
+  folder: pathlib.Path
+  episodes: int = 0
+
+  @property
+  def name(self):
+    return self.entry.name
+
+  @property
+  def complete(self):
+    """Say whether nothing is left to be collected or imported."""
+    if self.entry.foreign:
+      return importing.complete(self.folder)
+    if not self.episodes:
+      return (self.folder / recording.MANIFEST).exists()
+    return recording.count(self.folder) >= self.episodes
+
+
+def locate(config):
+  """Return the `Located` sources that a run's whole configuration asks for, in their order."""
+  suite = config.task.split('_')[0]
+  names = list(config.vid2act.sources)
+  if names == ['auto']:
+    if suite not in suites.SUITES:
+      raise UserError(
+          f"The key vid2act.sources is [auto], but the suite '{suite}' has no published sources; "
+          'name them, such as [metaworld_door-close].')
+    names = suites.SUITES[suite].sources
+  found = entries.parse_all(names, config.task)[:config.vid2act.max_sources or None]
+  return [_located(config, x) for x in found]
+
+
+def settings(config, entry):
+  """Return the settings that decide what is recorded, apart from the source itself."""
+  collect = {k: v for k, v in config.vid2act.collect.items() if k != 'workers'}
+  env = {k: v for k, v in config.env[entry.suite].items() if k not in APART}
+  # Whatever the suite, a teacher has images of one size: that of the run.
+  env.update(size=size(config), limit=collect['limit'])
+  found = dict(format=FORMAT, collect=collect, env=env)
+  if entry.behaviour:
+    found['behaviour'] = entries.digest(entry.behaviour)
+  return found
+
+
+def size(config):
+  """Return height and width of the run's images."""
+  return list(config.env[config.task.split('_')[0]]['size'])
+
+
+def cache(config):
+  return pathlib.Path(config.vid2act.cache).expanduser()
+
+
+def key(content):
+  """Return the name in the cache of what is made from `content`, a value of JSON."""
+  text = json.dumps(content, sort_keys=True, default=list)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _located(config, entry):
+  if entry.path and not entry.foreign:
+    return Located(entry, entry.path)
+  if entry.task and config.vid2act.recordings:
+    root = pathlib.Path(config.vid2act.recordings).expanduser()
+    return Located(entry, root / entry.name)
+  if entry.task:
+    root = cache(config) / 'recordings' / key(settings(config, entry))
+    return Located(entry, root / entry.name, config.vid2act.collect.episodes)
+  content = dict(format=FORMAT, size=size(config), files=_files(entry.path))
+  return Located(entry, cache(config) / 'imports' / key(content) / entry.name)
+
+
+@functools.cache
+def _files(path):
+  """Return what decides what there is to import: names, sizes and times of the data's files."""
+  files = sorted(x for x in path.rglob('*') if x.is_file()) or [path]
+  return [(str(x), x.stat().st_size, x.stat().st_mtime_ns) for x in files]

@@ -1,0 +1,47 @@
+"""A recording while it grows: what `vid2act collect` and `vid2act import` have in common."""
+
+import pathlib
+
+from ..common.errors import UserError
+from . import recording
+
+
+class Writer:
+  """Keeps what is whole of an earlier, interrupted attempt, and the manifest beside the episodes.
+
+  head: the manifest without its episodes. name: field of an episode's entry by
+  which the caller knows it. Attributes: `entries`, `{name: entry}`, and
+  `earlier`, the manifest that was there, None if there was none.
+  """
+
+  def __init__(self, folder, head, name='file'):
+    self.folder, self.head, self.name = pathlib.Path(folder), head, name
+    self.entries = {}
+    for part in self.folder.glob('*.part'):  # A killed writer's.
+      part.unlink(missing_ok=True)
+    there = (self.folder / recording.MANIFEST).exists()
+    self.earlier = recording.load_manifest(self.folder) if there else None
+
+  def resume(self):
+    """Keep the earlier episodes that are intact; the caller has checked that they belong here."""
+    for entry in self.earlier['episodes'] if self.earlier else ():
+      try:
+        recording.read_episode(self.folder, entry)
+      except UserError:
+        continue  # Made again.
+      self.add(entry)
+
+  def add(self, entry):
+    """Note an episode that has been written."""
+    self.entries[entry.get(self.name)] = entry
+
+  def free(self):
+    """Return the first number that no episode has."""
+    taken = {x['file'] for x in self.entries.values()}
+    return next(i for i in range(len(taken) + 1) if recording.name(i) not in taken)
+
+  def save(self, **facts):
+    """Write the manifest: the head with `facts`, and the episodes in the order of their files."""
+    recording.write_manifest(self.folder, {
+        **self.head, **facts,
+        'episodes': sorted(self.entries.values(), key=lambda x: x['file'])})
