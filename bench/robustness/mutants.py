@@ -66,7 +66,8 @@ def main(argv=None):
   if args.list:
     for x in chosen:
       (path,) = places(x.code)
-      print(f'{x.name:28} {path.relative_to(PACKAGE)}: {x.code} -> {x.fault or "(nothing)"}')
+      code, fault = (' '.join(y.split()) for y in (x.code, x.fault or '(nothing)'))
+      print(f'{x.name:28} {path.relative_to(PACKAGE)}: {code} -> {fault}')
     return 0
   unmutated(chosen)
   survivors = run(chosen, args.jobs)
