@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-INPUTS := requirements.lock pyproject.toml $(wildcard patches/*) configs/host.yaml
+INPUTS := requirements.lock pyproject.toml $(filter-out %.md,$(wildcard patches/*)) configs/host.yaml
 
 # What `make versions` runs with every JAX that we claim.
 CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
