@@ -2,6 +2,7 @@
 
 import pathlib
 
+import elements
 import numpy as np
 
 from ..common import safe_pickle
@@ -9,6 +10,27 @@ from ..common.errors import UserError, reason
 
 FOLDERS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
 COUNTERS = ('updates', 'batches', 'actions')
+
+
+class Checkpoint(elements.Checkpoint):
+  """The host's checkpoint of a run, read without executing anything and kept in the order of writing.
+
+  The host unpickles whatever lies there, and keeps the folder whose name is the
+  greatest: after a clock that went back, not the newest one.
+  """
+
+  def load(self, path=None, keys=None):
+    """Load the objects `keys`, all by default; a `UserError` names what cannot be read."""
+    folder = pathlib.Path(str(path or self.latest()))
+    for key in keys or self._saveables:
+      self._saveables[key].load(safe_pickle.load(folder / f'{key}.pkl'))
+    print(f'Loaded checkpoint: {folder}')
+
+  def _cleanup(self):
+    newest = self.latest()
+    for folder in self._directory.glob('*'):
+      if folder.name not in ('latest', newest.name):
+        folder.remove(recursive=True)
 
 
 def latest(path):

@@ -66,8 +66,10 @@ PARTS = (
     Part('embodied/jax/outs.py', 164, 'self.mean = f32(mean)', '`shift_mean`'),
     Part('embodied/core/replay.py', 51, 'self.save_wait = save_wait', 'training/train.py'),
     Part('elements/when.py', 30, 'self._prev = None', '`ratio`, `set_ratio`'),
+    Part('elements/checkpoint.py', 69, 'self._saveables[name] = value', '`Checkpoint.load`'),
     Part('elements/checkpoint.py', 135, "filename = (self._directory / 'latest')",
          'host/checkpoints.py'),
+    Part('elements/checkpoint.py', 140, 'def _cleanup(self)', '`Checkpoint` keeps another one'),
     Part('elements/checkpoint.py', 152, "return (path / 'done').exists()", 'host/checkpoints.py'),
 )
 

@@ -71,6 +71,7 @@ def size(config):
 
 
 def cache(config):
+  """Return the cache's folder, an ordinary setting: the same everywhere, and named in messages."""
   return pathlib.Path(config.vid2act.cache).expanduser()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
-from ..host import internals, tree
+from ..host import checkpoints, internals, tree
 from ..sources import dataset
 from ..sources.locate import locate
 from ..teacher import bundle as bundles
@@ -50,7 +50,7 @@ def _run(config, data):
   logdir, step = elements.Path(config.logdir), elements.Counter()
   logger = hostmain.make_logger(config)
   logger.step, logger.multiplier = step, 1
-  cp = elements.Checkpoint(logdir / 'ckpt')
+  cp = checkpoints.Checkpoint(logdir / 'ckpt')
   cp.agent, cp.step = agent, step
   resume.load_or_save(cp, logdir, ('step', 'agent'))
   stream = iter(agent.stream(embodied.streams.Stateless(

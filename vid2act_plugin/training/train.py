@@ -67,7 +67,7 @@ def _train(config, args, evaluate):
   logger = hostmain.make_logger(config)
   learner = Learner(config, args, agent, replay, logger.step)
   place = resume.Place(learner.ratio)
-  cp = elements.Checkpoint(logdir / 'ckpt')
+  cp = checkpoints.Checkpoint(logdir / 'ckpt')
   cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, replay, place
   if args.from_checkpoint and not cp.exists():
     _load(agent, args)
