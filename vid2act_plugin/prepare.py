@@ -39,7 +39,7 @@ def prepare(config):
       config = _teacher(config, found)
   logdir = pathlib.Path(config.logdir).expanduser()
   logdir.mkdir(parents=True, exist_ok=True)
-  config.save(logdir / 'config.yaml')  # As the host does next, but outside of `errors.told`.
+  config.save(logdir / 'config.yaml')  # As the host does next, but outside of `as_user_errors`.
   return config
 
 
