@@ -22,6 +22,15 @@ def test_readme_shows_the_results(results):
   assert run.insert(readme, '') != readme
 
 
+def test_readme_tells_the_speed_as_it_is(results):
+  from bench.timings import run
+  told = ' '.join(run.README.read_text().split(run.BEGIN)[0].split())
+  alone = [f"{results[x]['method_alone']:.2f}" for x in ('overhead', 'overhead_48')]
+  assert f'an update {alone[0]} times as long** with 6 sources and {alone[1]} times with 48' in told
+  whole = f"{results['overhead']['figure']:.2f}".removeprefix('0')
+  assert f"{whole} of stock's on one two-core machine (the table)" in told
+
+
 def test_figures_follow_from_the_samples(results):
   from bench.timings import measure
   pairs = {
