@@ -97,8 +97,8 @@ def test_size_presets(overlays, name):
 
 def test_defaults_only_add():
   with pytest.raises(plugins.PluginError, match="'p'.*'run.steps'"):
-    plugins._extend(KEYS, {'run': {'steps': 3}}, 'p')
-  assert plugins._extend(KEYS, {'run': {'more': 3}}, 'p')['run'] == {**KEYS['run'], 'more': 3}
+    plugins.extend(KEYS, {'run': {'steps': 3}}, 'p')
+  assert plugins.extend(KEYS, {'run': {'more': 3}}, 'p')['run'] == {**KEYS['run'], 'more': 3}
 
 
 def test_unknown_names(configure):
@@ -109,6 +109,25 @@ def test_unknown_names(configure):
     plugins.env('metawrld')
   with pytest.raises(plugins.PluginError, match="'trian'.*train_eval"):
     plugins.run(config.update(script='trian'), None)
+
+
+@pytest.mark.parametrize('returned, words', [
+    (None, 'returned a NoneType instead of a dict'), (['agents'], 'a list instead of a dict'),
+    ({'agent': {}}, "the key 'agent', which nothing asks for; did you mean agents"),
+    ({'agents': [1]}, 'agents as a list instead of a dict'),
+    ({'defaults': 3}, 'defaults as a int instead of the path of a file'),
+    ({'scripts': {'train': print}}, 'scripts as a dict instead of a function')])
+def test_what_a_plugin_returns(returned, words):
+  with pytest.raises(plugins.PluginError, match=words):
+    plugins._check('theirs', returned)
+
+
+@pytest.mark.parametrize('kind', ['overlays', 'agents', 'envs'])
+def test_two_plugins_with_one_name(kind):
+  one, two = {kind: {'a': 1, 'b': 2}}, {kind: {'b': 3}}
+  with pytest.raises(plugins.PluginError, match=f"'one' and 'two' both have 'b' among their {kind}"):
+    plugins._once({'one': one, 'two': two}, kind)
+  plugins._once({'one': one, 'two': {kind: {'c': 3}}}, kind)
 
 
 def test_without_plugins_and_with_a_broken_one(tmp_path):
@@ -123,7 +142,12 @@ def test_without_plugins_and_with_a_broken_one(tmp_path):
       env={'PYTHONPATH': str(tmp_path), 'DREAMERV3_PLUGINS': names, 'PATH': '/usr/bin'})
   assert run('').stdout == '[]\n'
   assert run('vid2act').stdout == "['vid2act']\n"
-  for names, words in (('broken', 'ModuleNotFoundError'), ('nowhere', 'not installed')):
+  for names, words, program in (
+      ('broken', 'ModuleNotFoundError', None), ('nowhere', 'not installed', None),
+      ('broken', "the key 'agent'", 'plugin = lambda: dict(agent={})'),
+      ('broken', 'SystemExit: 3', 'raise SystemExit(3)')):
+    if program:
+      (tmp_path / 'broken_plugin.py').write_text(program)
     result = run(names)
     assert result.returncode == 1 and names in result.stderr and words in result.stderr
     assert 'Traceback' not in result.stderr
