@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib
 import os
 import pathlib
 import pickle
@@ -133,10 +132,9 @@ def make_dreamerv3(folder):
 
 
 def make_exported(name, folder):
+  from vid2act_plugin.sources import export
   make_recording(folder / 'one')
-  format = importlib.import_module(f'vid2act_plugin.sources.formats.{name}')
-  (folder / 'made-v0').mkdir()
-  format.write([folder / 'one'], folder / 'made-v0')
+  export.export([folder / 'one'], name, folder / 'made-v0')
   shutil.rmtree(folder / 'one')
   shutil.copytree(folder / 'made-v0', folder, dirs_exist_ok=True)
   shutil.rmtree(folder / 'made-v0')

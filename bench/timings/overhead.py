@@ -32,7 +32,8 @@ def main():
   args = parser.parse_args()
   if args.memory:
     return print(json.dumps(_memory(args)))
-  memory = _children(('stock', 'vid2act'), args)  # First: what they compile, this process finds in the cache.
+  # First: what they compile, this process finds in the cache.
+  memory = _children(('stock', 'vid2act'), args)
   functions, agents_ = {}, {}
   for name in VARIANTS:
     agents_[name], functions[name] = _updater(name, args)

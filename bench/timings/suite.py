@@ -71,7 +71,7 @@ def _tests(folder):
     seconds = time.monotonic() - began
     _reap()
   if process.returncode:
-    raise SystemExit(f'Tests of {folder} fail (status {process.returncode}): the time says nothing.')
+    raise SystemExit(f'Tests of {folder} fail, status {process.returncode}: the time says nothing.')
   return _used() - used, seconds, re.sub(r' in [\d.]+s.*|[= ]*$|^[= ]*', '', line.strip())
 
 

@@ -34,7 +34,8 @@ EPISODES = 40
 OTHERS = 'metaworld_reach-wall', 'metaworld_window-close'
 BODY = 'dmcontrol_walker_walk@bench.transfer.wander:act'
 KINDS = 'graded', 'flat', 'irrelevant', 'stock'
-# At 0.6 / N, the published 0.1 of six sources, weights stop to sink before all but the first have an order.
+# At 0.6 / N, the published 0.1 of six sources, weights stop sinking before all but the first have
+# an order.
 FLOOR = 0.6
 
 
@@ -94,7 +95,8 @@ def kinship(config):
   ranks = []
   for source in locate.locate(config):
     same = source.entry.task.split('_')[0] == config.task.split('_')[0]
-    ranks.append(3 if source.entry.task == config.task else 2 if same else 1 if source.entry.task else 0)
+    task = source.entry.task
+    ranks.append(3 if task == config.task else 2 if same else 1 if task else 0)
   return ranks
 
 
@@ -131,7 +133,7 @@ def weights(agent, data):
 
 
 def report(args, rows, curves):
-  """Print weights, rank correlations and the difference that irrelevant sources make; draw weights."""
+  """Print weights, rank correlations and what irrelevant sources change; draw weights."""
   result = {}
   for kind in ('graded', 'flat'):
     mine = [x for x in rows if x['method'] == kind]

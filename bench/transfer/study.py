@@ -40,7 +40,8 @@ def arguments(doc, methods, name, updates, more=False, keeps=True):
     parser.error(f'argument --updates: {min(args.updates)} is below 1')
   if not args.methods and not any((pathlib.Path(args.out) / 'scores').glob('*.gz')):
     parser.error(
-        f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist or is empty')
+        f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist '
+        'or is empty')
   from vid2act_plugin.studies.matrix import Matrix
   known = {**VARIANTS, **Matrix(args.matrix).variants} if more else methods
   for method in args.methods:
@@ -79,7 +80,7 @@ def work(args):
 
 
 def target(config, episodes):
-  """Return the recording of the target task, made if need be: half experts with noise, half random."""
+  """Return the target task's recording, made if need be: half noisy experts, half random."""
   from vid2act_plugin.envs.suites import SUITES
   from vid2act_plugin.sources import locate
   from vid2act_plugin.sources.collect import collect
@@ -93,8 +94,8 @@ def target(config, episodes):
 def run(study, args, prepare):
   """Run every run of a study that has no result yet in a process, and return all results.
 
-  study: the module's name in this package. `prepare(args, run)` makes what the runs of a method need: here, once, and not
-  in every process at the same time.
+  study: the module's name in this package. `prepare(args, run)` makes what the runs
+  of a method need: here, once, and not in every process at the same time.
   """
   from vid2act_plugin.common import parallel as jobs
   from vid2act_plugin.common import progress

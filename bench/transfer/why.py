@@ -1,4 +1,4 @@
-"""What the parts of vid2act carry on the target task, after a number of updates on the fixed stream.
+"""What the parts of vid2act carry on the target task, after some updates on the fixed stream.
 
     python -m bench.transfer.why [--out DIR] [--seeds N...]
 
@@ -30,7 +30,8 @@ def main():
   if args.one:
     return one(args)
   rows = study.run('why', args, dynamics.prepare)
-  means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}
+  keys = [k for k in rows[0] if k not in ('method', 'seed')]
+  means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in keys}
   means.update(seeds=len(rows), updates=max(args.updates))
   (pathlib.Path(args.out) / 'why.json').write_text(json.dumps(means, indent=1))
   print(json.dumps(means))
@@ -92,7 +93,7 @@ def probes(agent, data):
 
 
 def features(agent, data, split):
-  """Return student feature, guide units, the action taken there and the adapter's error, `[M, ...]`."""
+  """Return student feature, guide units, the action there and the adapter's error, `[M, ...]`."""
   import jax.numpy as jnp
   model = agent.model
   batch = dynamics.whole(agent, [x for _, x in data.sequences(split) if expert(x)])

@@ -22,6 +22,15 @@ def test_readme_shows_the_results(results):
   assert run.insert(readme, '') != readme
 
 
+def test_readme_tells_the_speed_as_it_is(results):
+  from bench.timings import run
+  told = ' '.join(run.README.read_text().split(run.BEGIN)[0].split())
+  alone = [f"{results[x]['method_alone']:.2f}" for x in ('overhead', 'overhead_48')]
+  assert f'an update {alone[0]} times as long** with 6 sources and {alone[1]} times with 48' in told
+  whole = f"{results['overhead']['figure']:.2f}".removeprefix('0')
+  assert f"{whole} of stock's on one two-core machine (the table)" in told
+
+
 def test_figures_follow_from_the_samples(results):
   from bench.timings import measure
   pairs = {
@@ -46,12 +55,13 @@ def test_time_of_the_suite_counts_every_process(tmp_path):
     python.write_text('\n'.join([
         '#!/bin/sh', f'{sys.executable} -c "{work.format(seconds)}"',
         f'({sys.executable} -c "{work.format(seconds)}" > /dev/null &)',
-        'test -z "$(ls $HOME)" && touch $HOME/used && echo "===== 3 passed, 1 skipped in 1.00s ====="']))
+        'test -z "$(ls $HOME)" && touch $HOME/used && echo "== 3 passed, 1 skipped in 1.00s =="']))
     python.chmod(0o755)
   from bench.timings import run
   before = run.RESULTS.read_bytes(), run.README.read_bytes()
   done = subprocess.run(
-      [sys.executable, '-m', 'bench.timings.suite', tmp_path / 'before', tmp_path / 'after', '--print'],
+      [sys.executable, '-m', 'bench.timings.suite', *map(tmp_path.joinpath, ('before', 'after')),
+       '--print'],
       stdout=subprocess.PIPE, text=True, check=True, cwd=run.BENCH.parent)
   found = json.loads(done.stdout.splitlines()[-1])
   used = {k: v[0] for k, v in found['samples'].items()}
@@ -60,4 +70,5 @@ def test_time_of_the_suite_counts_every_process(tmp_path):
   assert found['tests'] == dict.fromkeys(('before', 'after'), '3 passed, 1 skipped')
   assert (run.RESULTS.read_bytes(), run.README.read_bytes()) == before
   row = run.table({'suite': {**found, 'seconds': 9}})
-  assert '| CPU time of all tests, this commit / 660db1a; ' in row and '; 3 passed, 1 skipped / 3' in row
+  assert '| CPU time of all tests, this commit / 660db1a; ' in row
+  assert '; 3 passed, 1 skipped / 3 passed, 1 skipped | ' in row

@@ -206,5 +206,5 @@ def test_the_verdict_repeats_the_tables():
   told = re.findall(r'-?[\d.]+\s+\([^()]*\d\s+to\s+[^()]*\)', verdict)
   assert len(told) == 9
   for text in told:
-    cell = ' '.join(text.replace('95 % interval ', '').split())
+    cell = ' '.join(text.split()).replace('95 % interval ', '')
     assert cell in cells, cell

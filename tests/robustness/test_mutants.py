@@ -1,4 +1,4 @@
-"""The faults of `bench/robustness/mutants.yaml` still fit the code; whether tests notice them is tried there."""
+"""The faults of bench/robustness/mutants.yaml fit the code; mutants.py tries who notices them."""
 
 import dataclasses
 
