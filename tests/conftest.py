@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import pickle
 
 import pytest
 from helpers.commands import command
@@ -151,6 +152,43 @@ def bundle(configure, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def make_agent(spaces, tmp_path_factory):
-  """Return a function config -> agent, as the host's `make_agent` builds it."""
+  """Return a function config -> agent, as the host's `make_agent` builds it.
+
+  It compiles what is called, when it is called.
+  """
   from bench.timings import agents
-  return lambda config: agents.build(config, spaces, tmp_path_factory.mktemp('agent'))
+  return lambda config: agents.build(
+      config, spaces, tmp_path_factory.mktemp('agent'), report=False)
+
+
+@pytest.fixture(scope='session')
+def finetune(configure, bundle):
+  return configure('vid2act', 'finetune', **{
+      'vid2act.teacher': str(bundle), 'agent.vid2act.init_source': 'two'})
+
+
+@pytest.fixture(scope='session')
+def student(finetune, make_agent):
+  """An agent of the host's that begins with the teacher's world model."""
+  return make_agent(finetune)
+
+
+@pytest.fixture(scope='session')
+def begun(student):
+  """What the student held when it was made."""
+  import numpy as np
+  policy = {k: np.array(v) for k, v in student.policy_params.items()}
+  return {**pickle.loads(pickle.dumps(student.save())), 'policy': policy}
+
+
+@pytest.fixture(scope='session')
+def start(begun):
+  return begun['params']
+
+
+@pytest.fixture
+def fresh(student, start):
+  """The student as it was made."""
+  from vid2act_plugin.host import loading
+  student.load({'params': start, 'counters': loading.FRESH})
+  return student

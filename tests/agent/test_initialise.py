@@ -1,7 +1,6 @@
-"""What agents take from teachers and checkpoints."""
+"""What students take from teachers."""
 
 import pathlib
-import pickle
 
 import elements
 import jax
@@ -10,48 +9,12 @@ import ninjax as nj
 import numpy as np
 import pytest
 from dreamerv3 import rssm
+from helpers.checkpoints import params, save
 
 from vid2act_plugin.agent import initialise as convert
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.host import checkpoints, loading
+from vid2act_plugin.host import loading
 from vid2act_plugin.teacher import bundle as bundles
-
-OVERLAYS = ('vid2act', 'finetune')
-
-
-def save(agent, folder):
-  """Write a checkpoint as the host does, and return its folder."""
-  cp = elements.Checkpoint(elements.Path(folder) / 'ckpt')
-  cp.agent, cp.step = agent, elements.Counter(7)
-  cp.save()
-  return cp.latest()
-
-
-def params(agent):
-  return {k: np.array(v) for k, v in agent.save()['params'].items()}
-
-
-@pytest.fixture(scope='module')
-def config(configure, bundle):
-  return configure(*OVERLAYS, **{
-      'vid2act.teacher': str(bundle), 'agent.vid2act.init_source': 'two'})
-
-
-@pytest.fixture(scope='module')
-def agent(config, make_agent):
-  return make_agent(config)
-
-
-@pytest.fixture
-def fresh(agent, start):
-  """The agent as it was made."""
-  agent.load({'params': start, 'counters': loading.FRESH})
-  return agent
-
-
-@pytest.fixture(scope='module')
-def start(agent):
-  return params(agent)
 
 
 @pytest.mark.parametrize('source, share, row', [(1, 0.5, 7), (None, 1.0, 6)])
@@ -106,13 +69,13 @@ class Small:
 
 
 @pytest.mark.parametrize('source', [0, 1, 2])
-def test_student_continues_as_the_teacher(source, agent, start, config, bundle):
+def test_student_continues_as_the_teacher(source, student, start, finetune, bundle):
   """Deter and logits from the same state on the same images and actions, without a reset."""
   loaded = bundles.load(bundle)
   loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
   # With one certain class per group the state is not random, so that both can be compared.
   teacher = {k: 1e4 * v if 'obslogit' in k else v for k, v in loaded.params.items()}
-  student, report = convert.fit(start, teacher, loaded, source, 3)
+  converted, report = convert.fit(start, teacher, loaded, source, 3)
   assert not [x for x in report.rows if x[1] == 'shape differs']
   rng, model = np.random.default_rng(0), loaded.model()
   image = rng.integers(0, 256, (2, 5, 16, 16, 3), np.uint8)
@@ -121,8 +84,8 @@ def test_student_continues_as_the_teacher(source, agent, start, config, bundle):
   index, no = np.full((2, 5), source, np.int32), np.zeros((2, 5), bool)
   carry = {'deter': rng.uniform(-1, 1, (2, 16)).astype(np.float32),
            'stoch': np.eye(4, dtype=np.float32)[rng.integers(0, 4, (2, 4))]}
-  settings = config.agent.dyn.rssm.update(unimix=0.0)
-  dyn = rssm.RSSM(agent.act_space, **settings, name='dyn')
+  settings = finetune.agent.dyn.rssm.update(unimix=0.0)
+  dyn = rssm.RSSM(student.act_space, **settings, name='dyn')
 
   def taught(carry, image, action, reset):
     padded = np.pad(action, ((0, 0), (0, 0), (0, 13)))
@@ -131,13 +94,13 @@ def test_student_continues_as_the_teacher(source, agent, start, config, bundle):
         False)[2]
 
   def stock(carry, image, action, reset):
-    tokens = agent.model.enc({}, {'image': image}, reset, False)[2]
+    tokens = student.model.enc({}, {'image': image}, reset, False)[2]
     return dyn.observe(carry, tokens, {'action': action}, reset, False)[2]
 
   def both(reset):
     with jax.transfer_guard('allow'):
       return [jax.device_get(nj.pure(fn)(p, carry, image, action, reset, seed=seed)[1])
-              for fn, p, seed in ((taught, teacher, 0), (stock, student, 1))]
+              for fn, p, seed in ((taught, teacher, 0), (stock, converted, 1))]
 
   first, second = both(no)
   for key, atol in (('deter', 1e-4), ('logit', 1e-2)):  # Logits are scaled by 1e4.
@@ -146,22 +109,22 @@ def test_student_continues_as_the_teacher(source, agent, start, config, bundle):
   assert np.abs(first['deter'][:, 0] - second['deter'][:, 0]).max() > 1e-3
 
 
-def test_init(agent, start, bundle):
+def test_init(student, begun, start, bundle):
   """As the source that was asked for; nothing else than the world model differs from stock."""
   loaded = bundles.load(bundle)
   expected, report = convert.fit(start, loaded.params, loaded, 1, 3)
   for key in report.taken():
     np.testing.assert_array_equal(start[key], expected[key], key)
   assert {x.split('/')[0] for x in report.taken()} >= {'dyn', 'enc'}
-  assert type(agent).__name__ == 'Agent' and agent.model.policy_keys == '^(enc|dyn|dec|pol)/'
-  saved = agent.save()
-  assert saved['counters'] == loading.FRESH
-  for key, value in saved['params'].items():
+  assert type(student).__name__ == 'Agent' and student.model.policy_keys == '^(enc|dyn|dec|pol)/'
+  assert begun['counters'] == loading.FRESH
+  for key, value in begun['params'].items():
     assert not key.startswith('opt/') or not np.any(value), key
   value, slow = (start[f'{x}/mlp/linear0/kernel'] for x in ('val', 'slowval'))
   np.testing.assert_array_equal(value, slow)
-  for key in agent.policy_keys:
-    np.testing.assert_array_equal(agent.policy_params[key], start[key], key)
+  assert begun['policy'].keys() == set(student.policy_keys)
+  for key, value in begun['policy'].items():
+    np.testing.assert_array_equal(value, start[key], key)
 
 
 def test_adapter_begins_as_the_identity():
@@ -172,18 +135,18 @@ def test_adapter_begins_as_the_identity():
   assert convert.aligned({name: kernel[:2]}) == convert.aligned({}) == {}
 
 
-def test_init_source_is_checked(agent, bundle, config):
-  config = config.update({'agent.vid2act.init_source': 'four'})
+def test_init_source_is_checked(student, bundle, finetune):
+  config = finetune.update({'agent.vid2act.init_source': 'four'})
   with pytest.raises(UserError, match="init_source is 'four'.*one, two, three"):
-    convert.initialise(agent, bundles.load(bundle), config)
+    convert.initialise(student, bundles.load(bundle), config)
 
 
-def test_init_leaves_a_resumed_run_alone(fresh, bundle, config):
+def test_init_leaves_a_resumed_run_alone(fresh, bundle, finetune):
   other = {k: v + 1 for k, v in params(fresh).items()}
   fresh.load({'params': other, 'counters': {**loading.FRESH, 'updates': 3}})
   latest = pathlib.Path(str(fresh.config.logdir)) / 'ckpt' / 'latest'
   save(fresh, latest.parent.parent)
-  convert.initialise(fresh, bundles.load(bundle), config)
+  convert.initialise(fresh, bundles.load(bundle), finetune)
   latest.unlink()
   for key, value in params(fresh).items():
     np.testing.assert_array_equal(value, other[key], key)
@@ -209,96 +172,3 @@ def test_separate_teacher():
   new, report = convert.fit(student, teacher, Separate(), 1, 2)
   assert new['enc/cnn0/bias'].tolist() == [2, 2] and new['dyn/dynin2/kernel'].tolist() == [[1], [0]]
   assert [x[1] for x in report.rows] == ['sliced', 'matched']
-
-
-def test_report():
-  """One line per module, and one per tensor where the module's line does not say it all."""
-  here = {'enc/a': np.zeros(2), 'enc/b': np.zeros(3), 'enc/c': np.zeros(1), 'pol/a': np.zeros(1),
-          'pol/b': np.zeros(1), 'opt/step': np.zeros(()), 'dyn/a': np.zeros((2, 2))}
-  there = {'enc/a': np.ones(2), 'enc/b': np.ones(4), 'src/a': np.ones(1), 'opt/step': np.ones(()),
-           'dyn/a': np.ones((3, 2))}
-  new, report = loading.match(here, there, 'Loaded')
-  assert str(report).splitlines() == [
-      'Loaded: 1 matched, 2 shape differs, 3 missing, 1 fresh, 1 unused',
-      '  enc          1 matched, 1 shape differs, 1 missing',
-      '    enc/b                      shape differs [4] there, [3] here',
-      '    enc/c                      missing',
-      '  pol          2 missing',
-      '  opt          1 fresh',
-      '  dyn          1 shape differs',
-      '    dyn/a                      shape differs [3, 2] there, [2, 2] here',
-      '  src          1 unused']
-  assert [k for k in here if new[k].any()] == ['enc/a'] and report.taken() == {'enc/a'}
-
-
-@pytest.mark.parametrize('where', ['', 'ckpt', 'stamp'])
-def test_load_whole(where, fresh, start, tmp_path, capsys):
-  """Everything with counters and optimiser, from any of the three folders."""
-  changed = {k: v + 1 for k, v in start.items()}
-  fresh.load({'params': changed, 'counters': {'updates': 3, 'batches': 4, 'actions': 5}})
-  stamp = save(fresh, tmp_path)
-  fresh.load({'params': start, 'counters': loading.FRESH})
-  loading.load(fresh, {'': tmp_path, 'ckpt': tmp_path / 'ckpt', 'stamp': stamp}[where])
-  for key, value in params(fresh).items():
-    np.testing.assert_array_equal(value, changed[key], key)
-  assert int(fresh.n_updates) == 3 and int(fresh.n_actions) == 5
-  assert f': {len(start)} matched\n' in capsys.readouterr().out and checkpoints.step(stamp) == 7
-
-
-@pytest.mark.parametrize('case', ['regex', 'shape'])
-def test_load_in_part(case, fresh, start, tmp_path, capsys):
-  """Optimiser and counters belong to the whole, so that they start at 0."""
-  content = {'params': {k: v + 1 for k, v in start.items()},
-             'counters': {'updates': 3, 'batches': 4, 'actions': 5}}
-  if case == 'shape':
-    content['params']['pol/mlp/linear0/kernel'] = np.ones((2, 2), np.float32)
-  folder = write(tmp_path / 'x', content)
-  loading.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '')
-  left = {'shape': {'pol/mlp/linear0/kernel'}, 'regex': {
-      k for k in start if not k.startswith('enc/')}}[case]
-  for key, value in params(fresh).items():
-    same = key in left or key.startswith('opt/')
-    np.testing.assert_array_equal(value, start[key] + (not same), key)
-  assert fresh.save()['counters'] == loading.FRESH
-  output = capsys.readouterr().out
-  assert 'policy acts with parameters as initialised' in output
-  assert ('not selected' in output) if case == 'regex' else ('[2, 2] there' in output)
-
-
-def write(folder, content, done=True):
-  folder.mkdir()
-  (folder / 'agent.pkl').write_bytes(pickle.dumps(content))
-  if done:
-    (folder / 'done').write_bytes(b'')
-  return folder
-
-
-class Malice:
-
-  def __reduce__(self):
-    return (exec, ("raise SystemError('executed')",))
-
-
-ARRAYS = {'params': {'enc/x': np.ones(3)}, 'counters': dict(updates=1, batches=1, actions=1)}
-
-
-@pytest.mark.parametrize('content, regex, words', [
-    (ARRAYS, 'encoder', "regex is 'encoder'.*enc/x"),
-    (ARRAYS, '(', 'regular expression'),
-    (ARRAYS, '', 'nothing fits the agent'),
-    ({'params': {}, 'counters': {}}, '', 'not the checkpoint of a DreamerV3 agent'),
-    ([1], '', 'not the checkpoint of a DreamerV3 agent'),
-    (Malice(), '', "builtins.exec.*do not trust"),
-    ({'params': {'enc/x': Malice()}, 'counters': {}}, '', "builtins.exec.*do not trust")])
-def test_load_refuses(content, regex, words, fresh, start, tmp_path):
-  with pytest.raises(UserError, match=words):
-    loading.load(fresh, write(tmp_path / 'x', content), regex)
-  for key, value in params(fresh).items():
-    np.testing.assert_array_equal(value, start[key], key)
-
-
-def test_load_names_the_path(fresh, tmp_path):
-  with pytest.raises(UserError, match='run.from_checkpoint.*nowhere'):
-    loading.load(fresh, tmp_path / 'nowhere')
-  with pytest.raises(UserError, match='written to the end'):
-    loading.load(fresh, write(tmp_path / 'x', ARRAYS, done=False))

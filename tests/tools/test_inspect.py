@@ -1,57 +1,20 @@
 """What `vid2act inspect` tells of recordings and bundles, through the command line."""
 
 import contextlib
-import json
-import math
 import os
 import pty
 import re
 import subprocess
 import sys
 
-import av
 import numpy as np
 import pytest
-from PIL import Image
+from helpers.inspecting import damage, episode, read
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.teacher.bundle import Bundle
-from vid2act_plugin.tools import inspect as inspection
-from vid2act_plugin.tools import preview
-
-EXPERT, RANDOM = dict(policy='expert', noise=0.1), dict(policy='random')
-
-
-def episode(value, length, actions=2, size=(8, 8)):
-  """An episode of grey images; every action is `value / 100` and every reward `value`."""
-  flags = np.zeros((3, length), bool)
-  flags[0, 0] = flags[1, -1] = True
-  action = np.full((length, actions), value / 100, np.float32)
-  action[-1] = 0
-  success = np.zeros(length, np.float32)
-  success[1] = value > 10
-  return dict(
-      image=np.full((length, *size, 3), value, np.uint8), action=action,
-      reward=np.full(length, value, np.float32), is_first=flags[0], is_last=flags[1],
-      is_terminal=flags[2], success=success)
-
-
-@pytest.fixture
-def make(tmp_path):
-  """Write the recording `all/NAME` of an expert's and a random episode, worth 40 and 10 a step."""
-  def fn(name, lengths=(7, 5), actions=2, fields=(), **kwargs):
-    folder = tmp_path / 'all' / name
-    entries = [
-        recordings.write_episode(folder, i, episode(value, length, actions, **kwargs), behaviour)
-        for i, (value, length, behaviour) in enumerate(zip(
-            (40, 10) * len(lengths), lengths, (EXPERT, RANDOM) * len(lengths)))]
-    recordings.write_manifest(folder, dict(
-        source=name, suite='fake', task=name, behaviour={}, seed=0, env=dict(size=[8, 8]),
-        versions=dict(simulator='1.2'), act_size=actions, episodes=entries) | dict(fields))
-    return folder
-  return fn
 
 
 @pytest.fixture
@@ -65,29 +28,6 @@ def teacher(tmp_path):
            actions=False, recordings='abc', host='host 3', jax='0.9'))
   made.save(tmp_path / 'all' / 'teacher')
   return tmp_path / 'all' / 'teacher'
-
-
-def damage(folder, index=0):
-  path = folder / recordings.name(index)
-  path.write_bytes(path.read_bytes()[:-9])
-  return path
-
-
-def read(capsys, *args):
-  """Run the command with --json and return (reports of the first path, status)."""
-  status = 0
-  try:
-    cli.main(['inspect', '--json', *map(str, args)])
-  except SystemExit as e:
-    status = e.code
-  return json.loads(capsys.readouterr().out)['paths'][0], status
-
-
-def frames(path):
-  with av.open(str(path)) as file:
-    stream = file.streams.video[0]
-    assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ('h264', 'yuv420p')
-    return np.stack([x.to_ndarray(format='rgb24') for x in file.decode(stream)])
 
 
 def test_a_recording_in_numbers(make, capsys, tmp_path):
@@ -171,16 +111,6 @@ def test_a_damaged_episode_costs_the_others_nothing(make, capsys, hurt, word):
   assert three['episodes'] == two['episodes'] == 2 and not three['damaged'] + two['damaged']
 
 
-def test_damage_is_shown_below_the_tables_and_drawn_without(make, capsys, tmp_path):
-  path = damage(make('one'))
-  with pytest.raises(SystemExit) as error:
-    cli.main(['inspect', str(path.parent), '--out', str(tmp_path)])
-  output = capsys.readouterr().out
-  assert error.value.code == 1 and f'Damaged: The file {path}' in output
-  assert output.index('Settings') < output.index('Damaged') < output.index('Pictures')
-  assert len(frames(tmp_path / 'one-episodes.mp4')) == 5
-
-
 def test_an_unreadable_manifest_and_an_odd_episode_are_damage(make, capsys):
   make('one')
   (make('two') / recordings.MANIFEST).write_text('{')
@@ -208,79 +138,6 @@ def test_nothing_intact_and_nothing_there(make, capsys, tmp_path):
     with pytest.raises(UserError, match=f'neither .* in {nothing} .*vid2act collect') as error:
       cli.main(['inspect', str(folder), str(nothing)])
     assert '. ' not in str(error.value) and capsys.readouterr().out == ''
-
-
-def test_pictures_of_one_recording(make, capsys, tmp_path):
-  report, _ = read(capsys, make('one', (7, 5), size=(8, 16)), '--out', tmp_path / 'new')
-  png, mp4 = (tmp_path / 'new' / f'one-episodes.{x}' for x in ('png', 'mp4'))
-  assert report['pictures'] == [str(png), str(mp4)]
-  S, L = preview.SIDE, preview.LABEL
-  sheet = np.asarray(Image.open(png))
-  assert sheet.shape == (2 * (L // 2 + S), preview.FRAMES * S, 3)
-  film = frames(mp4)
-  assert film.shape == (7, L + S, 2 * S, 3)
-  # Letters, then black, grey and black: the image is twice as wide as high.
-  assert sheet[:L // 2].max() > 200 and film[:, :L].max() > 200
-  for row, value in ((0, 40), (1, 10)):
-    middle = sheet[(row + 1) * L // 2 + row * S:][:S, :, 0]
-    assert (middle[S // 4: -S // 4] == value).all() and not middle[:S // 4].any()
-    shown = film[:, L + S // 2, row * S + S // 2].astype(int)
-    assert np.abs(shown - value).max() < 8
-  assert sorted(x.name for x in (tmp_path / 'new').iterdir()) == [png.name, mp4.name][::-1]
-
-
-def test_the_frames_of_a_sheet_are_spread_over_the_episode():
-  image = np.arange(91, dtype=np.uint8)[:, None, None, None].repeat(3, -1)
-  strip = preview._strip(image, 'text')
-  assert strip[-1, ::preview.SIDE, 0].tolist() == list(range(0, 91, 10))
-
-
-def test_shorter_episodes_wait_at_their_end():
-  short, long = (np.arange(1, n + 1, dtype=np.uint8)[:, None, None, None] * np.ones(
-      (1, preview.LABEL + preview.SIDE, preview.SIDE, 3), np.uint8) for n in (2, 4))
-  shown = np.stack(list(preview._grid([short, long], 2)))
-  assert shown[:, 0, 0, 0].tolist() == [1, 2, 2, 2]
-  assert shown[:, 0, -1, 0].tolist() == [1, 2, 3, 4]
-
-
-def test_a_film_that_fails_halfway_leaves_the_former_one(make, tmp_path):
-  folder = make('one', (90, 90))  # Enough for the encoder to begin writing.
-  cli.main(['inspect', str(folder), '--out', str(tmp_path)])
-  film = tmp_path / 'one-episodes.mp4'
-  before, names = film.read_bytes(), sorted(tmp_path.iterdir())
-  shown = [
-      (folder, x, ('one',)) for x in recordings.load_manifest(folder)['episodes'] * preview.PAGE]
-  shown[-1] = tmp_path, *shown[-1][1:]  # On the second page.
-  with pytest.raises(UserError, match='cannot be read'):
-    preview.draw(shown, tmp_path / 'one')
-  assert film.read_bytes() == before and sorted(tmp_path.iterdir()) == names
-
-
-def test_every_source_is_drawn_in_at_most_twenty_seconds(make, capsys, tmp_path):
-  for i in range(14):
-    make(f's{i:02d}', (900,) if i == 3 else (5, 4))
-  report, _ = read(capsys, tmp_path / 'all', '--out', tmp_path)
-  film, S, L = frames(report['pictures'][1]), preview.SIDE, preview.LABEL
-  # Two pages share 400 frames: every fifth of 900 steps, and of 5 steps all.
-  assert len(film) == math.ceil(900 / 5) + 5 <= preview.FPS * preview.SECONDS
-  assert film.shape[1:] == (3 * (L + S), 4 * S, 3)
-  assert np.asarray(Image.open(report['pictures'][0])).shape[0] == 14 * (L // 2 + S)
-  last = film[-1, L + S // 2:: L + S, S // 2:: S, 0]
-  assert (last[0, :2] > 30).all() and (last[0, 2:] < 20).all() and (last[1:] < 20).all()
-
-
-def test_equal_names_get_pictures_of_their_own(make, capsys, tmp_path):
-  folder = make('one')
-  (tmp_path / 'one').symlink_to(make('two').rename(tmp_path / 'kept'))
-  stems = inspection._stems([folder, folder, tmp_path / 'one'], tmp_path)
-  assert [x.name for x in stems] == ['one', 'one-2', 'kept']
-
-
-def test_pictures_that_cannot_be_written(make, tmp_path):
-  (tmp_path / 'file').write_text('mine')
-  with pytest.raises(UserError, match='file.*cannot be written.*--out.*--no-pictures'):
-    cli.main(['inspect', str(make('one')), '--out', str(tmp_path / 'file')])
-  assert (tmp_path / 'file').read_text() == 'mine'
 
 
 def test_a_bundle_in_numbers(teacher, capsys, tmp_path):
