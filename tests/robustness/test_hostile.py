@@ -244,8 +244,7 @@ def test_a_minari_data_set_imports_no_module(owned, tmp_path, monkeypatch, capsy
       id='evil_module:Evil-v0', entry_point='evil_module:Evil', reward_threshold=None,
       nondeterministic=False, max_episode_steps=None, order_enforce=False,
       disable_env_checker=True, kwargs={}, additional_wrappers=[], vector_entry_point=None))
-  metadata = json.loads(file.read_text())
-  metadata.update(env_spec=spec, eval_env_spec=spec)
+  metadata = {**json.loads(file.read_text()), 'env_spec': spec, 'eval_env_spec': spec}
   file.write_text(json.dumps(metadata))
   imports.run(tmp_path / 'evil-v0', tmp_path / 'out')
   assert len(recordings.load(tmp_path / 'out')[1]) == 1 and 'evil_module' not in sys.modules
