@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 from helpers.commands import command
+from helpers.payloads import owned  # noqa: F401
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 

@@ -5,7 +5,7 @@ import pickle
 import elements
 import numpy as np
 import pytest
-from helpers.payloads import owned, touch, works  # noqa: F401
+from helpers.payloads import touch, works
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import checkpoints
@@ -54,7 +54,7 @@ def test_a_clock_that_went_back_loses_nothing(tmp_path, monkeypatch):
     assert len([x for x in tmp_path.iterdir() if x.is_dir()]) == 1
 
 
-def test_loading_executes_nothing(tmp_path, owned):  # noqa: F811
+def test_loading_executes_nothing(tmp_path, owned):
   cp = checkpoint(tmp_path / 'ckpt', agent=Thing(3))
   cp.save()
   path = checkpoints.latest(tmp_path) / 'agent.pkl'

@@ -1,1 +1,0 @@
-from helpers.payloads import owned  # noqa: F401
