@@ -8,7 +8,7 @@ import shutil
 import elements
 import numpy as np
 import pytest
-from conftest import command
+from helpers.commands import command
 
 from vid2act_plugin.sources import recording
 from vid2act_plugin.teacher import bundle
@@ -16,7 +16,7 @@ from vid2act_plugin.training import pretrain, scores
 
 DATA = pathlib.Path(__file__).parents[1] / 'data' / '660db1a'
 SOURCES = ['metaworld_door-close', 'metaworld_faucet-open']
-STEPS, MORE = 40, 60
+STEPS, MORE = 60, 80
 
 
 def checkpoint(logdir, name):
@@ -106,7 +106,7 @@ def test_run_is_continued(continued, copy):
   before, now = (checkpoint(x / 'logdir', 'agent') for x in (DATA, copy))
   assert now['counters']['updates'] > before['counters']['updates'] > 0
   assert shapes(now) == shapes(before)
-  replay = [x for x in (copy / 'logdir' / 'replay').glob('*.npz')]
+  replay = (copy / 'logdir' / 'replay').glob('*.npz')
   assert sum(len(np.load(x)['reward']) for x in replay) == MORE
 
 
