@@ -47,6 +47,7 @@ def latest(path):
 
 def whole(folder):
   """Say whether a checkpoint was written to its end."""
+  folder = pathlib.Path(str(folder))  # The host's own paths have no `is_file`.
   return (folder / 'agent.pkl').is_file() and (folder / 'done').exists()
 
 

@@ -20,7 +20,7 @@ OTHERS = ('reward', 'is_terminal', 'reset', 'consec', 'stepid')  # In a replay, 
 
 
 @dataclasses.dataclass
-class Run:
+class FinishedRun:
   """What a run's folder holds of its world model.
 
   config: the whole configuration. params: `{name: array}` of encoder and RSSM.
@@ -56,7 +56,7 @@ def read(folder):
   params, updates = _params(checkpoint)
   chunks = sorted((folder / 'replay').rglob('*.npz'), key=lambda x: x.name)
   _images_only(folder, params, chunks)
-  return Run(
+  return FinishedRun(
       folder, checkpoint, config, params, updates, files.sha256(checkpoint / 'agent.pkl'), chunks,
       _image(folder, config, params, chunks))
 
