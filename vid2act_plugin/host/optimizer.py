@@ -1,7 +1,8 @@
 """The host's optimiser, which traces the loss no more often than it must.
 
 Creation needs no gradients, and an update need not run the loss once more to
-learn which state it reads and writes: creation has seen that.
+learn which state it reads and writes: creation has seen that. It more than
+halves the time until an agent is made, see bench/README.md.
 """
 
 import embodied.jax
