@@ -88,13 +88,20 @@ def test_no_long_file():
 from vid2act_plugin import cli
 from vid2act_plugin.tools import doctor
 cli.main(['host', 'status'])
-assert all(doctor.examine(x) for x in ('python', 'packages', 'host', 'cores', 'memory', 'cache'))
+for check in ('python', 'packages', 'host', 'cores', 'memory', 'cache'):
+  doctor.examine(check)
 """),
     (('jax',), """
 from vid2act_plugin.envs import dmcontrol, metaworld, planner
 from vid2act_plugin.sources import collect, play
 from vid2act_plugin.studies import comparison, plot
 from vid2act_plugin.training import scores
+import tempfile
+with tempfile.TemporaryDirectory() as folder:
+  play.Recorder()(dict(
+      name='source', task='door-close', env='vid2act_plugin.envs.metaworld:MetaWorld',
+      settings=dict(size=(16, 16), limit=3, render='fast'), seed=0, index=0, policy='scripted',
+      behaviour=dict(policy='expert', noise=0.1), folder=folder))
 """)])
 def test_what_is_not_imported(forbidden, code):
   code += f'\nimport sys; print("imported:", sorted(set(sys.modules) & {{*{forbidden}}}))'
