@@ -27,10 +27,9 @@ import tempfile
 import time
 import zipfile
 
-from vid2act_plugin.common import files as inputs
-from vid2act_plugin.common import lock, progress
+from vid2act_plugin.common import files, lock, progress
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources import recording
 from vid2act_plugin.teacher import bundle
 
 from . import stages
@@ -71,13 +70,13 @@ def durable(folder, verify=True):
         found[str(path)] = bundle.load(path.parent).hash if verify else json.loads(
             path.read_text())['hash']
         continue
-      for entry in recordings.load_manifest(path.parent)['episodes']:
+      for entry in recording.load_manifest(path.parent)['episodes']:
         file = path.with_name(entry['file'])
-        if not verify or inputs.sha256(file) == entry['sha256']:
+        if not verify or files.sha256(file) == entry['sha256']:
           found[str(file)] = entry['sha256']
   for path in folder.rglob('replay/*.npz'):
     if zipfile.is_zipfile(path):
-      found[str(path)] = inputs.sha256(path)
+      found[str(path)] = files.sha256(path)
   for path in sorted(folder.rglob('ckpt/*/done')):
     found[str(path.parent.parent)] = path.parent.name
   return {str(pathlib.Path(k).relative_to(folder)): v for k, v in found.items()}
@@ -85,7 +84,7 @@ def durable(folder, verify=True):
 
 def manifests(folder):
   """Return the manifests in a folder apart from those still hidden."""
-  return [x for x in sorted(folder.rglob(recordings.MANIFEST))
+  return [x for x in sorted(folder.rglob(recording.MANIFEST))
           if not any(y.startswith('.') for y in x.relative_to(folder).parts)]
 
 
@@ -122,7 +121,7 @@ def wrong(folder):
   found = []
   for path in manifests(folder):
     try:
-      (bundle if path.parent.name == 'teacher' else recordings).load(path.parent)
+      (bundle if path.parent.name == 'teacher' else recording).load(path.parent)
     except UserError as e:
       found.append(str(e))
   return found

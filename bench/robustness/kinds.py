@@ -13,21 +13,21 @@ import numpy as np
 
 def recording(folder):
   """Read a recording as pretraining does."""
-  from vid2act_plugin.sources import recording as recordings
+  from vid2act_plugin.sources import recording
   from vid2act_plugin.sources.dataset import Sources
-  recordings.count(folder)
-  manifest, episodes = recordings.load(folder)
+  recording.count(folder)
+  manifest, episodes = recording.load(folder)
   for entry, x in zip(manifest['episodes'], episodes):
-    recordings.check(x, entry['file'])
+    recording.check(x, entry['file'])
   Sources([folder], act_width=max(1, min(99, manifest['act_size'])))
 
 
 def bundle(folder):
   """Read a bundle as training and `vid2act inspect` do."""
   from vid2act_plugin.teacher import bundle
-  from vid2act_plugin.tools import inspect as inspection
+  from vid2act_plugin.tools import inspect
   bundle.load(folder)
-  (report,), _ = inspection.inspect([folder])
+  (report,), _ = inspect.inspect([folder])
   assert report['kind'] == 'teacher', report
 
 
@@ -51,8 +51,8 @@ def presets():
 
 def checkpoint(folder):
   """Read a checkpoint; it may hold plain things alone."""
-  from vid2act_plugin.common import safe_pickle as pickles
-  todo, seen = [pickles.load(folder / 'agent.pkl')], set()
+  from vid2act_plugin.common import safe_pickle
+  todo, seen = [safe_pickle.load(folder / 'agent.pkl')], set()
   while todo:
     x = todo.pop()
     if id(x) in seen:
@@ -67,19 +67,17 @@ def importing(folder, kind):
   """Import what others recorded; what is left behind is a whole recording, or nothing."""
   from vid2act_plugin.common import lock
   from vid2act_plugin.common.errors import UserError
-  from vid2act_plugin.sources import formats
-  from vid2act_plugin.sources import importing as imports
-  from vid2act_plugin.sources import recording as recordings
+  from vid2act_plugin.sources import formats, importing, recording
   out = folder.parent / 'out'
   with contextlib.suppress(UserError):
     formats.find(folder)
   try:
-    imports.run(folder, out, kind)
-    for line in recordings.load(out)[0]['skipped']:
+    importing.run(folder, out, kind)
+    for line in recording.load(out)[0]['skipped']:
       assert faults(line, folder, []) == [], line
   except UserError:
     if {x.name for x in out.glob('*')} - {lock.FILE}:
-      recordings.load(out)
+      recording.load(out)
     raise
   finally:
     assert not list(folder.parent.rglob('*.part'))
@@ -88,9 +86,9 @@ def importing(folder, kind):
 
 def make_recording(folder, **changes):
   """Write two episodes and their manifest."""
-  from vid2act_plugin.sources import recording as recordings
-  entries = [recordings.write_episode(folder, i, episode(i)) for i in range(2)]
-  recordings.write_manifest(folder, dict(
+  from vid2act_plugin.sources import recording
+  entries = [recording.write_episode(folder, i, episode(i)) for i in range(2)]
+  recording.write_manifest(folder, dict(
       source='one', suite='fake', task='one', behaviour={}, seed=0, env=dict(repeat=2, size=[16,
           16]),
       versions={}, act_size=2, episodes=entries, **changes))

@@ -16,8 +16,7 @@ import ninjax as nj  # noqa: E402
 import numpy as np  # noqa: E402
 from dreamerv3 import plugins  # noqa: E402
 
-from vid2act_plugin.host import convolutions as vision
-from vid2act_plugin.host import platform as backend  # noqa: E402
+from vid2act_plugin.host import convolutions, platform  # noqa: E402
 from vid2act_plugin.teacher.bundle import MODEL, Bundle  # noqa: E402
 
 ACTIONS, IMAGE = 4, (64, 64, 3)
@@ -37,7 +36,7 @@ def configure(*overlays, size='size1m', ours=True, **changes):
   config = config.update(SIZE).update(changes)
   if not ours:
     return config.update({'jax.platform': 'cpu', 'jax.compute_dtype': 'float32'})
-  return backend.resolve(config)
+  return platform.resolve(config)
 
 
 def teacher(config, sources, memory=512):
@@ -78,7 +77,7 @@ class Folded(dreamerv3.agent.Agent):
 
   def __init__(self, *args):
     super().__init__(*args)
-    vision.install(self)
+    convolutions.install(self)
 
 
 def build(config, spaces=None, logdir=None, folded=False, report=True):

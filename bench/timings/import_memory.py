@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from vid2act_plugin.common import progress
-from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources import recording
 
 AIM = 1536  # MiB.
 EPISODES, HEIGHT, WIDTH = 5, 240, 320
@@ -52,7 +52,7 @@ def main(argv=None):
     rss, pss = watch([
         sys.executable, '-m', 'vid2act_plugin.cli', 'import', data, '--out', out, '--resize', '64'])
     seconds = time.monotonic() - began
-    entries = recordings.load_manifest(out / 'data')['episodes']
+    entries = recording.load_manifest(out / 'data')['episodes']
     assert [x['steps'] for x in entries] == [steps] * EPISODES, entries
   print(json.dumps(dict(
       figure=round(rss / 2**20), aim=AIM, unit='MiB', pss=round(pss / 2**20),

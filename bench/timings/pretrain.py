@@ -12,7 +12,7 @@ import embodied
 import jax
 import numpy as np
 
-from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources import recording
 from vid2act_plugin.sources.dataset import Sources
 from vid2act_plugin.training import pretrain
 
@@ -50,11 +50,11 @@ def _recordings():
     for i in range(EPISODES):
       action = rng.uniform(-1, 1, (T, agents.ACTIONS)).astype(np.float32)
       action[-1] = 0
-      entries.append(recordings.write_episode(folder, i, dict(
+      entries.append(recording.write_episode(folder, i, dict(
           image=rng.integers(0, 256, (T, *agents.IMAGE), np.uint8), action=action,
           reward=rng.normal(size=T).astype(np.float32), success=np.zeros(T, np.float32),
           is_first=index == 0, is_last=index == STEPS, is_terminal=index < 0)))
-    recordings.write_manifest(folder, dict(
+    recording.write_manifest(folder, dict(
         source=f'source_{k}', suite='', task='', behaviour={}, seed=0, env={}, versions={},
         act_size=agents.ACTIONS, episodes=entries))
     folders.append(folder)

@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 
 from vid2act_plugin.common import progress
-from vid2act_plugin.sources import dataset as sources
+from vid2act_plugin.sources import dataset
 
 from . import study
 
@@ -115,7 +115,7 @@ def prepare(args, run, **changes):
   """Return config and target data of a run, some keys changed; make recordings and teacher."""
   config = study.configured(args, run, batch_size=BATCH, **changes)
   folder = study.target(config, EPISODES)
-  return config, sources.Sources([folder], holdout=HOLDOUT, seed=0)
+  return config, dataset.Sources([folder], holdout=HOLDOUT, seed=0)
 
 
 def build(config, data):

@@ -20,9 +20,8 @@ import pathlib
 import numpy as np
 import scipy.stats
 
-from vid2act_plugin.common import images as pictures
-from vid2act_plugin.sources import locate
-from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.common import images
+from vid2act_plugin.sources import locate, recording
 from vid2act_plugin.studies import comparison
 from vid2act_plugin.studies.matrix import Run
 
@@ -104,18 +103,18 @@ def noise_images(config):
   """Return a recording of images, actions and rewards that are noise, made if need be."""
   size = tuple(config.env[config.task.split('_')[0]].size)
   folder = locate.cache(config) / 'targets' / f'noise-{size[0]}x{size[1]}'
-  if (folder / recordings.MANIFEST).exists():
+  if (folder / recording.MANIFEST).exists():
     return folder
   rng, T, entries = np.random.default_rng(0), 60, []
   for i in range(EPISODES):
     action = rng.uniform(-1, 1, (T, 4)).astype(np.float32)
     action[-1] = 0
     at = lambda k: np.arange(T) == k
-    entries.append(recordings.write_episode(folder, i, dict(
+    entries.append(recording.write_episode(folder, i, dict(
         image=rng.integers(0, 256, (T, *size, 3), np.uint8), action=action,
         reward=rng.uniform(0, 1, T).astype(np.float32), is_first=at(0), is_last=at(T - 1),
         is_terminal=at(-1), success=np.zeros(T, np.float32))))
-  recordings.write_manifest(folder, dict(
+  recording.write_manifest(folder, dict(
       source='noise', suite='none', task='noise', seed=0, behaviour={}, env={}, versions={},
       act_size=4, episodes=entries))
   return folder
@@ -164,7 +163,7 @@ def ranks(rows, path):
 
 def draw(weights, names, path):
   """Draw the weights `[S, T, N]` along the episodes: mean over seeds, and their range."""
-  plt = pictures.pyplot()
+  plt = images.pyplot()
   fig, ax = plt.subplots(figsize=(7, 3.4), layout='constrained')
   for i, name in enumerate(names):
     ax.plot(weights[:, :, i].mean(0), label=name)

@@ -63,7 +63,7 @@ def setting(text):
 
 def configured(args, run, **changes):
   """Return the config of a run with its recordings and teacher made, and the platform chosen."""
-  from vid2act_plugin import prepare as chain
+  from vid2act_plugin import prepare
   from vid2act_plugin.studies.matrix import Matrix
   matrix, folder = Matrix(args.matrix), work(args) / run.method
   # Tasks and settings are those of the matrix.
@@ -71,7 +71,7 @@ def configured(args, run, **changes):
   matrix.write(folder)
   config = matrix.configurations(folder)[run.method, run.task].update(changes)
   # The teacher is the same for every seed, that of the default one.
-  return chain.prepare(config.update(seed=0, logdir=str(folder))).update(seed=run.seed)
+  return prepare.prepare(config.update(seed=0, logdir=str(folder))).update(seed=run.seed)
 
 
 def work(args):
@@ -97,8 +97,7 @@ def run(study, args, prepare):
   study: the module's name in this package. `prepare(args, run)` makes what the runs
   of a method need: here, once, and not in every process at the same time.
   """
-  from vid2act_plugin.common import parallel as jobs
-  from vid2act_plugin.common import progress
+  from vid2act_plugin.common import parallel, progress
   from vid2act_plugin.studies.matrix import Matrix, Run
   task = Matrix(args.matrix).tasks[0]
   for method in args.methods:
@@ -113,7 +112,7 @@ def run(study, args, prepare):
   failed = []
   with progress.bar('runs', len(names), 'runs') as bar:
     bar.set(len(names) - len(todo))
-    for name, status in jobs.run_commands(
+    for name, status in parallel.run_commands(
         commands, args.jobs, lambda x: result(args, x).with_suffix('.log')):
       failed += [name] * bool(status)
       bar.advance()
@@ -171,9 +170,9 @@ def merge(path, rows, load):
 
 def draw(curves, path, xlabel):
   """Draw a panel per metric: the IQM over seeds of each method, with its 95 % interval."""
-  from vid2act_plugin.common import images as pictures
+  from vid2act_plugin.common import images
   from vid2act_plugin.studies import comparison, plot
-  plt = pictures.pyplot()
+  plt = images.pyplot()
   fig, axes = plt.subplots(
       1, len(curves), figsize=(4.4 * len(curves), 3.6), squeeze=False, layout='constrained')
   for ax, (metric, rows) in zip(axes[0], curves.items()):

@@ -16,7 +16,7 @@ import pathlib
 
 import numpy as np
 
-from vid2act_plugin.teacher import model as teacher
+from vid2act_plugin.teacher.model import unpack
 
 from . import dynamics, study
 
@@ -103,7 +103,7 @@ def features(agent, data, split):
     best = jnp.argmax(model.strategy.weigh(e), -1)
     u = model.vae.hidden(e, jnp.zeros((*e.shape[:-1], model.vae.noise)), best)
     weights = model.weigh(seen, e)
-    adapted = model.adapter(teacher.unpack(seen, model.bundle.config.dyn.rssm.classes))
+    adapted = model.adapter(unpack(seen, model.bundle.config.dyn.rssm.classes))
     error = (weights * jnp.square(adapted - e[..., None, :]).mean(-1)).sum(-1)
     return {'e': e, 'u': u, 'error': error}
 

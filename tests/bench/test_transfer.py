@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bench.transfer import study
-from vid2act_plugin.sources import dataset as sources
+from vid2act_plugin.sources import dataset
 from vid2act_plugin.studies import comparison, matrix, plot
 from vid2act_plugin.training import scores
 
@@ -84,7 +84,7 @@ def test_every_method_sees_the_same_stream(configure, make_agent, tmp_path):
   from bench.transfer import dynamics, relevance
   config = configure(**{
       'task': 'metaworld_door-lock', 'vid2act.cache': str(tmp_path), 'env.metaworld.size': [16, 16]})
-  data = sources.Sources([relevance.noise_images(config)], seed=0)
+  data = dataset.Sources([relevance.noise_images(config)], seed=0)
   agent = make_agent(configure())
   drawn = [list(itertools.islice(iter(dynamics.stream(agent, data)), 3)) for _ in range(2)]
   for one, other in zip(*drawn):

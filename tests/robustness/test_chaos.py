@@ -16,10 +16,9 @@ import pytest
 from bench.robustness import chaos, stages
 from vid2act_plugin.common import files, lock
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources import recording
 from vid2act_plugin.teacher.bundle import MODEL, Bundle
-from vid2act_plugin.training import pretrain, resume
-from vid2act_plugin.training import train as loop
+from vid2act_plugin.training import pretrain, resume, train
 
 
 def test_killed_at_any_time(tmp_path):
@@ -34,11 +33,11 @@ def made(tmp_path):
   """A recording and a bundle beside each other, and what of them has to stay."""
   rng, t = np.random.default_rng(0), np.arange(3)
   folder = tmp_path / 'made'
-  entries = [recordings.write_episode(folder / 'door', i, dict(
+  entries = [recording.write_episode(folder / 'door', i, dict(
       image=rng.integers(0, 256, (3, 16, 16, 3), np.uint8), action=np.zeros((3, 2), np.float32),
       reward=np.zeros(3, np.float32), success=np.zeros(3, np.float32), is_first=t == 0,
       is_last=t == 2, is_terminal=t < 0)) for i in range(2)]
-  recordings.write_manifest(folder / 'door', dict(
+  recording.write_manifest(folder / 'door', dict(
       source='door', suite='x', task='door', behaviour={}, seed=0, env={}, versions={}, act_size=2,
       episodes=entries))
   stages.save(folder / 'teacher', 1)
@@ -93,7 +92,7 @@ def test_one_training_in_a_logdir(configure, tmp_path):
           'steps': 10, 'eval_every': 10, 'eval_eps': 1, 'debug': True},
       'env.metaworld': {'size': [16, 16], 'limit': 6, 'render': 'fast'}})
   with lock.locked(tmp_path):
-    for script in (loop.train, loop.train_eval):
+    for script in (train.train, train.train_eval):
       with pytest.raises(UserError, match=f'{tmp_path} is in use by'):
         script(config, args(config))
   assert [x.name for x in tmp_path.iterdir()] == [lock.FILE]
