@@ -36,7 +36,7 @@ bench: install  ## Timings beside stock DreamerV3 into bench/results.json and th
 	$(BIN)/python bench/timings.py
 
 offline: install  ## Wheels for a machine without a network that has JAX: PYTHON=python3.12 OUT=DIR
-	$(BIN)/python bench/offline.py --python $(patsubst python%,%,$(notdir $(PYTHON))) --out $(OUT)
+	$(BIN)/python bench/offline.py --python $(or $(filter 3.%,$(PYTHON:python%=%)),3.12) --out $(OUT)
 
 offline-check: install  ## Install them into an environment of JAX, NumPy and SciPy, without an index, and update
 	rm -rf .venv-versions/offline; mkdir -p .venv-versions/offline

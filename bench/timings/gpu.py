@@ -10,6 +10,7 @@ from processes that take turns; ratios are medians over rounds. With
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -50,7 +51,7 @@ class Bench:
   def __init__(self, args):
     self.args, self.quick, self.began = args, args.quick, time.time()
     self.few, self.many = (2, 3) if args.quick else (6, 48)
-    self.sizes = ('size12m', 'size1m', 'size50m')
+    self.paths, self.sizes = {}, ('size12m', 'size1m', 'size50m')
     self.found = dict(settings=dict(
         platform=args.platform, quick=args.quick, seconds=args.seconds, batch='host: 16 x 64',
         teachers=[self.few, self.many]), skipped=[], errors={})
@@ -82,6 +83,10 @@ class Bench:
   def left(self):
     return self.args.seconds - (time.time() - self.began)
 
+  def wait(self, names):
+    """Wait until these are built, within the budget and not for ever."""
+    self.workers.wait(names, min(self.left(), 1800 if self.quick else 180))
+
   def write(self):
     """Put what was found into --out."""
     self.found['errors'].update(self.workers.errors)
@@ -106,7 +111,7 @@ class Bench:
   def equality(self):
     """Return the relative differences of one update's losses and gradients, GPU beside CPU."""
     names = ('grads cpu', 'grads here', 'grads default')
-    self.workers.wait(names, min(self.left(), 2000 if self.quick else 180))
+    self.wait(names)
     cpu, here, default = (self.workers.ask(x, 'get') if x in self.workers else None for x in names)
     self.workers.stop(names)
     return dict(
@@ -120,7 +125,7 @@ class Bench:
   def size(self, size):
     """Time updates, policy steps and pretraining updates of one size, in turns."""
     names = {x: f'{size} {x}' for x in ('stock', f'vid2act {self.few}', f'vid2act {self.many}', 'pretrain')}
-    self.workers.wait(names.values(), self.left())
+    self.wait(names.values())
     names = {k: v for k, v in names.items() if v in self.workers}
     rounds, updates, acts = (2, 1, 2) if self.quick else (12, 5, 50)
     timed = self._turns(names, 'update', updates, rounds)
@@ -136,7 +141,7 @@ class Bench:
 
   def frames(self):
     """Return images per second of Meta-World, drawn alone and with a step of the simulator."""
-    self.workers.wait(['frames'], self.left())
+    self.wait(['frames'])
     ask, count = self.workers.ask, 5 if self.quick else 100
     result = dict(tasks=list(TASKS), size=64, renderer=ask('frames', 'describe'))
     for kind in ('images', 'steps'):
@@ -150,7 +155,7 @@ class Bench:
   def loop(self):
     """Return env steps per second of the whole run script, stock and vid2act in turns."""
     names = {x: f'loop {x}' for x in ('stock', f'vid2act {self.few}')}
-    self.workers.wait(names.values(), self.left())
+    self.wait(names.values())
     seconds, rates, updates = 2 if self.quick else 5, {}, {}
     for _ in range(2 if self.quick else 4):
       for name, worker in names.items():
@@ -171,17 +176,17 @@ class Bench:
     counts = (1, 2) if self.quick else (1, 4, 8)
     names = [f'small {i}' for i in range(counts[-1])]
     self._start_small(names)
-    self.workers.wait(names, self.left())
+    self.wait(names)
     names, result = [x for x in names if x in self.workers], {}
-    for count in counts:
-      if count <= len(names):
+    for count in (x for x in counts if x <= len(names)):
+      with contextlib.suppress(RuntimeError):  # It is among the errors.
         runs = self.workers.ask_all(names[:count], 'run', 2 if self.quick else 8)
         result[count] = dict(
             env_steps_per_second=round(sum(s / t for s, _, t in runs), 1),
             updates_per_second=round(sum(u / t for _, u, t in runs), 1))
-    memory = self.workers.ask(names[0], 'memory')
+    memory = [self.workers.ask(x, 'memory') for x in names if x in self.workers]
     self.workers.stop(names)
-    return dict(settings=CPU_YAML, method='vid2act', runs=result, peak_megabytes_each=memory)
+    return dict(settings=CPU_YAML, method='vid2act', runs=result, peak_megabytes=memory)
 
   def _turns(self, names, method, count, rounds):
     timed = {k: [] for k in names}
@@ -198,12 +203,12 @@ class Bench:
         self.workers.start(f'teacher {name} {sources}', 'teacher', platform='cpu', size=name,
                            sources=sources, **tiny)
     self.workers.start('teacher small', 'teacher', platform='cpu', size='small', sources=self.few,
-                       image=(32, 32, 3), ablation=_ablation())
+                       image=(32, 32, 3), ablation=_ablation(), **tiny)
     self._start_size(size, teachers=False)
     self.workers.start('frames', 'frames', tasks=TASKS)
     teachers = [x for x in self.workers.known if x.startswith('teacher')]
-    self.workers.wait(teachers, self.left())
-    self.paths = {x: self.workers.ask(x, 'path') for x in teachers if x in self.workers}
+    self.wait(teachers)
+    self.paths.update({x: self.workers.ask(x, 'path') for x in teachers if x in self.workers})
     self.workers.stop(teachers)
     self._start_size(size, stock=False)
     same = dict(teacher=self.paths[f'teacher size1m {self.few}'], **tiny)
@@ -214,10 +219,10 @@ class Bench:
 
   def _start_second(self):
     shared = dict(platform=self.args.platform, tiny=self.quick)
-    for name, overlays, teacher in (
-        ('stock', ('metaworld',), ''),
-        (f'vid2act {self.few}', ('vid2act', 'metaworld'), self.paths[f'teacher size12m {self.few}'])):
-      self.workers.start(f'loop {name}', 'loop', overlays=overlays, teacher=teacher, **shared)
+    self.workers.start('loop stock', 'loop', overlays=('metaworld',), **shared)
+    if path := self.paths.get(f'teacher size12m {self.few}'):
+      self.workers.start(f'loop vid2act {self.few}', 'loop', overlays=('vid2act', 'metaworld'),
+                         teacher=path, **shared)
     for size in self.sizes[1:]:
       self._start_size(size)
 
@@ -227,14 +232,16 @@ class Bench:
       self.workers.start(f'{size} stock', 'train', **shared)
       self.workers.start(f'{size} pretrain', 'pretrain', **shared)
     for sources in (self.few, self.many) if teachers else ():
-      self.workers.start(f'{size} vid2act {sources}', 'train', overlays=('vid2act',),
-                         teacher=self.paths[f'teacher {size} {sources}'], **shared)
+      if path := self.paths.get(f'teacher {size} {sources}'):
+        self.workers.start(f'{size} vid2act {sources}', 'train', overlays=('vid2act',),
+                           teacher=path, **shared)
 
   def _start_small(self, names):
     for i, name in enumerate(names):
       self.workers.start(
           name, 'loop', platform=self.args.platform, ablation=_ablation(), overlays=('vid2act',),
-          teacher=self.paths['teacher small'], changes=(('seed', i),))
+          teacher=self.paths['teacher small'], changes=(('seed', i),),
+          tiny=self.quick)
 
 
 def _differences(one, other):

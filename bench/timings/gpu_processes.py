@@ -55,7 +55,11 @@ class Workers:
         raise RuntimeError(f'{name}: {self.errors.get(name, "not there")}')
     for name in names:
       self.ready[name][1].send((method, args))
-    return [self._answer(x) for x in names]
+    answers = [self._answer(x) for x in names]
+    for name, answer in zip(names, answers):
+      if 'error' in answer:
+        raise RuntimeError(f'{name}: {answer["error"]}')
+    return [x['result'] for x in answers]
 
   def stop(self, names=None):
     """End these, or all, and whatever they started."""
@@ -75,8 +79,7 @@ class Workers:
       answer = dict(error=f'ended or stuck: {e}')
     if 'error' in answer:
       self._fail(name, answer['error'])
-      raise RuntimeError(f'{name}: {answer["error"]}')
-    return answer['result']
+    return answer
 
   def _pump(self, seconds):
     while self.queue and len(self.building) < self.jobs:

@@ -18,8 +18,10 @@ import traceback
 import types
 
 TINY = {
-    r'.*\.rssm': {'deter': 256, 'hidden': 64, 'classes': 4}, r'.*\.depth': 4, r'.*\.units': 64,
-    'agent.enc.simple.strided': True, 'agent.dec.simple.strided': True, 'agent.imag_last': 2}
+    r'.*\.rssm': {'deter': 32, 'hidden': 16, 'classes': 4, 'stoch': 4, 'blocks': 4},
+    r'.*\.depth': 2, r'.*\.units': 16, r'.*\.layers': 1, r'.*\.bins': 15, r'.*\.bspace': 4,
+    r'.*\.strided': True, 'agent.imag_last': 2, 'agent.imag_length': 3, 'batch_size': 2,
+    'batch_length': 8, 'report_length': 8}
 
 
 def serve(conn, kind, settings, log):
@@ -50,7 +52,7 @@ def configure(platform, size, overlays=(), teacher='', tiny=False, **changes):
   """Return the whole config; tiny: the smallest models and batches, whatever `size` says."""
   from . import agents
   found = {'batch_size': 16, 'batch_length': 64, 'report_length': 64, 'vid2act.teacher': teacher}
-  small = dict(TINY, batch_size=4, batch_length=8, report_length=8) if tiny else {}
+  small = TINY if tiny else {}
   config = agents.configure(
       *overlays, size=size, **{**found, **small, 'jax.platform': platform, **changes})
   return lazily(config)
@@ -209,13 +211,13 @@ def loop_config(platform, overlays=(), teacher='', changes=(), ablation=None, ti
   for item in (*shared, *overlays):
     config = config.update(known[item] if isinstance(item, str) else item)
   if tiny:
-    config = config.update({**TINY, 'batch_size': 4, 'batch_length': 8, 'report_length': 8})
+    config = config.update(TINY)
   if platform == 'cpu':
     config = config.update({'jax.compute_dtype': 'float32'})
   return config.update({
       'jax.platform': platform, 'jax.profiler': False, 'jax.prealloc': False,
-      'vid2act.teacher': teacher, 'script': 'train', 'run.log_every': 1e6,
-      'run.report_every': 1e6, 'run.save_every': 1e6, 'run.eval_every': 0, 'run.steps': 1e6,
+      'vid2act.teacher': teacher, 'vid2act.sources': ['auto'], 'script': 'train',
+      'run.log_every': 1e6, 'run.report_every': 1e6, 'run.save_every': 1e6, 'run.eval_every': 0, 'run.steps': 1e6,
       'logger.outputs': ['jsonl'], 'logdir': tempfile.mkdtemp(), **dict(changes)})
 
 
