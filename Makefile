@@ -2,12 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-INPUTS := requirements.lock pyproject.toml $(wildcard patches/*) configs/host.yaml
+INPUTS := requirements.lock pyproject.toml $(filter-out %.md,$(wildcard patches/*)) configs/host.yaml
 
 # What `make versions` runs with every JAX that we claim.
 CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
 OUT ?= offline
-SMOKE := tests/test_host.py tests/test_registry.py tests/test_losses.py tests/test_agent.py
+SMOKE := $(addprefix tests/,host/test_host.py host/test_registry.py agent/test_losses.py agent/test_agent.py)
 
 .PHONY: install quickstart test bench offline offline-check versions lock clean
 
@@ -32,8 +32,8 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2
 
-bench: install  ## Timings beside stock DreamerV3 into bench/results.json and the README; 20 to 30 minutes, nothing else running
-	$(BIN)/python bench/timings.py
+bench: install  ## Timings beside stock DreamerV3 into bench/results.json and bench/README.md; 20 to 30 minutes, nothing else running
+	$(BIN)/python -m bench.timings.run
 
 offline: install  ## Wheels for a machine without a network that has JAX: PYTHON=python3.12 OUT=DIR
 	$(BIN)/python bench/offline.py --python $(or $(filter 3.%,$(PYTHON:python%=%)),3.12) --out $(OUT)

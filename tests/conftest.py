@@ -3,11 +3,11 @@
 import contextlib
 import os
 import pathlib
-import subprocess
-import sys
-import time
+import pickle
 
 import pytest
+from helpers.commands import command
+from helpers.payloads import owned  # noqa: F401
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
@@ -35,18 +35,6 @@ env.metaworld: {size: [16, 16], limit: 15}
 .*\.units: 16
 .*\.layers: 1
 """
-
-
-def command(*args, cwd=None):
-  """Run `python -m dreamerv3` and return status, output and the longest silence in seconds."""
-  process = subprocess.Popen(
-      [sys.executable, '-m', 'dreamerv3', *map(str, args)], stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True, cwd=cwd, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-  lines, silence, last = [], 0, time.time()
-  for line in process.stdout:
-    silence, last = max(silence, time.time() - last), time.time()
-    lines.append(line)
-  return process.wait(), ''.join(lines), silence
 
 
 @pytest.fixture(scope='session')
@@ -129,7 +117,7 @@ def spaces():
 @pytest.fixture(scope='session')
 def batches():
   """Return a function (agent, count) -> batches as the host's stream would give them."""
-  import agents  # Of bench/.
+  from bench.timings import agents
   return agents.batches
 
 
@@ -165,6 +153,43 @@ def bundle(configure, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def make_agent(spaces, tmp_path_factory):
-  """Return a function config -> agent, as the host's `make_agent` builds it."""
-  import agents  # Of bench/.
-  return lambda config: agents.build(config, spaces, tmp_path_factory.mktemp('agent'))
+  """Return a function config -> agent, as the host's `make_agent` builds it.
+
+  It compiles what is called, when it is called.
+  """
+  from bench.timings import agents
+  return lambda config: agents.build(
+      config, spaces, tmp_path_factory.mktemp('agent'), report=False)
+
+
+@pytest.fixture(scope='session')
+def finetune(configure, bundle):
+  return configure('vid2act', 'finetune', **{
+      'vid2act.teacher': str(bundle), 'agent.vid2act.init_source': 'two'})
+
+
+@pytest.fixture(scope='session')
+def student(finetune, make_agent):
+  """An agent of the host's that begins with the teacher's world model."""
+  return make_agent(finetune)
+
+
+@pytest.fixture(scope='session')
+def begun(student):
+  """What the student held when it was made."""
+  import numpy as np
+  policy = {k: np.array(v) for k, v in student.policy_params.items()}
+  return {**pickle.loads(pickle.dumps(student.save())), 'policy': policy}
+
+
+@pytest.fixture(scope='session')
+def start(begun):
+  return begun['params']
+
+
+@pytest.fixture
+def fresh(student, start):
+  """The student as it was made."""
+  from vid2act_plugin.host import loading
+  student.load({'params': start, 'counters': loading.FRESH})
+  return student

@@ -12,7 +12,7 @@ from .common.errors import UserError
 from .envs import suites
 from .host import platform
 from .sources import recording
-from .sources.locate import FORMAT, cache, key, locate, settings, size
+from .sources.locate import CACHE, cache, key, locate, settings, size
 from .teacher import bundle
 
 INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
@@ -39,7 +39,7 @@ def prepare(config):
       config = _teacher(config, found)
   logdir = pathlib.Path(config.logdir).expanduser()
   logdir.mkdir(parents=True, exist_ok=True)
-  config.save(logdir / 'config.yaml')  # As the host does next, but outside of `errors.told`.
+  config.save(logdir / 'config.yaml')  # As the host does next, but outside of `as_user_errors`.
   return config
 
 
@@ -169,5 +169,5 @@ def _teacher_key(config, found):
   pretrain = {k: v for k, v in config.vid2act.pretrain.items() if not k.endswith('_every')}
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])
   return key(dict(
-      format=FORMAT, recordings=content, agent=agent, pretrain=pretrain, seed=config.seed,
+      format=CACHE, recordings=content, agent=agent, pretrain=pretrain, seed=config.seed,
       act_width=config.vid2act.act_width))

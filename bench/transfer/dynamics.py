@@ -1,6 +1,6 @@
 """How fast the world model learns the target's dynamics: the data fixed, the method varied.
 
-    python bench/transfer/dynamics.py [--out DIR] [--methods NAME...] [--seeds N...]
+    python -m bench.transfer.dynamics [--out DIR] [--methods NAME...] [--seeds N...]
 
 One recording of the target task is replayed in the same order to every method;
 all make the same updates as in a run, actor included, and nothing acts. After
@@ -14,17 +14,18 @@ import json
 import pathlib
 
 import numpy as np
-import study
 
 from vid2act_plugin.common import progress
 from vid2act_plugin.sources import dataset as sources
+
+from . import study
 
 UPDATES = 250, 500, 1000, 2000, 4000
 METHODS = 'stock', 'finetune', 'vid2act_noguide', 'vid2act_uniform'
 METRICS = 'openloop_image', 'openloop_reward', 'kl'
 LOOK = 10  # Steps that are seen before the prediction.
 EPISODES, HOLDOUT = 60, 0.2
-BATCH = 4  # Sequences, half of those in the control study: a fixed stream has no acting to wait for.
+BATCH = 4  # Sequences, half of those in control: a fixed stream has no acting to wait for.
 LEVEL, AIM = 2000, 0.5  # The error that stock has after so many updates, in this share of them.
 
 
@@ -32,11 +33,11 @@ def main():
   args = study.arguments(__doc__, METHODS, 'dynamics', UPDATES, more=True)
   if args.one:
     return one(args)
-  report(study.save(args, study.run(__file__, args, prepare), METRICS), args)
+  report(study.save(args, study.run('dynamics', args, prepare), METRICS), args)
 
 
 def report(curves, args):
-  """Draw the curves, and print the means and how soon each method has stock's error of 2000 updates.
+  """Draw curves; print means, and how soon each method has stock's error of 2000 updates.
 
   The last line is a JSON object: per method the share of stock's updates, for
   every seed against stock of that seed and of the mean curves; null if the method
@@ -65,7 +66,7 @@ def report(curves, args):
 
 
 def mean_curve(rows):
-  """Return the numbers of updates at which all rows were measured, and the means over rows there."""
+  """Return the numbers of updates at which all rows were measured, and the means there."""
   found = [dict(zip(x['xs'], x['ys'])) for x in rows]
   xs = sorted(set.intersection(*map(set, found)))
   return xs, np.mean([[x[at] for at in xs] for x in found], 0)
@@ -100,7 +101,7 @@ def one(args):
 
 
 def learn(args, agent, batches):
-  """Update on batches, and yield the progress bar after each number of updates in `args.updates`."""
+  """Update on batches; yield the progress bar after each number of updates in `args.updates`."""
   carry = agent.init_train(agent.config.batch_size)
   with progress.bar(args.one, max(args.updates), 'updates') as bar:
     for i in range(1, max(args.updates) + 1):
@@ -111,14 +112,14 @@ def learn(args, agent, batches):
 
 
 def prepare(args, run, **changes):
-  """Return config and target data of a run, changed in some keys; recordings and teacher are made."""
+  """Return config and target data of a run, some keys changed; make recordings and teacher."""
   config = study.configured(args, run, batch_size=BATCH, **changes)
   folder = study.target(config, EPISODES)
   return config, sources.Sources([folder], holdout=HOLDOUT, seed=0)
 
 
 def build(config, data):
-  import agents
+  from ..timings import agents
   space, flag = agents.elements.Space, agents.elements.Space(bool)
   obs = {
       'image': space(np.uint8, tuple(data.image)), 'reward': space(np.float32),
@@ -147,7 +148,7 @@ def heldout(agent, data):
 
 
 def whole(agent, episodes):
-  """Return episodes as one batch, cut to the length of the shortest, with the task's own actions."""
+  """Return episodes as one batch, cut to the shortest, with the task's own actions."""
   T = min(len(x['reward']) for x in episodes)
   keys = 'image', 'action', 'reward', 'is_first'
   batch = {k: np.stack([x[k][:T] for x in episodes]) for k in keys}
@@ -164,7 +165,7 @@ def observed(model, data):
 
 
 def beside(agent, fn, batch):
-  """Return a function that gives `fn(data, seen)` of a batch, seen the teacher's packed features."""
+  """Return a function that gives `fn(data, seen)` of a batch; seen: the teacher's features."""
   import jax
   import ninjax as nj
   teacher = agent.teacher

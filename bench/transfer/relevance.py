@@ -1,6 +1,6 @@
 """Do the weights rank sources by kinship, and does an irrelevant source harm?
 
-    python bench/transfer/relevance.py [--out DIR] [--seeds N...] [--jobs N]
+    python -m bench.transfer.relevance [--out DIR] [--seeds N...] [--jobs N]
 
 The sources are the target task itself, two other tasks of the same robot, another
 body (walker) and noise images. One teacher of all of them, and one of only the
@@ -17,10 +17,8 @@ import json
 import os
 import pathlib
 
-import dynamics
 import numpy as np
 import scipy.stats
-import study
 
 from vid2act_plugin.common import images as pictures
 from vid2act_plugin.sources import locate
@@ -28,24 +26,27 @@ from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.studies import comparison
 from vid2act_plugin.studies.matrix import Run
 
+from . import dynamics, study
+
 UPDATES = 250, 500, 1000
 PRETRAIN = 5000  # Updates of either teacher.
 EPISODES = 40
 OTHERS = 'metaworld_reach-wall', 'metaworld_window-close'
-BODY = 'dmcontrol_walker_walk@wander:act'
+BODY = 'dmcontrol_walker_walk@bench.transfer.wander:act'
 KINDS = 'graded', 'flat', 'irrelevant', 'stock'
-# At 0.6 / N, the published 0.1 of six sources, weights stop to sink before all but the first have an order.
+# At 0.6 / N, the published 0.1 of six sources, weights stop sinking before all but the first have
+# an order.
 FLOOR = 0.6
 
 
 def main():
   args = study.arguments(__doc__, KINDS, 'relevance', UPDATES)
   # Behaviours are looked up by name in the processes that collect.
-  here = str(pathlib.Path(__file__).parent)
-  os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [here, os.environ.get('PYTHONPATH')]))
+  os.environ['PYTHONPATH'] = os.pathsep.join(
+      filter(None, [str(study.ROOT), os.environ.get('PYTHONPATH')]))
   if args.one:
     return one(args)
-  rows = study.run(__file__, args, prepare)
+  rows = study.run('relevance', args, prepare)
   curves = study.save(args, rows, dynamics.METRICS)
   weights = study.merge(pathlib.Path(args.out) / 'weights.json.gz', [
       {k: x[k] for k in ('method', 'seed', 'updates', 'kinship', 'weights')}
@@ -94,7 +95,8 @@ def kinship(config):
   ranks = []
   for source in locate.locate(config):
     same = source.entry.task.split('_')[0] == config.task.split('_')[0]
-    ranks.append(3 if source.entry.task == config.task else 2 if same else 1 if source.entry.task else 0)
+    task = source.entry.task
+    ranks.append(3 if task == config.task else 2 if same else 1 if task else 0)
   return ranks
 
 
@@ -125,13 +127,13 @@ def weights(agent, data):
 
   def fn(data, seen):
     feat = dynamics.observed(model, data)[2]
-    return model._weights(seen, model.feat2tensor(feat)).mean(0)
+    return model.weigh(seen, model.feat2tensor(feat)).mean(0)
 
   return dynamics.beside(agent, fn, dynamics.heldout(agent, data))
 
 
 def report(args, rows, curves):
-  """Print weights, rank correlations and the difference that irrelevant sources make; draw weights."""
+  """Print weights, rank correlations and what irrelevant sources change; draw weights."""
   result = {}
   for kind in ('graded', 'flat'):
     mine = [x for x in rows if x['method'] == kind]

@@ -8,7 +8,6 @@ import sys
 from ruamel.yaml import YAML, YAMLError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / 'bench'))
 MATRIX = ROOT / 'configs' / 'ablations' / 'cpu.yaml'
 VARIANTS = {
     'stock': [], 'vid2act': ['vid2act'], 'vid2act_noguide': ['vid2act', 'vid2act_noguide'],
@@ -41,7 +40,8 @@ def arguments(doc, methods, name, updates, more=False, keeps=True):
     parser.error(f'argument --updates: {min(args.updates)} is below 1')
   if not args.methods and not any((pathlib.Path(args.out) / 'scores').glob('*.gz')):
     parser.error(
-        f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist or is empty')
+        f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist '
+        'or is empty')
   from vid2act_plugin.studies.matrix import Matrix
   known = {**VARIANTS, **Matrix(args.matrix).variants} if more else methods
   for method in args.methods:
@@ -80,7 +80,7 @@ def work(args):
 
 
 def target(config, episodes):
-  """Return the recording of the target task, made if need be: half experts with noise, half random."""
+  """Return the target task's recording, made if need be: half noisy experts, half random."""
   from vid2act_plugin.envs.suites import SUITES
   from vid2act_plugin.sources import locate
   from vid2act_plugin.sources.collect import collect
@@ -91,11 +91,11 @@ def target(config, episodes):
   return collect([config.task], root, env, episodes, **kind)[0]
 
 
-def run(script, args, prepare):
-  """Run `script --one NAME` for every run that has no result yet, and return all results.
+def run(study, args, prepare):
+  """Run every run of a study that has no result yet in a process, and return all results.
 
-  `prepare(args, run)` makes what the runs of a method need: here, once, and not
-  in every process at the same time.
+  study: the module's name in this package. `prepare(args, run)` makes what the runs
+  of a method need: here, once, and not in every process at the same time.
   """
   from vid2act_plugin.common import parallel as jobs
   from vid2act_plugin.common import progress
@@ -108,7 +108,8 @@ def run(script, args, prepare):
       '--matrix', args.matrix, '--out', args.out, '--updates', *map(str, args.updates),
       '--set', *(f'{k}={json.dumps(v)}' for k, v in args.set)]
   todo = [x for x in names if not result(args, x).exists()]
-  commands = {x: [sys.executable, script, '--one', x, *shared] for x in todo}
+  program = [sys.executable, '-m', f'bench.transfer.{study}']
+  commands = {x: [*program, '--one', x, *shared] for x in todo}
   failed = []
   with progress.bar('runs', len(names), 'runs') as bar:
     bar.set(len(names) - len(todo))

@@ -1,6 +1,6 @@
-"""What the parts of vid2act carry on the target task, after a number of updates on the fixed stream.
+"""What the parts of vid2act carry on the target task, after some updates on the fixed stream.
 
-    python bench/transfer/why.py [--out DIR] [--seeds N...]
+    python -m bench.transfer.why [--out DIR] [--seeds N...]
 
 For each seed the whole method learns as in `dynamics.py`, and then, on held-out
 target episodes: the open-loop image error of the teacher told that it is in each
@@ -14,11 +14,11 @@ the student's features. The last line of the output is a JSON object of the mean
 import json
 import pathlib
 
-import dynamics
 import numpy as np
-import study
 
 from vid2act_plugin.teacher import model as teacher
+
+from . import dynamics, study
 
 UPDATES = 1000
 RIDGE = 1.0  # Weight of the penalty, on standardised features.
@@ -29,8 +29,9 @@ def main():
   args.set = [*args.set, ('agent.vid2act.gradshare', True)]
   if args.one:
     return one(args)
-  rows = study.run(__file__, args, dynamics.prepare)
-  means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in rows[0] if k not in ('method', 'seed')}
+  rows = study.run('why', args, dynamics.prepare)
+  keys = [k for k in rows[0] if k not in ('method', 'seed')]
+  means = {k: round(float(np.mean([x[k] for x in rows])), 5) for k in keys}
   means.update(seeds=len(rows), updates=max(args.updates))
   (pathlib.Path(args.out) / 'why.json').write_text(json.dumps(means, indent=1))
   print(json.dumps(means))
@@ -92,16 +93,16 @@ def probes(agent, data):
 
 
 def features(agent, data, split):
-  """Return student feature, guide units, the action taken there and the adapter's error, `[M, ...]`."""
+  """Return student feature, guide units, the action there and the adapter's error, `[M, ...]`."""
   import jax.numpy as jnp
   model = agent.model
   batch = dynamics.whole(agent, [x for _, x in data.sequences(split) if expert(x)])
 
   def fn(data, seen):
     e = model.feat2tensor(dynamics.observed(model, data)[2])
-    best = jnp.argmax(model._predicted(e), -1)
+    best = jnp.argmax(model.strategy.weigh(e), -1)
     u = model.vae.hidden(e, jnp.zeros((*e.shape[:-1], model.vae.noise)), best)
-    weights = model._weights(seen, e)
+    weights = model.weigh(seen, e)
     adapted = model.adapter(teacher.unpack(seen, model.bundle.config.dyn.rssm.classes))
     error = (weights * jnp.square(adapted - e[..., None, :]).mean(-1)).sum(-1)
     return {'e': e, 'u': u, 'error': error}

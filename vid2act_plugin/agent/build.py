@@ -3,15 +3,15 @@
 import json
 
 import elements
-import numpy as np
-from dreamerv3 import agent as host
+from dreamerv3 import agent as hostagent
 
 from ..common.errors import UserError
 from ..sources.locate import locate
 from ..teacher import bundle as bundles
-from ..teacher.model import Teacher
 from . import initialise
-from .agent import Agent, from_start, rows, seen
+from .agent import Agent
+from .frozen_teacher import Taught
+from .options import from_start
 from .rehearse import Rehearsal, Rehearsing
 
 
@@ -27,7 +27,7 @@ def _make(config, obs_space, act_space, agent_config):
   options = config.agent.vid2act
   taught = options.distill or options.guide
   if not (taught or options.init):
-    return host.Agent(obs_space, act_space, agent_config)
+    return hostagent.Agent(obs_space, act_space, agent_config)
   bundle = bundles.load(config.vid2act.teacher)
   check(bundle, config, obs_space, act_space)
   _pin(elements.Path(agent_config.logdir), bundle)
@@ -36,53 +36,10 @@ def _make(config, obs_space, act_space, agent_config):
     windows = _windows(config, bundle) if options.guide and options.vae.online else None
     agent = Taught(bound(obs_space, act_space, agent_config), bundle, windows)
   else:
-    agent = host.Agent(obs_space, act_space, agent_config)
+    agent = hostagent.Agent(obs_space, act_space, agent_config)
   if options.init:
     initialise.initialise(agent, bundle, config)
   return agent
-
-
-class Taught:
-  """The host's agent, with the frozen teacher's features added to every batch.
-
-  The teacher lives here and not among the agent's parameters, so that no
-  checkpoint holds it, no update donates it and no policy sync copies it.
-  """
-
-  def __init__(self, agent, bundle, windows=None):
-    self.agent = agent
-    self.acting = from_start(agent.config.vid2act)
-    self.teacher = Teacher(
-        bundle, agent.train_mesh, rows(agent.config), agent.config.seed, windows,
-        seen(agent.config.vid2act, agent.config.batch_size))
-
-  def __getattr__(self, name):
-    return getattr(self.agent, name)
-
-  def train(self, carry, data):
-    return self.agent.train(carry, self._teach(data))
-
-  def report(self, carry, data):
-    return self.agent.report(carry, self._teach(data))
-
-  def init_policy(self, batch_size):
-    carry = self.agent.init_policy(batch_size)
-    if not self.acting:
-      return carry
-    action = np.zeros((batch_size, *self.agent.act_space['action'].shape), np.float32)
-    return carry, self.teacher.start(batch_size), action
-
-  def policy(self, carry, obs, mode='train'):
-    """Act; where relevance comes from the teachers, they take the same step before."""
-    if not self.acting:
-      return self.agent.policy(carry, obs, mode=mode)
-    carry, state, prevact = carry
-    state, seen = self.teacher.act(state, obs, prevact, int(self.agent.n_actions))
-    carry, act, out = self.agent.policy((*carry[:-1], self.agent._split(seen)), obs, mode=mode)
-    return (carry, state, act['action']), act, out
-
-  def _teach(self, data):
-    return {**data, **self.teacher(data, int(self.agent.n_updates))}
 
 
 def _windows(config, bundle):

@@ -5,6 +5,9 @@ import jax
 import jax.numpy as jnp
 import ninjax as nj
 
+from ..host import internals
+from .relevance import along
+
 f32 = jnp.float32
 sg = jax.lax.stop_gradient
 CHUNK = 8  # Sources whose hidden units are held at once.
@@ -77,27 +80,23 @@ class ActionVAE(nj.Module):
 class Guided:
   """The host's policy head on `sg([feat, u])`, u the VAE's hidden units.
 
-  u is that of the most relevant source or, with `mixture`, of all by relevance.
-  With `prior` the policy's mean is what the head says plus the action that the
-  VAE reads from u, so that it begins as the sources' and not as none.
-  Two things are set before the head is used: `noise` `[batch, Z]`, held along
-  each trajectory, so that the policy that is scored is the one that acted; and
-  `weigh`, from a feature `[..., F]` to the relevance of the sources `[..., N]`.
+  u is that of the most relevant source or, with `mixture`, of all by relevance,
+  which `strategy.weigh` gives for a feature `[..., F]`. With `prior` the
+  policy's mean is what the head says plus the action that the VAE reads from u,
+  so that it begins as the sources' and not as none. `trace.noise` is held along
+  each trajectory, so that the policy that is scored is the one that acted.
   """
 
-  def __init__(self, head, vae, mixture=False, prior=False):
-    self.head = head
-    self.vae = vae
-    self.mixture = mixture
-    self.prior = prior
-    self.noise = self.weigh = self.weights = None
+  def __init__(self, head, vae, strategy, trace, mixture=False, prior=False):
+    self.head, self.vae, self.strategy, self.trace = head, vae, strategy, trace
+    self.mixture, self.prior = mixture, prior
 
   def __getattr__(self, name):
     return getattr(self.head, name)
 
   def __call__(self, feat, bdims):
-    weights = self.weights = self.weigh(feat)
-    noise = along(self.noise, feat.shape[:bdims])
+    weights = self.trace.weights = self.strategy.weigh(feat)
+    noise = along(self.trace.noise, feat.shape[:bdims])
     if self.mixture:
       hidden = self.vae.mixture(feat, noise, weights)
     else:
@@ -105,30 +104,32 @@ class Guided:
     policy = self.head(sg(jnp.concatenate([nn.cast(feat), hidden], -1)), bdims)
     if self.prior:
       # Added after the head's own tanh, so that the head can undo it everywhere.
-      policy['action'].output.mean += sg(self.vae.act(hidden))
+      internals.shift_mean(policy, sg(self.vae.act(hidden)))
     return policy
 
 
 class Recorded:
-  """The host's RSSM, whose `loss` hands the student's features on before they are used.
+  """The host's RSSM, whose `loss` shows the student's features to `see` before they are used.
 
-  `hook` maps the features `{deter, stoch, logit}`, each `[B, T, ...]`, to those
-  that the rest of the loss is to see.
+  see: from the features `{deter, stoch, logit}`, each `[B, T, ...]`, to those
+  that the rest of the host's loss is to have.
   """
 
-  def __init__(self, dyn):
-    self.dyn = dyn
-    self.hook = lambda feat: feat
+  def __init__(self, dyn, see):
+    self.dyn, self.see = dyn, see
 
   def __getattr__(self, name):
     return getattr(self.dyn, name)
 
   def loss(self, *args):
     carry, entries, losses, feat, metrics = self.dyn.loss(*args)
-    return carry, entries, losses, self.hook(feat), metrics
+    return carry, entries, losses, self.see(feat), metrics
 
 
-def along(x, bshape):
-  """Repeat `[batch, C]` along the trajectories of a batch of shape `bshape` = (batch, ...)."""
-  x = x.reshape((x.shape[0], *([1] * (len(bshape) - 1)), x.shape[-1]))
-  return jnp.broadcast_to(x, (*bshape, x.shape[-1]))
+def summary(names, source, error, kl):
+  """Return metrics of the VAE's reconstruction error and KL on states of `source`, each `[M]`."""
+  metrics = {'vae/error': error.mean(), 'vae/kl': kl.mean()}
+  for i, name in enumerate(names):
+    mine = f32(source == i)
+    metrics[f'vae_error/{name}'] = (mine * error).sum() / jnp.maximum(1, mine.sum())
+  return metrics

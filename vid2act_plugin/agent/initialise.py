@@ -1,22 +1,18 @@
-"""What an agent takes over from a teacher or from a checkpoint.
+"""A new agent starts from its teacher's weights.
 
 Axes: A the task's actions, D deter, H hidden, N sources, S tokens of the
 teacher's source index, V tokens of vector observations, X tokens of the image.
 """
 
-import pathlib
 import re
 
-import elements
 import jax
 import ninjax as nj
 import numpy as np
 
-from ..common import safe_pickle
 from ..common.errors import UserError
-from ..host.loading import Report, match, shapes
-
-ZERO = {'updates': 0, 'batches': 0, 'actions': 0}
+from ..host import checkpoints, internals, loading
+from ..host.loading import match, shapes
 
 
 def fit(params, teacher, bundle, source, actions):
@@ -42,10 +38,10 @@ def fit(params, teacher, bundle, source, actions):
     return match(params, given, title, _actions(params, given, known))
   known *= bundle.manifest.get('actions', True)
   special = _actions(params, teacher, known)
-  kernel, bias = (teacher[f'dyn/dynin2/{x}'] for x in ('kernel', 'bias'))
+  kernel, bias = (teacher[f'{internals.ACTIONS}/{x}'] for x in ('kernel', 'bias'))
   if special:
     row = kernel[[bundle.act_width + k for k in each]].mean(0)
-    special['dyn/dynin2/bias'] = (bias + row, 'folded', f'with the row of {named}')
+    special[f'{internals.ACTIONS}/bias'] = (bias + row, 'folded', f'with the row of {named}')
   special |= _tokens(params, teacher, bundle, each)
   return match(params, teacher, title, special)
 
@@ -61,13 +57,13 @@ def initialise(agent, bundle, config):
     raise UserError(
         f"The key agent.vid2act.init_source is '{source}', but the sources of the teacher are "
         f"{', '.join(names)}; name one of these.")
-  if (elements.Path(agent.config.logdir) / 'ckpt' / 'latest').exists():
+  if checkpoints.latest(agent.config.logdir):
     print('Not initialised from the teacher: the run continues from its own checkpoint.')
     return
   params, report = fit(
-      _params(agent), bundle.params, bundle, names.index(source) if source else None,
+      loading.parameters(agent), bundle.params, bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
-  agent.load({'params': {**params, **aligned(params)}, 'counters': ZERO})
+  agent.load({'params': {**params, **aligned(params)}, 'counters': loading.FRESH})
   print(report)
 
 
@@ -80,61 +76,9 @@ def aligned(params):
   return {name: np.eye(len(kernel), dtype=kernel.dtype)}
 
 
-def load(agent, path, regex=''):
-  """Load what fits of the checkpoint at `path` into a new agent, and print the report.
-
-  path: LOGDIR/ckpt/STAMP, LOGDIR/ckpt or LOGDIR. regex: names begin with a match
-  of it; '': all. If all tensors of both sides are loaded, then so are counters
-  and optimiser; else these start at 0, for the optimiser belongs to the whole.
-  Raises a `UserError` if nothing can be read, is selected or fits.
-  """
-  content = _content(checkpoint(path) / 'agent.pkl')
-  given, params = content['params'], _params(agent)
-  pattern = _pattern(regex)
-  if not any(pattern.match(x) for x in given):
-    raise UserError(
-        f"The key run.from_checkpoint_regex is '{regex}', which no name in {path} begins with; "
-        f"there are {', '.join(_examples(given))}.")
-  selected = lambda name: bool(pattern.match(name))
-  sizes = lambda xs: {k: np.shape(v) for k, v in xs.items()}
-  if all(map(selected, given)) and sizes(given) == sizes(params):
-    agent.load(content)
-    report = Report(f'Loaded {path}', [(x, 'matched', '') for x in params])
-  else:
-    params, report = match(params, given, f'Loaded {path} in part', selected=selected)
-    if not report.taken():
-      raise UserError(
-          f"The key run.from_checkpoint is '{path}', of which nothing fits the agent; choose a "
-          f'checkpoint of this kind and size of agent.', report)
-    agent.load({'params': params, 'counters': ZERO})
-  print(report)
-  left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
-  if left:
-    print(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
-
-
-def step(path):
-  """Return the number of steps that the checkpoint at `path` was written after."""
-  return int(safe_pickle.load(checkpoint(path) / 'step.pkl'))
-
-
-def checkpoint(path):
-  """Return the folder of the newest complete checkpoint in `path`, or raise a `UserError`."""
-  root = pathlib.Path(str(path)).expanduser()
-  folder = root
-  for latest in (root / 'latest', root / 'ckpt' / 'latest'):
-    if latest.is_file():
-      folder = latest.parent / pathlib.Path(latest.read_text().strip()).name
-  if (folder / 'agent.pkl').is_file() and (folder / 'done').exists():
-    return folder
-  raise UserError(
-      f"The key run.from_checkpoint is '{path}', but {folder} has no agent.pkl that was written to "
-      'the end; name the --logdir of a run that has saved, or a folder in its ckpt.')
-
-
 def _actions(params, given, known):
   """Return the kernel of the actions `[A, H]` with the `known` first rows of the given one."""
-  name = 'dyn/dynin2/kernel'
+  name = f'{internals.ACTIONS}/kernel'
   old, kernel = params[name], given[name]
   if kernel.shape[1] != old.shape[1] or kernel.shape == old.shape and known == len(old):
     return {}
@@ -152,12 +96,12 @@ def _tokens(params, teacher, bundle, each):
   of one source are constant, so that their share, the mean over the sources in
   `each`, belongs to the bias.
   """
-  key, rssm = 'dyn/obs0', bundle.config.dyn.rssm
+  key, rssm = internals.TOKENS, bundle.config.dyn.rssm
   kernel, old = teacher[f'{key}/kernel'], params[f'{key}/kernel']
   tokens = _constant(bundle, teacher)[list(each)].mean(0)
   deter = 0 if rssm.absolute else rssm.deter
   head, middle, image = np.split(kernel, [deter, deter + len(tokens)])
-  vectors = [v.shape[1] for k, v in params.items() if re.fullmatch(r'enc/mlp\d+/kernel', k)][-1:]
+  vectors = [v.shape[1] for k, v in params.items() if re.fullmatch(internals.VECTORS, k)][-1:]
   if old.shape != (deter + sum(vectors) + len(image), kernel.shape[1]):
     return {f'{key}/kernel': (old, 'shape differs', shapes(kernel, old))}
   value = np.concatenate([head, old[deter: deter + sum(vectors)], image])
@@ -177,39 +121,3 @@ def _constant(bundle, teacher):
   with jax.transfer_guard('allow'):
     _, tokens = jax.jit(nj.pure(encode))(params, index)
     return np.float32(jax.device_get(tokens))[:, 0]
-
-
-def _params(agent):
-  # Copies, because the agent deletes its arrays when it loads others.
-  return {k: np.array(v) for k, v in agent.save()['params'].items()}
-
-
-def _content(path):
-  content = safe_pickle.load(path)
-  try:
-    params = content['params']
-    good = params and all(
-        isinstance(v, (np.ndarray, np.generic)) and v.dtype != object for v in params.values())
-    counts = {k: int(content['counters'][k]) for k in ZERO}
-  except (KeyError, TypeError, ValueError, AttributeError):
-    good = False
-  if not good:
-    raise UserError(
-        f'The file {path}, found by the key run.from_checkpoint, is not the checkpoint of a '
-        'DreamerV3 agent; name a run of one.')
-  return {'params': params, 'counters': counts}
-
-
-def _pattern(regex):
-  try:
-    return re.compile(regex)
-  except re.error as e:
-    raise UserError(
-        f"The key run.from_checkpoint_regex is '{regex}', which is no regular expression ({e}); "
-        "write something like '^(enc|dyn)/'.") from e
-
-
-def _examples(names):
-  """Return one name of each module, the optimiser's last."""
-  first = {x.split('/')[0]: x for x in sorted(names, reverse=True)}
-  return sorted(first.values(), key=lambda x: (x.startswith('opt/'), x))

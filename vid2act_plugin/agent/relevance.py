@@ -1,4 +1,7 @@
-"""Relevance of the sources and the map from teacher to student features."""
+"""Relevance of the sources, how it is had while acting, and the map between feature spaces.
+
+Axes: T time, N sources, F student feature, Ft teacher feature, K steps at which imagination starts.
+"""
 
 import embodied.jax.nets as nn
 import jax
@@ -45,8 +48,19 @@ class Adapter(nj.Module):
     return self.sub('map', nn.Linear, self.units)(x)
 
 
+class Uniform:
+  """Every source weighs 1 / N."""
+
+  def __init__(self, sources):
+    self.sources = sources
+
+  def weigh(self, feat):
+    """Map the student's feature `[..., F]` to relevance `[..., N]`, as all strategies do."""
+    return jnp.full((*feat.shape[:-1], self.sources), 1 / self.sources, f32)
+
+
 class Amortised(nj.Module):
-  """Relevance from the student's feature alone, for acting and imagining."""
+  """f_amortised: relevance from the student's feature alone, so that acting needs no teacher."""
 
   units: int = 1024
 
@@ -57,6 +71,36 @@ class Amortised(nj.Module):
     """Map `[..., F]` to logits `[..., N]`; the feature gets no gradient."""
     x = self.sub('mlp', nn.MLP, 1, self.units)(sg(feat))
     return jnp.float32(self.sub('logit', nn.Linear, self.sources, outscale=0.0)(x))
+
+  def weigh(self, feat):
+    return jax.nn.softmax(self(feat), -1)
+
+
+class AtStart:
+  """Relevance from the teachers, fixed over each imagined trajectory at its start.
+
+  weigh: the function (packed teacher features, feature) -> relevance that L_distill has, too.
+  """
+
+  def __init__(self, weigh, trace):
+    self.from_teachers, self.trace = weigh, trace
+
+  def weigh(self, feat):
+    if self.trace.held is None:  # Acting: every step is a start.
+      return self.from_teachers(self.trace.teacher, feat)
+    return along(self.trace.held, feat.shape[:-1])
+
+  def hold(self, feat, K):
+    """Fix the relevance of trajectories that start at the last K steps of `feat` `[B, T, F]`."""
+    teacher = {k: self.trace.teacher[k][:, -K:] for k in ('deter', 'stoch')}
+    weights = sg(self.from_teachers(teacher, feat[:, -K:]))
+    self.trace.held = weights.reshape((-1, weights.shape[-1]))
+
+
+def along(x, bshape):
+  """Repeat `[batch, C]` along the trajectories of a batch of shape `bshape` = (batch, ...)."""
+  x = x.reshape((x.shape[0], *([1] * (len(bshape) - 1)), x.shape[-1]))
+  return jnp.broadcast_to(x, (*bshape, x.shape[-1]))
 
 
 def summary(names, weights, error):

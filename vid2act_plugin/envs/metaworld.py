@@ -16,8 +16,8 @@ class MetaWorld:
   """One task in the host's Env interface.
 
   task: a name such as `door-lock`, with or without `-v3`. size: height and
-  width in pixels. camera: one of the scene's. repeat: simulator steps per
-  step; limit: simulator steps per episode. reward: version of the reward
+  width in pixels. camera: one of the scene's. repeat: env steps per
+  action; limit: env steps per episode. reward: version of the reward
   function. orientation, render: see `render.Camera`. seed: with `episode`, the
   index of the next episode, it alone decides the positions of that episode.
   Raises a `UserError` for settings that do not exist.

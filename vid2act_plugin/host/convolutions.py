@@ -19,14 +19,16 @@ from dreamerv3 import rssm
 WIDE = 32  # Pixels; below that XLA's own convolution is as fast.
 
 
-def encoder(*args, **kw):
-  """Make the host's encoder with its larger convolutions computed on blocks."""
-  return recast(rssm.Encoder(*args, **kw), Encoder)
+def encoder(folded, *args, **kw):
+  """Make the host's encoder and, if `folded`, compute its larger convolutions on blocks."""
+  made = rssm.Encoder(*args, **kw)
+  return recast(made, Encoder) if folded else made
 
 
-def decoder(*args, **kw):
-  """Make the host's decoder with upsampling and convolution folded into one."""
-  return recast(rssm.Decoder(*args, **kw), Decoder)
+def decoder(folded, *args, **kw):
+  """Make the host's decoder and, if `folded`, fold upsampling and convolution into one."""
+  made = rssm.Decoder(*args, **kw)
+  return recast(made, Decoder) if folded else made
 
 
 def install(agent):

@@ -1,10 +1,15 @@
-"""Which tensors fit, and the report of it that every kind of loading prints."""
+"""Parameters into an agent: which tensors fit, and the report of it that every loading prints."""
 
 import collections
 import dataclasses
+import re
 
 import numpy as np
 
+from ..common.errors import UserError
+from . import checkpoints
+
+FRESH = dict.fromkeys(checkpoints.COUNTERS, 0)  # Counters of an agent that has done nothing.
 TAKEN = ('matched', 'sliced', 'folded')
 WHOLE = ('matched', 'missing', 'fresh', 'unused', 'not selected')  # One line if a module is all so.
 
@@ -74,6 +79,70 @@ def match(params, given, title, special=None, selected=lambda name: True):
 def shapes(given, old):
   """Say how the shape of a tensor differs from the agent's."""
   return f'{list(np.shape(given))} there, {list(old.shape)} here'
+
+
+def load(agent, path, regex=''):
+  """Load what fits of the checkpoint at `path` into a new agent, and print the report.
+
+  path: LOGDIR/ckpt/STAMP, LOGDIR/ckpt or LOGDIR. regex: names begin with a match
+  of it; '': all. If all tensors of both sides are loaded, then so are counters
+  and optimiser; else these start at 0, for the optimiser belongs to the whole.
+  Raises a `UserError` if nothing can be read, is selected or fits.
+  """
+  content = checkpoints.read(checkpoint(path))
+  given, params = content['params'], parameters(agent)
+  pattern = _pattern(regex)
+  if not any(pattern.match(x) for x in given):
+    raise UserError(
+        f"The key run.from_checkpoint_regex is '{regex}', which no name in {path} begins with; "
+        f"there are {', '.join(_examples(given))}.")
+  selected = lambda name: bool(pattern.match(name))
+  sizes = lambda xs: {k: np.shape(v) for k, v in xs.items()}
+  if all(map(selected, given)) and sizes(given) == sizes(params):
+    agent.load(content)
+    report = Report(f'Loaded {path}', [(x, 'matched', '') for x in params])
+  else:
+    params, report = match(params, given, f'Loaded {path} in part', selected=selected)
+    if not report.taken():
+      raise UserError(
+          f"The key run.from_checkpoint is '{path}', of which nothing fits the agent; choose a "
+          f'checkpoint of this kind and size of agent.', report)
+    agent.load({'params': params, 'counters': FRESH})
+  print(report)
+  left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
+  if left:
+    print(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
+
+
+def checkpoint(path):
+  """Return the folder of the checkpoint that `run.from_checkpoint` names, or raise a `UserError`."""
+  folder = checkpoints.newest(path)
+  if not folder:
+    where = checkpoints.latest(path) or path
+    raise UserError(
+        f"The key run.from_checkpoint is '{path}', but {where} has no agent.pkl that was written "
+        'to the end; name the --logdir of a run that has saved, or a folder in its ckpt.')
+  return folder
+
+
+def parameters(agent):
+  """Return a copy of an agent's parameters, which it deletes when it loads others."""
+  return {k: np.array(v) for k, v in agent.save()['params'].items()}
+
+
+def _pattern(regex):
+  try:
+    return re.compile(regex)
+  except re.error as e:
+    raise UserError(
+        f"The key run.from_checkpoint_regex is '{regex}', which is no regular expression ({e}); "
+        "write something like '^(enc|dyn)/'.") from e
+
+
+def _examples(names):
+  """Return one name of each module, the optimiser's last."""
+  first = {x.split('/')[0]: x for x in sorted(names, reverse=True)}
+  return sorted(first.values(), key=lambda x: (x.startswith('opt/'), x))
 
 
 def _counts(counter):

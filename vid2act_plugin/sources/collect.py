@@ -24,7 +24,7 @@ def collect(
 
   names: tasks, SUITE_TASK, patterns of them, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
   a function `(env, obs, rng) -> action`. env: settings of the environment; those
-  left out are the suite's defaults, and 200 simulator steps. noise: standard
+  left out are the suite's defaults, and 200 env steps. noise: standard
   deviations of the Gaussian noise on the expert's actions, taken in turn.
   random_share: share of episodes with uniformly random actions. processes: 0 is one per core. An episode
   depends only on seed, source, its index and the settings, so that an
@@ -113,10 +113,10 @@ def add_parser(sub):
       'your own, a function (env, obs, rng) -> action: metaworld_door-close@MODULE:FUNCTION')
   add('--out', required=True, metavar='DIR', help='gets one folder per source')
   add('--episodes', type=int, default=50, help='per source; default: %(default)s')
-  add('--limit', type=int, help=f'simulator steps per episode; default: {LIMIT}')
+  add('--limit', type=int, help=f'env steps per episode; default: {LIMIT}')
   add('--size', type=int, nargs='+', help='pixels: one number, or height and width; default: 64')
   add('--camera', type=_camera, help="one of the scene's; default: the suite's")
-  add('--repeat', type=int, help="simulator steps per step; default: the suite's")
+  add('--repeat', type=int, help="env steps per action; default: the suite's")
   add('--reward', help='metaworld: version of the reward, v1 or v2')
   add('--orientation', help='metaworld: upright, or raw as the camera hangs')
   add('--render', help='full, or fast: no shadows, reflections or fine meshes')

@@ -1,13 +1,10 @@
 """Write recordings as data sets of other projects."""
 
-import importlib
 import pathlib
 
 from ..common import files, progress
 from ..common.errors import UserError
-from . import recording
-
-FORMATS = ('lerobot', 'minari')
+from . import formats, recording
 
 
 def export(folders, form, out):
@@ -17,14 +14,15 @@ def export(folders, form, out):
   or complete, also after an interruption. Raises a `UserError` if `out` exists
   or a recording is not whole.
   """
-  if form not in FORMATS:
-    raise UserError(f"The format is '{form}'; choose one of {', '.join(FORMATS)}.")
+  if form not in formats.WRITTEN:
+    raise UserError(f"The format is '{form}'; choose one of {', '.join(formats.WRITTEN)}.")
   out = pathlib.Path(out).expanduser().absolute()
   if out.exists():
     raise UserError(f'The folder {out} exists already; name another one with --out.')
-  module = importlib.import_module(f'.formats.{form}', __package__)
+  writer = formats.writer(form)
   with files.atomic_folder(out) as made:
-    module.write([pathlib.Path(x).expanduser() for x in folders], made)
+    folders = [pathlib.Path(x).expanduser() for x in folders]
+    writer(folders, episodes(folders), made)
   return out
 
 
@@ -63,7 +61,7 @@ def add_parser(sub):
       'export', help='write recordings as data sets of other projects', description=__doc__)
   add = parser.add_argument
   add('folders', nargs='+', metavar='DIR', help='a recording: the folder of one source')
-  add('--format', required=True, metavar='NAME', help=' or '.join(FORMATS))
+  add('--format', required=True, metavar='NAME', help=' or '.join(formats.WRITTEN))
   add('--out', required=True, metavar='OUT', help='a folder that does not exist yet')
   parser.set_defaults(run=main)
 

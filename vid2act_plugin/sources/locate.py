@@ -10,7 +10,7 @@ from ..common.errors import UserError
 from ..envs import suites
 from . import entries, importing, recording
 
-FORMAT = 1  # Raise it when recordings or teachers made before are no longer valid.
+CACHE = 1  # Raise it when recordings or teachers made before are no longer valid.
 APART = ('use_seed', 'proprio')  # Settings of an environment that change no recording.
 
 
@@ -59,7 +59,7 @@ def settings(config, entry):
   env = {k: v for k, v in config.env[entry.suite].items() if k not in APART}
   # Whatever the suite, a teacher has images of one size: that of the run.
   env.update(size=size(config), limit=collect['limit'])
-  found = dict(format=FORMAT, collect=collect, env=env)
+  found = dict(format=CACHE, collect=collect, env=env)
   if entry.behaviour:
     found['behaviour'] = entries.digest(entry.behaviour)
   return found
@@ -71,6 +71,7 @@ def size(config):
 
 
 def cache(config):
+  """Return the cache's folder, an ordinary setting: the same everywhere, and named in messages."""
   return pathlib.Path(config.vid2act.cache).expanduser()
 
 
@@ -89,7 +90,7 @@ def _located(config, entry):
   if entry.task:
     root = cache(config) / 'recordings' / key(settings(config, entry))
     return Located(entry, root / entry.name, config.vid2act.collect.episodes)
-  content = dict(format=FORMAT, size=size(config), files=_files(entry.path))
+  content = dict(format=CACHE, size=size(config), files=_files(entry.path))
   return Located(entry, cache(config) / 'imports' / key(content) / entry.name)
 
 

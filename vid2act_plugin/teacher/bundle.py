@@ -58,16 +58,18 @@ class Bundle:
   def hash(self):
     return self.manifest['hash']
 
-  def model(self):
+  def model(self, folded=True):
+    """Return the network as a `TeacherModel`; folded: see `host.convolutions`."""
     import elements
 
     image = elements.Space(np.uint8, tuple(self.manifest['image']))
     if self.manifest.get('kind') == 'separate':
       from .separate import SeparateModels
       agents = [elements.Config(x) for x in self.manifest['agents']]
-      return SeparateModels(agents, image, self.manifest['act_sizes'])
+      return SeparateModels(agents, image, self.manifest['act_sizes'], folded)
     from .model import SourceModel
-    return SourceModel(self.config, image, self.act_width, self.manifest['act_sizes'])
+    return SourceModel(
+        self.config, image, self.act_width, self.manifest['act_sizes'], folded)
 
   def save(self, folder):
     """Write the bundle at once: `folder` is either absent or complete."""

@@ -6,7 +6,6 @@ import pathlib
 import re
 
 import elements
-import embodied.jax.nets
 import jax
 import jax.numpy as jnp
 import ninjax as nj
@@ -14,9 +13,10 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError, reason
-from ..host import loading, tree
+from ..host import internals, loading, tree
 from . import runs, separate
 from .bundle import MODEL, Bundle
+from .memory import join, pick, usable
 
 SIZES = ('deter', 'stoch', 'classes')
 BATCH, LENGTH = 16, 64  # Windows of replay that are encoded at once.
@@ -72,7 +72,7 @@ def build(logdirs, out, names=(), memory=4096, act_width=16, guide=True):
   _report(found, names)
   if guide:
     _check_replays(found)
-  embodied.jax.nets.COMPUTE_DTYPE = jnp.float32
+  internals.compute_in(jnp.float32)
   with progress.bar('encoding replays', len(found), 'runs') as bar:
     states = []
     for k, run in enumerate(found):
@@ -80,7 +80,7 @@ def build(logdirs, out, names=(), memory=4096, act_width=16, guide=True):
       bar.advance()
   bundle = Bundle(
       {f'{k}/{name}': v for k, run in enumerate(found) for name, v in run.params.items()},
-      {k: np.concatenate([x[k] for x in states]) for k in states[0]},
+      join(states),
       _manifest(found, names, act_width, guide))
   bundle.save(out)
   return bundle
@@ -169,13 +169,11 @@ def _memory(run, index, count, act_width):
     _, feat = encode(params, *jax.device_put(_stack(part)), seed=seed)
     feat = jax.device_get(feat)
     for i, seq in enumerate(part):
-      # The first states of a window lack history, and at is_last no action is taken.
+      keep = np.flatnonzero(usable(seq['is_last']))
       T = len(seq['is_last'])
-      keep = np.flatnonzero(~seq['is_last'] & (np.arange(T) >= T // 4))
-      found.append(dict(
-          deter=feat['deter'][i, keep, 0].astype(np.float16), stoch=feat['stoch'][i, keep, 0],
-          action=np.pad(seq['action'][keep], ((0, 0), (0, act_width - run.act_size))),
-          source=np.full(len(keep), index, np.int32)))
+      action = np.pad(seq['action'], ((0, 0), (0, act_width - run.act_size)))
+      states = {k: v[i, :T, 0] for k, v in feat.items()}
+      found.append(pick(states, action, np.full(T, index, np.int32), keep))
       have += len(keep)
     if have >= count:
       break
@@ -183,7 +181,7 @@ def _memory(run, index, count, act_width):
     raise UserError(
         f"The replay {run.folder / 'replay'} holds no step with an action; copy a longer one, or "
         'import with --no-guide.')
-  return {k: np.concatenate([x[k] for x in found])[:count] for k in found[0]}
+  return join(found, count)
 
 
 def _stack(part):

@@ -1,7 +1,6 @@
 """Finished DreamerV3 runs on disk: configuration, newest checkpoint and replay."""
 
 import dataclasses
-import hashlib
 import pathlib
 import re
 import zipfile
@@ -11,17 +10,17 @@ import elements
 import numpy as np
 from ruamel.yaml.error import YAMLError
 
-from ..common import safe_pickle
+from ..common import files
 from ..common.errors import UserError, reason
+from ..host import checkpoints, internals
 
-CHECKPOINTS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
 PARAMS = ('enc/', 'dyn/')
 KEYS = ('image', 'action', 'is_first', 'is_last')
 OTHERS = ('reward', 'is_terminal', 'reset', 'consec', 'stepid')  # In a replay, but not encoded.
 
 
 @dataclasses.dataclass
-class Run:
+class FinishedRun:
   """What a run's folder holds of its world model.
 
   config: the whole configuration. params: `{name: array}` of encoder and RSSM.
@@ -41,7 +40,7 @@ class Run:
   @property
   def act_size(self):
     """Return the number of actions that the RSSM knows."""
-    kernel = self.params.get('dyn/dynin2/kernel')
+    kernel = self.params.get(f'{internals.ACTIONS}/kernel')
     return kernel.shape[0] if kernel is not None and kernel.ndim == 2 else 1
 
   @property
@@ -53,13 +52,13 @@ def read(folder):
   """Read the run in `folder`; a `UserError` names the file that is missing or wrong."""
   folder = pathlib.Path(folder).expanduser()
   config = _config(folder / 'config.yaml')
-  path = _newest(folder)
-  params, updates = _params(path)
+  checkpoint = _newest(folder)
+  params, updates = _params(checkpoint)
   chunks = sorted((folder / 'replay').rglob('*.npz'), key=lambda x: x.name)
   _images_only(folder, params, chunks)
-  return Run(
-      folder, path.parent, config, params, updates, hashlib.sha256(path.read_bytes()).hexdigest(),
-      chunks, _image(folder, config, params, chunks))
+  return FinishedRun(
+      folder, checkpoint, config, params, updates, files.sha256(checkpoint / 'agent.pkl'), chunks,
+      _image(folder, config, params, chunks))
 
 
 def windows(run, length, steps):
@@ -100,36 +99,29 @@ def _config(path):
 
 
 def _newest(folder):
-  """Return the agent's file in the newest checkpoint."""
-  for latest in [folder / x / 'latest' for x in CHECKPOINTS]:
-    if latest.is_file():
-      path = latest.parent / pathlib.Path(latest.read_text(errors='replace').strip()).name / 'agent.pkl'
-      if path.is_file() and path.with_name('done').exists():
-        return path
-      raise UserError(
-          f'The file {latest} names a checkpoint, but {path} is missing or was not written to the '
-          'end; copy the run again.')
-  raise UserError(
-      f"The run {folder} has no checkpoint, neither {' nor '.join(CHECKPOINTS)} with a file "
-      "'latest'; name a run that has saved one.")
-
-
-def _params(path):
-  content = safe_pickle.load(path)
-  try:
-    params, updates = content['params'], int(content['counters']['updates'])
-    params = {k: v for k, v in params.items() if k.startswith(PARAMS)}
-    params = {k: np.asarray(v, np.float32) for k, v in params.items()}
-  except (KeyError, TypeError, ValueError, AttributeError) as e:
+  """Return the folder of the newest checkpoint."""
+  found = checkpoints.latest(folder)
+  if not found:
     raise UserError(
-        f'The file {path} is not the checkpoint of a DreamerV3 agent ({reason(e)})'
-        f'; name a run of DreamerV3.') from e
-  return params, updates
+        f"The run {folder} has no checkpoint, neither {' nor '.join(checkpoints.FOLDERS)} with a "
+        "file 'latest'; name a run that has saved one.")
+  if not checkpoints.whole(found):
+    raise UserError(
+        f"The file {found.parent / 'latest'} names a checkpoint, but {found / 'agent.pkl'} is "
+        'missing or was not written to the end; copy the run again.')
+  return found
+
+
+def _params(folder):
+  """Return parameters of encoder and RSSM, and how often they were updated."""
+  content = checkpoints.read(folder)
+  params = {k: v for k, v in content['params'].items() if k.startswith(PARAMS)}
+  return {k: np.asarray(v, np.float32) for k, v in params.items()}, content['counters']['updates']
 
 
 def _images_only(folder, params, chunks):
   """Raise a `UserError` if the run's encoder has another input than `image`."""
-  vector = any(re.match(r'enc/mlp\d', x) for x in params)
+  vector = any(re.match(internals.VECTORS, x) for x in params)
   seen = _observations(_chunk(chunks[-1])) if chunks else {}
   others = {k for k, v in seen.items() if k != 'image' and (vector or v.ndim == 4)}
   if vector or others:
@@ -155,7 +147,7 @@ def _image(folder, config, params, chunks):
         'needs a run from pixels.')
   suite = config.task.split('_')[0]
   size = config.env.get(suite, {}).get('size') if 'env' in config else None
-  kernel = params.get('enc/cnn0/kernel')
+  kernel = params.get(internals.IMAGES)
   if not size or kernel is None or kernel.ndim != 4:
     raise UserError(
         f'The run {folder} does not tell the size of its images: it has no replay and no key '

@@ -23,13 +23,14 @@ class SeparateModels:
   parameters of source k are named `k/enc/...` and `k/dyn/...`.
   """
 
-  def __init__(self, configs, image, act_sizes):
+  def __init__(self, configs, image, act_sizes, folded=True):
     self.sources, self.act_sizes = len(configs), list(act_sizes)
     self.encs, self.dyns = [], []
     for k, (config, size) in enumerate(zip(configs, act_sizes)):
       acts = {'action': elements.Space(np.float32, size, -1, 1)}
       with nj.scope(str(k)):
-        self.encs.append(convolutions.encoder({'image': image}, **config.enc.simple, name='enc'))
+        self.encs.append(convolutions.encoder(
+            folded, {'image': image}, **config.enc.simple, name='enc'))
         self.dyns.append(rssm.RSSM(acts, **config.dyn.rssm, name='dyn'))
 
   def features(self, image, action, is_first):

@@ -7,7 +7,7 @@ from functools import partial as bind
 
 import embodied
 import numpy as np
-from dreamerv3 import main as host
+from dreamerv3 import main as hostmain
 
 from ..common import images
 from ..common.errors import UserError
@@ -53,7 +53,7 @@ class Evaluation:
     workers = min(args.eval_envs, args.eval_eps)
     # Each owes its share, so that short episodes are not counted more often than long ones.
     self.shares = [len(range(i, args.eval_eps, workers)) for i in range(workers)]
-    self.envs = [bind(host.make_env, config, EVAL_INDEX + i) for i in range(workers)]
+    self.envs = [bind(hostmain.make_env, config, EVAL_INDEX + i) for i in range(workers)]
 
   def __call__(self, logger):
     """Run the episodes, log their means as `eval/...` and return these."""

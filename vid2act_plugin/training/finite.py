@@ -1,23 +1,21 @@
 """Stop at the first update that is not finite, and keep what shows it again.
 
-`python -m vid2act_plugin.training.finite LOGDIR/nonfinite-UPDATE` makes the update once
+`python -m vid2act_plugin.tools.nonfinite LOGDIR/nonfinite-UPDATE` makes the update once
 more, from the parameters of the run's last checkpoint.
 """
 
 import json
 import math
 import pathlib
-import sys
 
 import elements
-import embodied.jax.internal
 import jax
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from ..agent import initialise
-from ..common import files, safe_pickle
+from ..common import files
 from ..common.errors import UserError
+from ..host import checkpoints, internals
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
 FIRST = {'dyn': 'dyn', 'rep': 'dyn'}
@@ -93,7 +91,7 @@ def stop(agent, config, update, bad, mets):
   """
   logdir, after = pathlib.Path(str(elements.Path(config.logdir))), tensors(agent.save()['params'])
   # Metrics come when the next update is under way, too late to see what this one did to whom.
-  known, again, exact = _checkpoint(logdir), ([], []), [] if mets else after
+  known, again, exact = checkpoints.last(logdir), ([], []), [] if mets else after
   if known:
     again = repeat(agent, known, *update)
   bad, seen, at = bad or again[0], any(again), known and int(known['counters']['updates'])
@@ -108,7 +106,7 @@ def stop(agent, config, update, bad, mets):
   cure = 'mend the data' if seen else 'lower agent.opt.lr'
   return UserError(
       f'Update {update[0]} in {logdir} is not finite, first in {first}; its batch is in {folder} '
-      f'and {kept}: look at it with `python -m vid2act_plugin.training.finite {folder}`, then {cure} and '
+      f'and {kept}: look at it with `python -m vid2act_plugin.tools.nonfinite {folder}`, then {cure} and '
       'repeat the command to continue from there.')
 
 
@@ -145,39 +143,13 @@ def read(folder, agent):
   """Return counter, carry and batch that `write` wrote, on the agent's devices."""
   arrays = load_file(folder / 'batch.safetensors')
   part = lambda p: {k.removeprefix(p): v for k, v in sorted(arrays.items()) if k.startswith(p)}
-  put = embodied.jax.internal.device_put
+  put = internals.put
   data, leaves = part('batch/'), list(part('carry/').values())
   seed = put(data.pop('seed'), agent.train_mirrored)
   shapes, tree = jax.tree.flatten(agent.init_train(len(data['is_first'])))
   carry = put([v.astype(x.dtype) for v, x in zip(leaves, shapes)], agent.train_sharded)
   update = json.loads((folder / 'report.json').read_text())['update']
   return update, tree.unflatten(carry), {**put(data, agent.train_sharded), 'seed': seed}
-
-
-def main(argv=None):
-  """Repeat the update that a folder `nonfinite-UPDATE` holds, and print what is not finite."""
-  argv = sys.argv[1:] if argv is None else argv
-  folder = pathlib.Path(argv[0] if argv else '').expanduser()
-  if len(argv) != 1 or not (folder / 'batch.safetensors').is_file():
-    raise UserError(
-        f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
-        'needed: name that.')
-  from ..host import platform
-  from . import pretrain
-  config = platform.resolve(elements.Config.load(folder / 'config.yaml'))
-  if config.script == 'pretrain':
-    agent = pretrain.build(config, pretrain.recordings(config))
-  else:
-    from dreamerv3 import main as host
-    agent = host.make_agent(config)
-  content = _checkpoint(pathlib.Path(config.logdir).expanduser())
-  if not content:
-    raise UserError(f'There is no checkpoint in {config.logdir}, the run of {folder}; restore it.')
-  bad, params = repeat(agent, content, *read(folder, agent))
-  print(f"From the checkpoint of update {content['counters']['updates']}:")
-  print(f"not finite in the update: {', '.join(bad) or 'nothing'}")
-  modules = dict.fromkeys(x.split('/')[0] for x in params)
-  print(f"parameters not finite after it: {', '.join(modules) or 'none'}")
 
 
 def _loss(name):
@@ -197,16 +169,3 @@ def _refuse(bad):
     raise UserError(
         f"The checkpoint has values that are not finite in {bad[0]} (module "
         f"{bad[0].split('/')[0]}) and {len(bad) - 1} other tensors; name a checkpoint from before.")
-
-
-def _checkpoint(logdir):
-  """Return what the newest checkpoint of a run holds of the agent, or None."""
-  try:
-    folder = initialise.checkpoint(logdir)
-  except UserError:
-    return None
-  return safe_pickle.load(folder / 'agent.pkl')
-
-
-if __name__ == '__main__':
-  main()

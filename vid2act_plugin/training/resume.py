@@ -7,6 +7,7 @@ import threading
 import zipfile
 
 from ..common.errors import UserError
+from ..host import checkpoints, internals
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -66,10 +67,11 @@ class Place:
     self.begun[worker] += int(tran['is_first'])
 
   def save(self):
-    return dict(prev=self.ratio._prev, evaluated=self.evaluated, begun=dict(self.begun))
+    return dict(prev=internals.ratio(self.ratio), evaluated=self.evaluated, begun=dict(self.begun))
 
   def load(self, data):
-    self.ratio._prev, self.evaluated = data['prev'], data['evaluated']
+    internals.set_ratio(self.ratio, data['prev'])
+    self.evaluated = data['evaluated']
     self.begun.update(data['begun'])
 
 
@@ -86,15 +88,13 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   if not latest.exists():
     cp.save()
     return True
-  whole = lambda x: (x / 'agent.pkl').exists() and (x / 'done').exists()
   if not latest.read().strip():
-    found = [x.name for x in latest.parent.glob('*') if whole(x)]
-    latest.write(max(found, default=''))
-  folder = logdir / 'ckpt' / latest.read().strip()
-  if not whole(folder):
+    latest.write(max((x.name for x in latest.parent.glob('*') if checkpoints.whole(x)), default=''))
+  folder = latest.parent / latest.read().strip()
+  if not checkpoints.whole(folder):
     raise UserError(
         f"{latest} names '{folder.name}', which is not a whole checkpoint; write the name of one "
-        f'in {logdir / "ckpt"} that has a file `done` into it, or choose another --logdir.')
+        f'in {latest.parent} that has a file `done` into it, or choose another --logdir.')
   known = (folder / 'place.pkl').exists()
   cp.load(keys=[*keys, *['place'] * known])
   return known
@@ -114,8 +114,8 @@ def environment(config, index, episode):
   Without that a continued run would begin with the same positions again.
   """
   import embodied
-  from dreamerv3 import main as host
-  env = inner = host.make_env(config, index)
+  from dreamerv3 import main as hostmain
+  env = inner = hostmain.make_env(config, index)
   while isinstance(inner, embodied.wrappers.Wrapper):
     inner = inner.env
   if hasattr(inner, 'episode'):

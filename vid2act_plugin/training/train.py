@@ -14,12 +14,11 @@ from functools import partial as bind
 import elements
 import embodied
 import jax
-from dreamerv3 import main as host
+from dreamerv3 import main as hostmain
 
-from ..agent import initialise
 from ..common import images, lock, progress
 from ..common.errors import UserError
-from ..host import tree
+from ..host import checkpoints, internals, loading, tree
 from ..teacher import bundle
 from . import curves, finite, resume, scores
 from .evaluation import Episodes, Evaluation
@@ -44,9 +43,9 @@ def eval_only(config, args):
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
         'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
   agent = _agent(config)
-  logger = host.make_logger(config)
+  logger = hostmain.make_logger(config)
   _load(agent, args)
-  logger.step.load(initialise.step(args.from_checkpoint))
+  logger.step.load(checkpoints.step(loading.checkpoint(args.from_checkpoint)))
   evaluation = Evaluation(config, args, agent)
   try:
     means = evaluation(logger)
@@ -63,12 +62,12 @@ def _train(config, args, evaluate):
   start = time.time()
   logdir = elements.Path(config.logdir)
   agent = finite.Watched(_agent(config), config)
-  replay = host.make_replay(config, 'replay')
+  replay = hostmain.make_replay(config, 'replay')
   replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
-  logger = host.make_logger(config)
+  logger = hostmain.make_logger(config)
   learner = Learner(config, args, agent, replay, logger.step)
   place = resume.Place(learner.ratio)
-  cp = elements.Checkpoint(logdir / 'ckpt')
+  cp = checkpoints.Checkpoint(logdir / 'ckpt')
   cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, replay, place
   if args.from_checkpoint and not cp.exists():
     _load(agent, args)
@@ -191,20 +190,20 @@ class Learner:
     """Return the next batch; streams start late, as they read ahead from what is there by then."""
     if mode not in self.streams:
       self.streams[mode] = iter(self.agent.stream(
-          host.make_stream(self.config, self.replay, mode)))
+          hostmain.make_stream(self.config, self.replay, mode)))
     batch = next(self.streams[mode])
     if 'seed' in batch:  # The host counts train and report batches together, read ahead or not.
-      batch['seed'] = self.agent._seeds(self.agent.n_updates, self.agent.train_mirrored)
+      batch['seed'] = internals.seed(self.agent, self.agent.n_updates)
     return batch
 
 
 def _agent(config):
   with progress.waiting(f'compiling the agent ({config.agent.typ})'):
-    return host.make_agent(config)
+    return hostmain.make_agent(config)
 
 
 def _load(agent, args):
-  initialise.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
+  loading.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
 
 
 def _log_episode(logger, episode):

@@ -4,8 +4,8 @@ A format's module has `detect(path) -> bool`, whether `path` looks like it, and
 `episodes(path, options)`, which yields `(name, load)` in a fixed order: `name`
 is for messages and unique, `load()` returns an `Episode` or raises a
 `UserError`, so that one bad episode costs no other. `load()` is called twice,
-first for the arrays alone. `write(folders, out)`, where a format has it, is
-the way back. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
+first for the arrays alone. `write(folders, episodes, out)`, where a
+format has it, is the way back; `episodes` are those of `export.episodes`. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
 `{ours: theirs}`, what the user gave with `--key`, for `theirs` below.
 """
 
@@ -17,6 +17,7 @@ from ...common.errors import UserError
 
 # Modules here, and names on the command line; looked at in this order.
 FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
+WRITTEN = ('lerobot', 'minari')  # Those that recordings can be exported as.
 KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal')
 
 
@@ -48,6 +49,11 @@ def find(path, name=''):
   raise UserError(
       f'The data in {path} is of no format that is known here; name one with --format '
       f"({', '.join(FORMATS)}).")
+
+
+def writer(name):
+  """Return the function (folders, episodes, out) that writes recordings as a data set."""
+  return importlib.import_module(f'.{name}', __package__).write
 
 
 def theirs(ours, have, options, path, required=False):

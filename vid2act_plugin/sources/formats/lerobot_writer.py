@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 from ...common.errors import UserError
-from .. import export, recording
+from .. import recording
 
 IMAGE, FPS = 'observation.image', 10
 CHUNK = 1000  # Files per folder.
@@ -23,7 +23,7 @@ SPEC = {
     'video_path': VIDEO}
 
 
-def write(folders, out):
+def write(folders, episodes, out):
   """Write recordings as one LeRobot data set into the empty folder `out`.
 
   An episode of T steps has T rows. Row t holds action and image of step t and,
@@ -36,7 +36,7 @@ def write(folders, out):
   names, fps = [x['source'] for x in manifests], _rate(manifests)
   tasks = list(dict.fromkeys(names))
   tables, entries, moments = [], [], []
-  for source, group in itertools.groupby(export.episodes(folders), lambda x: x[0]):
+  for source, group in itertools.groupby(episodes, lambda x: x[0]):
     place = dict(zip(('chunk_index', 'file_index'), divmod(source, CHUNK)))
     first, images = len(tables), 0
     with _film(_made(out / VIDEO.format(**place, video_key=IMAGE)), fps) as film:

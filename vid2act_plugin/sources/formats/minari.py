@@ -10,7 +10,6 @@ import re
 import numpy as np
 
 from ...common.errors import UserError, reading
-from .. import export
 from . import Episode
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
@@ -40,7 +39,7 @@ def episodes(path, options):
     yield f'episode {index}', functools.partial(_load, path, form, index, image, shape, keys)
 
 
-def write(folders, out):
+def write(folders, episodes, out):
   """Write recordings as one Minari data set, images without loss, into the empty folder `out`.
 
   The folder's name is the data set's, such as `door-v0`: `minari.load_dataset`
@@ -57,7 +56,7 @@ def write(folders, out):
         f"The folder is called '{out.name}', but it names the Minari data set; end it with a "
         f"version, such as {re.sub('[^-a-zA-Z0-9_]', '-', out.name)}-v0.")
   storage = None
-  for _, episode in export.episodes(folders):
+  for _, episode in episodes:
     if not storage:
       storage = MinariStorage.new(
           out / 'data', gym.spaces.Box(0, 255, episode['image'].shape[1:], np.uint8),

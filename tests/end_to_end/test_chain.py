@@ -1,0 +1,201 @@
+"""The main job and its variants through the real command on real Meta-World, at the smallest size."""
+
+import concurrent.futures
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from helpers.commands import command
+
+from vid2act_plugin import prepare as chain
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import platform as backend
+from vid2act_plugin.teacher import bundle
+
+VARIANTS = {
+    'vid2act_published': ['vid2act_published'], 'vid2act_nodistill': ['vid2act_nodistill'],
+    'vid2act_noguide': ['vid2act_noguide'], 'vid2act_uniform': ['vid2act_uniform'],
+    'vid2act_best': ['vid2act_best'], 'finetune': ['finetune'], 'actionfree': ['actionfree'],
+    'rehearse': ['rehearse'], 'vid2act_scratch': ['vid2act_scratch'],
+    'vid2act_noprior': ['vid2act_noprior']}
+SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
+
+
+def test_chain_leaves_what_it_promises(first):
+  logdir, output, silence = first
+  for name in ('config.yaml', 'metrics.jsonl', 'scores.jsonl', 'ckpt/latest', 'curves.png',
+               'summary.json', 'relevance.png', 'openloop_image.gif', 'teacher.json', 'eval.gif',
+               'eval_relevance.png', 'scores/score.json.gz'):
+    assert (logdir / name).exists(), name
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert summary['env_steps'] == 80 and summary['updates'] > 5
+  assert summary['pretrain_updates'] == 4
+  assert summary['sources'] == ['metaworld_door-close', 'metaworld_faucet-open']
+  assert set(summary['final_relevance']) == set(summary['sources'])
+  assert abs(sum(summary['final_relevance'].values()) - 1) < 1e-3
+  assert all(summary['stages'][k] > 0 for k in ('collect', 'pretrain', 'train'))
+  assert summary['host'] and summary['jax']
+  assert silence < 20, silence
+
+
+def test_evaluation_counts_env_steps(first):
+  rows = [json.loads(x) for x in (first[0] / 'metrics.jsonl').read_text().splitlines()]
+  assert [x['step'] for x in rows if 'eval/score' in x] == [0, 40, 80]
+  assert all(x['eval/length'] == 16 for x in rows if 'eval/length' in x)
+
+
+def test_second_run_reuses_recordings_and_teacher(first, tiny):
+  logdir = tiny.parent / 'second'
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir,
+      '--run.steps', 30, '--run.debug', 'True')
+  assert status == 0, output[-3000:]
+  assert 'Recordings: reused' in output and 'Teacher: reused' in output
+  stages = json.loads((logdir / 'summary.json').read_text())['stages']
+  assert stages['collect'] == stages['pretrain'] == 0
+
+
+def test_resume(first, tiny):
+  """The same command with more steps continues, and a finished run is not trained again."""
+  args = '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', first[0]
+  status, output, _ = command(*args, '--run.steps', 100, '--run.debug', 'True')
+  assert status == 0, output[-3000:]
+  assert 'Loaded checkpoint' in output
+  summary = json.loads((first[0] / 'summary.json').read_text())
+  assert summary['env_steps'] == 100
+
+
+def test_stock_on_the_same_environment(tiny):
+  logdir = tiny.parent / 'stock'
+  status, output, _ = command(
+      '--configs', 'metaworld', 'quickstart', tiny, '--logdir', logdir, '--run.steps', 40)
+  assert status == 0, output[-3000:]
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert summary['sources'] == [] and summary['updates'] > 0
+
+
+def test_one_sentence_and_nothing_written(tiny):
+  logdir = tiny.parent / 'nothing'
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', '--task', 'metaworld_door-lok', '--logdir', logdir)
+  assert status == 1 and 'Traceback' not in output
+  assert "'metaworld_door-lok'" in output and 'metaworld_door-lock' in output
+  assert not logdir.exists()
+
+
+@pytest.fixture
+def config(overlays, tiny):
+  import elements
+  config = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld', 'quickstart', str(tiny)):
+    config = config.update(overlays[name])
+  return config
+
+
+def test_auto_false_names_the_commands(config, tmp_path):
+  config = config.update({'vid2act.auto': False, 'vid2act.cache': str(tmp_path)})
+  with pytest.raises(UserError, match='vid2act.auto.*vid2act collect metaworld_door-close'):
+    chain.prepare(config)
+
+
+@pytest.mark.parametrize('key, value, words', [
+    ('vid2act.recordings', '/nowhere', 'vid2act.recordings.*vid2act collect'),
+    ('vid2act.teacher', '/nowhere', 'vid2act.teacher.*/nowhere'),
+    ('vid2act.sources', ['metaworld_door'], 'vid2act.sources.*metaworld_door'),
+    ('task', 'metaworld', 'task.*SUITE_TASK')])
+def test_bad_values(config, key, value, words):
+  with pytest.raises(UserError, match=words):
+    chain.prepare(config.update({key: value}))
+
+
+def test_platform(config):
+  cuda = config.update({'jax.platform': 'cuda'})
+  with pytest.raises(UserError, match='jax.platform is cuda.*no NVIDIA GPU'):
+    backend.resolve(cuda, find_gpu=lambda: None)
+  assert backend.resolve(config, find_gpu=lambda: None).jax.compute_dtype == 'float32'
+
+
+def test_gpu_without_cuda_names_the_extra(config, capsys):
+  backend.resolve(config, find_gpu=lambda: 'Some GPU')
+  assert 'vid2act-plugin[cuda]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['teacher.safetensors', 'memory.safetensors', 'manifest.json'])
+def test_damaged_bundle(first, tiny, tmp_path, name):
+  import shutil
+  teacher = next((tiny.parent / 'cache' / 'teachers').glob('*/teacher'))
+  shutil.copytree(teacher, tmp_path / 'copy')
+  path = tmp_path / 'copy' / name
+  path.write_bytes(path.read_bytes()[:-7])
+  with pytest.raises(UserError, match=name):
+    bundle.load(tmp_path / 'copy')
+
+
+def test_truncated_recording_stops_pretraining(first, tiny, tmp_path, config):
+  import shutil
+
+  from vid2act_plugin.sources.dataset import Sources
+  sources = next((tiny.parent / 'cache' / 'recordings').glob('*'))
+  shutil.copytree(sources, tmp_path / 'copy')
+  episode = next(pathlib.Path(tmp_path / 'copy' / 'metaworld_door-close').glob('*.npz'))
+  episode.write_bytes(episode.read_bytes()[:500])
+  with pytest.raises(UserError, match=episode.name):
+    Sources([tmp_path / 'copy' / 'metaworld_door-close'])
+
+
+@pytest.fixture(scope='module')
+def runs(first, tiny):
+  """Return {variant: (output, metrics)}; two at a time, as compiling fills one core."""
+  def run(name):
+    logdir = tiny.parent / name
+    status, output, _ = command(
+        '--configs', 'vid2act', 'metaworld', 'quickstart', *VARIANTS[name], tiny,
+        '--logdir', logdir, '--run.steps', 60, '--run.eval_eps', 1, '--run.debug', 'True')
+    assert status == 0, (name, output[-3000:])
+    rows = [json.loads(x) for x in (logdir / 'metrics.jsonl').read_text().splitlines()]
+    return output, {k: v for row in rows for k, v in row.items()}
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    return dict(zip(VARIANTS, pool.map(run, VARIANTS)))
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_runs_from_the_cache(runs, name):
+  output, metrics = runs[name]
+  assert 'Recordings: reused' in output
+  assert ('Teacher: reused' in output) == (name != 'actionfree')
+  assert metrics['eval/length'] == 16
+  finite = [k for k, v in metrics.items() if k.startswith('train/loss') and not np.isfinite(v)]
+  assert not finite
+
+
+def relevance(metrics):
+  return [metrics.get(f'train/relevance/{x}') for x in SOURCES]
+
+
+@pytest.mark.parametrize('name', ['vid2act_published', 'vid2act_best', 'vid2act_noguide'])
+def test_relevance_is_learned(runs, name):
+  weights = relevance(runs[name][1])
+  assert abs(sum(weights) - 1) < 1e-4 and weights[0] != weights[1]
+
+
+def test_uniform(runs):
+  metrics = runs['vid2act_uniform'][1]
+  np.testing.assert_allclose(relevance(metrics), [0.5, 0.5], rtol=1e-5)
+  assert 'train/amortised/agreement' not in metrics
+
+
+def test_parts_that_are_off(runs):
+  assert 'train/loss/vae' not in runs['vid2act_noguide'][1]
+  assert 'train/amortised/agreement' not in runs['vid2act_published'][1]
+  assert all(x is None for x in relevance(runs['finetune'][1]))
+
+
+def test_what_moves_the_student(runs):
+  """At the student's features only the world model's losses, repval and L_distill have a gradient."""
+  share = lambda name, loss: runs[name][1][f'report/gradshare/{loss}']
+  for name in ('vid2act_published', 'vid2act_best', 'vid2act_nodistill'):
+    for loss in ('vae', 'amortised', 'policy', 'value'):
+      assert share(name, loss) == 0, (name, loss)
+    assert share(name, 'image') > 0
+    assert (share(name, 'distill') > 0) == (name != 'vid2act_nodistill')

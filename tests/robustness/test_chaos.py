@@ -1,0 +1,163 @@
+"""Killed at any time, or started twice: work continues, and ends as if nothing had been.
+
+The short form of `bench/robustness/chaos.py`.
+"""
+
+import collections
+import json
+import subprocess
+import sys
+import time
+
+import elements
+import numpy as np
+import pytest
+
+from bench.robustness import chaos, stages
+from vid2act_plugin.common import files, lock
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.teacher.bundle import MODEL, Bundle
+from vid2act_plugin.training import pretrain, resume
+from vid2act_plugin.training import train as loop
+
+
+def test_killed_at_any_time(tmp_path):
+  each = chaos.torment(['collect', 'import', 'bundle'], 3, 32, 2, tmp_path)
+  counts = sum(each.values(), collections.Counter())
+  assert [counts[x] for x in chaos.COUNTS] == [3, 3, 0, 0, 0], each
+  assert not list(tmp_path.glob('*.log'))
+
+
+@pytest.fixture
+def made(tmp_path):
+  """A recording and a bundle beside each other, and what of them has to stay."""
+  rng, t = np.random.default_rng(0), np.arange(3)
+  folder = tmp_path / 'made'
+  entries = [recordings.write_episode(folder / 'door', i, dict(
+      image=rng.integers(0, 256, (3, 16, 16, 3), np.uint8), action=np.zeros((3, 2), np.float32),
+      reward=np.zeros(3, np.float32), success=np.zeros(3, np.float32), is_first=t == 0,
+      is_last=t == 2, is_terminal=t < 0)) for i in range(2)]
+  recordings.write_manifest(folder / 'door', dict(
+      source='door', suite='x', task='door', behaviour={}, seed=0, env={}, versions={}, act_size=2,
+      episodes=entries))
+  stages.save(folder / 'teacher', 1)
+  return folder, chaos.durable(folder)
+
+
+def test_what_is_lost_torn_or_wrong_is_seen(made):
+  folder, before = made
+  assert set(before) == {
+      'door/episode-000000.npz', 'door/episode-000001.npz', 'teacher/manifest.json'}
+  assert not chaos.leftovers(folder) and not chaos.wrong(folder)
+  for name in ('episode-000002.npz', 'x.1.part', '.hidden'):
+    (folder / 'door' / name).write_bytes(b'')
+  (folder / 'ckpt' / 'early').mkdir(parents=True)
+  assert len(chaos.leftovers(folder)) == 4
+  with open(folder / 'door/episode-000001.npz', 'ab') as file:
+    file.write(b'more')
+  (folder / 'teacher/memory.safetensors').unlink()
+  assert chaos.lost(before, chaos.durable(folder)) == {
+      'door/episode-000001.npz', 'teacher/manifest.json'}
+  assert len(chaos.wrong(folder)) == 2
+  older, newer = {'ckpt': '2024-0001'}, {'ckpt': '2024-0002'}
+  assert chaos.lost(newer, older) and not chaos.lost(older, newer)
+
+
+def test_two_collections_at_once(tmp_path):
+  command = [sys.executable, *map(str, stages.collect(tmp_path, tmp_path / 'out'))]
+  start = lambda: subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+  first = start()
+  until = time.time() + 60
+  while not (tmp_path / 'out' / lock.FILE).exists():
+    assert first.poll() is None and time.time() < until
+    time.sleep(0.02)
+  second = start()
+  outputs, ended = [first.communicate()[0]], time.time()
+  outputs.append(second.communicate()[0])
+  assert first.returncode == second.returncode == 0
+  assert f'waiting for process {first.pid}' in outputs[1] and 'waiting' not in outputs[0]
+  assert '16/16 episodes' in outputs[0] and 'collect:' not in outputs[1]
+  files = list((tmp_path / 'out').rglob('episode-*.npz'))
+  assert len(files) == 16 and all(x.stat().st_mtime < ended for x in files)
+
+
+def args(config):
+  keys = 'batch_size', 'batch_length', 'report_length', 'replay_context'
+  return elements.Config(**config.run, logdir=config.logdir, **{k: config[k] for k in keys})
+
+
+def test_one_training_in_a_logdir(configure, tmp_path):
+  config = configure('metaworld', **{
+      'logdir': str(tmp_path), 'random_agent': True, 'run': {
+          'steps': 10, 'eval_every': 10, 'eval_eps': 1, 'debug': True},
+      'env.metaworld': {'size': [16, 16], 'limit': 6, 'render': 'fast'}})
+  with lock.locked(tmp_path):
+    for script in (loop.train, loop.train_eval):
+      with pytest.raises(UserError, match=f'{tmp_path} is in use by'):
+        script(config, args(config))
+  assert [x.name for x in tmp_path.iterdir()] == [lock.FILE]
+
+
+def test_a_teacher_that_another_run_made_is_reused(made, configure, tmp_path, capsys):
+  folder, _ = made
+  config = configure('vid2act', 'metaworld', **{
+      'logdir': str(tmp_path), 'script': 'pretrain', 'vid2act.sources': [str(folder / 'door')],
+      'vid2act.pretrain.updates': 7})
+  data = pretrain.recordings(config)
+  agent = json.loads(json.dumps({k: config.agent[k] for k in MODEL}))
+  empty = dict(source=np.zeros(0, np.int32))
+  def save(**changes):
+    Bundle({'dyn/a': np.zeros(3, np.float32)}, empty, dict(
+        sources=['door'], act_sizes=[2], actions=True, act_width=16, image=[16, 16, 3], env={},
+        agent=agent, recordings=data.key, updates=7, **changes)).save(tmp_path / 'teacher')
+  save()
+  began = time.monotonic()
+  pretrain.run(config, args(config))
+  assert f'reused {tmp_path}/teacher' in capsys.readouterr().out and time.monotonic() - began < 5
+  made = lambda config: pretrain._made(tmp_path / 'teacher', data, config)
+  assert made(config)
+  assert not made(config.update({'vid2act.pretrain.updates': 8}))
+  assert not made(config.update({'vid2act.pretrain.actions': False}))
+  assert not made(config.update({r'.*\.rssm': {'deter': 32}}))
+  (folder / 'door/episode-000001.npz').unlink()
+
+
+@pytest.fixture
+def saved(tmp_path):
+  """A checkpoint at step 3 and one at step 5, as a kill between them leaves them behind."""
+  cp = elements.Checkpoint(tmp_path / 'ckpt', keep=None)
+  cp.step = cp.agent = cp.replay = elements.Counter(3)
+  cp.save()
+  cp.step.increment(2)
+  cp.save()
+  return cp
+
+
+def test_a_name_that_was_not_written(saved, tmp_path):
+  (tmp_path / 'ckpt/latest').write_text('')
+  saved.step.load(0)
+  resume.load_or_save(saved, elements.Path(tmp_path))
+  assert saved.step == 5 and (tmp_path / 'ckpt' / (tmp_path / 'ckpt/latest').read_text()).exists()
+
+
+def test_a_chunk_that_was_not_written_to_its_end(saved, tmp_path, capsys):
+  (tmp_path / 'replay').mkdir()
+  for name in ('whole', 'torn'):
+    np.savez(tmp_path / 'replay' / f'{name}.npz', x=np.zeros(9))
+  torn = tmp_path / 'replay/torn.npz'
+  torn.write_bytes(torn.read_bytes()[:-9])
+  resume.load_or_save(saved, elements.Path(tmp_path))
+  assert [x.name for x in torn.parent.iterdir()] == ['whole.npz']
+  assert f'Removed {torn}' in capsys.readouterr().out
+
+
+def test_folders_of_killed_processes_are_removed(tmp_path):
+  folder = tmp_path / 'teacher'
+  for name in ('.teacher-mine', '.teacher-abcdefgh.part'):
+    (tmp_path / name).mkdir()
+  with files.temporary(folder) as first:
+    assert not (tmp_path / '.teacher-abcdefgh.part').exists()
+    with files.temporary(folder) as second:
+      assert first.exists() and second.exists()  # Both are in use.
+  assert [x.name for x in tmp_path.iterdir()] == ['.teacher-mine']

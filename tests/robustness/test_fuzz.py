@@ -1,0 +1,76 @@
+"""Whatever a file holds, it is read correctly or refused in one sentence that names it.
+
+The short form of `bench/robustness/fuzz.py`.
+"""
+
+
+import pytest
+
+from bench.robustness import fuzz, kinds, odd
+from vid2act_plugin.common.errors import UserError
+
+INPUTS = 12  # Of each kind.
+
+
+@pytest.fixture(scope='module')
+def judge():
+  judge = fuzz.Judge()
+  yield judge
+  judge.close()
+
+
+@pytest.mark.parametrize('kind', kinds.KINDS)
+def test_a_good_input_is_read(judge, kind):
+  assert judge(kind, kinds.make(kind)) == ('read', '')
+
+
+@pytest.mark.parametrize('kind', kinds.KINDS)
+def test_a_bad_input_is_read_or_refused(judge, kind):
+  seen = []
+
+  def attempt(files):
+    seen.append(judge(kind, files))
+    assert seen[-1][0] in ('read', 'refused'), seen[-1][1]
+  fuzz.spoil(kind, kinds.make(kind), INPUTS, 0, attempt)
+  assert len(seen) >= INPUTS // 2
+
+
+@pytest.mark.parametrize('before', ['', 'seed: 1\n'])
+def test_odd_overlays_are_read_or_refused(judge, before):
+  for text in [*odd.YAML, odd.BOMB, odd.PATTERNS]:
+    content = (before + text).encode('utf-8', 'surrogatepass')
+    verdict, reason = judge('overlay', {'mine.yaml': content})
+    assert verdict in ('read', 'refused'), f'{text:.200}: {reason}'
+
+
+def fail(folder):
+  raise KeyError('x')
+
+
+def forget(folder):
+  raise UserError('Something is bad.')
+
+
+def refuse_without_memory(folder):
+  raise UserError(f'The file {folder} is bad (MemoryError: x).')
+
+
+def leave(folder):
+  (folder.parent / 'x.part').write_text('half')
+
+
+def change(folder):
+  (folder / 'data.x').write_text('changed')
+
+
+def grow(folder):
+  bytearray(10 ** 9)
+
+
+@pytest.mark.parametrize('reader, words', [
+    (fail, "KeyError: 'x'"), (forget, 'names no file'), (refuse_without_memory, 'too much memory'),
+    (leave, 'x.part'), (change, 'changed its input'), (grow, 'reading took')])
+def test_the_judge_notices(monkeypatch, tmp_path, reader, words):
+  monkeypatch.setitem(kinds.KINDS, 'own', (None, reader, ''))
+  verdict, reason = fuzz.judge('own', {'data.x': b'x'}, tmp_path)
+  assert verdict == 'tracebacks' and words in reason

@@ -1,0 +1,168 @@
+"""Which action belongs to which state: in the source model and in what the VAE learns from."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+import numpy as np
+import pytest
+
+from vid2act_plugin.agent import frozen_teacher
+from vid2act_plugin.sources import recording as recordings
+from vid2act_plugin.sources.dataset import Sources
+from vid2act_plugin.teacher import bundle as bundles
+from vid2act_plugin.teacher import memory
+
+rng = np.random.default_rng(0)
+pytestmark = pytest.mark.usefixtures('plain')
+
+
+@pytest.fixture(scope='module')
+def world(bundle):
+  loaded = bundles.load(bundle)
+  # With one certain class per group the states are not random.
+  loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
+  return loaded.model(), {k: 1e4 * v if 'obslogit' in k else v for k, v in loaded.params.items()}
+
+
+def test_states_depend_on_the_actions_before(world):
+  """The action taken at a step changes no state up to there, and all that follow."""
+  model, params = world
+  data = dict(
+      image=rng.integers(0, 256, (1, 6, 16, 16, 3), np.uint8),
+      action=rng.uniform(-1, 1, (1, 6, 16)).astype(np.float32),
+      is_first=np.arange(6)[None] == 0, source=np.ones((1, 6), np.int32))
+  acts = model.prevacts(data['action'], data['source'])
+  np.testing.assert_array_equal(acts['action'][:, 1:, :2], data['action'][:, :-1, :2])
+  assert (np.array(acts['action'][..., 2:]) == 0).all()  # This source has two actions.
+  assert (np.array(acts['action'][:, 0]) == 0).all()
+  np.testing.assert_array_equal(acts['source'], data['source'])
+  other = {**data, 'action': data['action'].copy()}
+  other['action'][:, 2] *= -1
+  key = jax.random.PRNGKey(0)
+  states = jax.jit(nj.pure(model.states))
+  features = jax.jit(nj.pure(lambda x: model.features(x['image'], x['action'], x['is_first'])))
+  for fn in (states, features):
+    one, two = (fn(params, x, seed=key)[1]['deter'] for x in (data, other))
+    differs = np.abs(one - two).reshape((6, -1)).max(-1) > 0
+    assert differs.tolist() == [False] * 3 + [True] * 3
+
+
+@pytest.fixture
+def data(tmp_path):
+  """Two sources whose images show the action taken there, except at is_last, where none is."""
+  for k, (name, actions) in enumerate((('one', 2), ('two', 3))):
+    entries = []
+    for i in range(4):
+      action = rng.integers(1, 200, (9, actions)).astype(np.float32) / 200
+      action[-1] = 0
+      image = np.zeros((9, 4, 4, 3), np.uint8)
+      image[:, 0, :actions, 0] = np.round(200 * action)
+      image[-1] = 255
+      image[:, 1] = k
+      index = np.arange(9)
+      entries.append(recordings.write_episode(tmp_path / name, i, dict(
+          image=image, action=action, reward=np.zeros(9, np.float32), is_first=index == 0,
+          is_last=index == 8, is_terminal=index < 0, success=np.zeros(9, np.float32))))
+    recordings.write_manifest(tmp_path / name, dict(
+        source=name, suite='', task=name, behaviour={}, seed=0, env={}, versions={},
+        act_size=actions, episodes=entries))
+  return Sources([tmp_path / 'one', tmp_path / 'two'], holdout=0, act_width=3)
+
+
+def shown(image):
+  """What stands for the state: the pixels that show action and source, and the time."""
+  return jnp.concatenate([image[:, :, 0, :3, 0], image[:, :, 1, :1, 0]], -1).astype(jnp.float32)
+
+
+def matches(memory):
+  pixels, actions = np.array(memory['deter'], np.float32), np.array(memory['action'])
+  assert len(pixels) and (pixels != 255).all()  # No step at is_last.
+  np.testing.assert_array_equal(pixels[:, 3], memory['source'])
+  np.testing.assert_allclose(pixels[:, :3] / 200, actions, atol=1e-6)
+
+
+def test_vae_learns_pairs_of_state_and_action_taken_there(data, configure):
+  options = configure(**{'vid2act.pretrain': {
+      'batch_size': 4, 'batch_length': 8, 'memory': 20}}).vid2act.pretrain
+  device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  place = lambda x: jnp.broadcast_to(jnp.arange(8)[:, None], (*x['source'].shape, 1))
+  stand = types.SimpleNamespace(
+      states=lambda x: {'deter': shown(x['image']), 'stoch': place(x)})
+  found = memory.collect(types.SimpleNamespace(
+      model=stand, params={}, train_mirrored=device, config=types.SimpleNamespace(seed=0)),
+      data, options)
+  matches(found)
+  assert np.bincount(found['source']).tolist() == [20, 20]
+  assert found['stoch'].min() == 2  # A quarter of a window lacks history.
+
+
+def test_pairs_of_recordings_encoded_anew(data):
+  windows = data.sample(0, 6, 8)
+  flat, usable = memory.flatten({
+      **windows, 'deter': shown(windows['image']), 'stoch': windows['image'][:, :, 0, 0]})
+  usable = np.array(usable) > 0
+  assert usable.reshape((6, 8))[:, :2].sum() == 0 and usable.sum() > 20
+  matches({k: np.array(v)[usable] for k, v in flat.items()})
+
+
+def test_the_teacher_sees_actions_clipped_and_padded():
+  action = np.array([[[-3.0, 0.5], [0.2, 7.0]]], np.float32)
+  seen = frozen_teacher.FrozenTeacher._pad(types.SimpleNamespace(width=4), action)
+  np.testing.assert_allclose(seen, [[[-1, 0.5, 0, 0], [0.2, 1, 0, 0]]])
+
+
+def test_each_source_sees_itself(world):
+  """Column k of the features of all sources is the state of a batch that is all of source k."""
+  model, params = world
+  data = dict(
+      image=rng.integers(0, 256, (2, 6, 16, 16, 3), np.uint8),
+      action=rng.uniform(-1, 1, (2, 6, 16)).astype(np.float32),
+      is_first=np.arange(12).reshape((2, 6)) % 6 == 0)
+  key = jax.random.PRNGKey(0)
+  every = jax.jit(nj.pure(model.features))(params, *data.values(), seed=key)[1]
+  states = jax.jit(nj.pure(model.states))
+  for k in range(3):
+    alone = states(params, {**data, 'source': np.full((2, 6), k, np.int32)}, seed=key)[1]
+    np.testing.assert_array_equal(every['stoch'][:, :, k], alone['stoch'])
+    np.testing.assert_allclose(every['deter'][:, :, k], alone['deter'], atol=1e-5)
+
+
+def test_acting_step_by_step_gives_the_same_features(world):
+  """The teachers' own recurrence while acting is that over a replayed sequence, resets included."""
+  model, params = world
+  image = rng.integers(0, 256, (2, 6, 16, 16, 3), np.uint8)
+  action = rng.uniform(-1, 1, (2, 6, 16)).astype(np.float32)
+  first = np.zeros((2, 6), bool)
+  first[:, 0] = first[1, 3] = True
+  key = jax.random.PRNGKey(0)
+  want = jax.jit(nj.pure(model.features))(params, image, action, first, seed=key)[1]
+  step, carry, prevact = jax.jit(nj.pure(model.step)), model.initial(2), 0 * action[:, 0]
+  for t in range(6):
+    carry, feat = step(params, carry, image[:, t], prevact, first[:, t], seed=key)[1]
+    np.testing.assert_array_equal(feat['stoch'], want['stoch'][:, t])
+    np.testing.assert_allclose(feat['deter'], want['deter'][:, t], atol=1e-5)
+    prevact = action[:, t]
+
+
+def test_the_teacher_looks_at_some_of_the_sequences(bundle):
+  """What it says of those is what it says when it sees all, and `row` tells which they are."""
+  loaded = bundles.load(bundle)
+  loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
+  loaded.params = {k: 1e4 * v if 'obslogit' in k else v for k, v in loaded.params.items()}
+  mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape((1, 1)), ('d', 'f'))
+  data = dict(
+      image=rng.integers(0, 256, (4, 5, 16, 16, 3), np.uint8),
+      action=rng.uniform(-1, 1, (4, 5, 3)).astype(np.float32),
+      is_first=np.arange(20).reshape((4, 5)) % 5 == 0)
+  whole = frozen_teacher.FrozenTeacher(loaded, mesh, 1, seen=4)(data, 0)
+  some, drawn = frozen_teacher.FrozenTeacher(loaded, mesh, 1, seen=2), set()
+  for counter in range(8):
+    part = some(data, counter)
+    rows = np.array(part['teacher/row'])[:2, 0]
+    drawn.update(rows.tolist())
+    for key in ('teacher/deter', 'teacher/stoch'):
+      np.testing.assert_allclose(part[key][:2], np.array(whole[key])[rows], atol=1e-5)
+      assert part[key].shape == whole[key].shape and (np.array(part[key][2:]) == 0).all()
+  assert drawn == {0, 1, 2, 3}

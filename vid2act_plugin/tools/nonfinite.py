@@ -1,0 +1,41 @@
+"""Make an update that was not finite once more, from the parameters of the run's last checkpoint.
+
+    python -m vid2act_plugin.tools.nonfinite LOGDIR/nonfinite-UPDATE
+"""
+
+import pathlib
+import sys
+
+import elements
+
+from ..common.errors import UserError
+from ..host import checkpoints, platform
+from ..training import finite, pretrain
+
+
+def main(argv=None):
+  """Repeat the update that a folder `nonfinite-UPDATE` holds, and print what is not finite."""
+  argv = sys.argv[1:] if argv is None else argv
+  folder = pathlib.Path(argv[0] if argv else '').expanduser()
+  if len(argv) != 1 or not (folder / 'batch.safetensors').is_file():
+    raise UserError(
+        f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
+        'needed: name that.')
+  config = platform.resolve(elements.Config.load(folder / 'config.yaml'))
+  if config.script == 'pretrain':
+    agent = pretrain.build(config, pretrain.recordings(config))
+  else:
+    from dreamerv3 import main as hostmain
+    agent = hostmain.make_agent(config)
+  content = checkpoints.last(config.logdir)
+  if not content:
+    raise UserError(f'There is no checkpoint in {config.logdir}, the run of {folder}; restore it.')
+  bad, params = finite.repeat(agent, content, *finite.read(folder, agent))
+  print(f"From the checkpoint of update {content['counters']['updates']}:")
+  print(f"not finite in the update: {', '.join(bad) or 'nothing'}")
+  modules = dict.fromkeys(x.split('/')[0] for x in params)
+  print(f"parameters not finite after it: {', '.join(modules) or 'none'}")
+
+
+if __name__ == '__main__':
+  main()
