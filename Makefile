@@ -43,7 +43,7 @@ offline-check: install  ## Install them into an environment of JAX, NumPy and Sc
 	$(BIN)/python bench/offline.py --out .venv-versions/offline/wheels \
 	  --python $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(BIN)/uv venv --quiet --seed --python $(PYTHON) .venv-versions/offline/env
-	$(BIN)/uv pip install --quiet --python .venv-versions/offline/env/bin/python jax scipy
+	$(BIN)/uv pip install --quiet --python .venv-versions/offline/env/bin/python '$(CLAIM)' scipy
 	.venv-versions/offline/env/bin/python -m pip install --quiet --no-index --no-deps \
 	  --target .venv-versions/offline/site .venv-versions/offline/wheels/*.whl
 	PYTHONPATH=.venv-versions/offline/site .venv-versions/offline/env/bin/python bench/offline_check.py

@@ -32,7 +32,7 @@ WHEELS = """
   elements ninjax portal granular ruamel-yaml cloudpickle msgpack psutil
   chex optax einops jaxtyping wadler-lindig absl-py etils fsspec zipp toolz typing-extensions
   safetensors imageio pillow rich markdown-it-py mdurl pygments packaging""".split()
-GLIBC = (34, 31, 28, 27, 24, 17, 12)  # Versions 2.x that wheels are built for; pip matches each alone.
+GLIBC = (34, 31, 28, 27, 24, 17, 12)  # Versions 2.x of wheels; pip matches each alone.
 
 
 def main():

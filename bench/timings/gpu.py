@@ -11,14 +11,10 @@ from processes that take turns; ratios are medians over rounds. With
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
-import math
 import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,10 +23,10 @@ import traceback
 ROOT = pathlib.Path(os.path.abspath(__file__)).parents[2]
 sys.path.insert(0, str(ROOT))  # A script finds only its own folder.
 
+from bench.timings import gpu_figures as figures  # noqa: E402
 from bench.timings.gpu_processes import Workers  # noqa: E402
 
 CPU_YAML = 'ablations/cpu.yaml'
-PACKAGES = ('jax', 'jaxlib', 'numpy', 'optax', 'mujoco', 'metaworld', 'dreamer', 'vid2act-plugin')
 TASKS = ('door-close', 'handle-press', 'window-close')
 
 
@@ -53,8 +49,9 @@ class Bench:
     self.few, self.many = (2, 3) if args.quick else (6, 48)
     self.paths, self.sizes = {}, ('size12m', 'size1m', 'size50m')
     self.found = dict(settings=dict(
-        platform=args.platform, quick=args.quick, seconds=args.seconds, batch='host: 16 x 64',
-        teachers=[self.few, self.many]), skipped=[], errors={})
+        platform=args.platform, quick=args.quick, seconds=args.seconds,
+        batch=[2, 8] if args.quick else [16, 64], teachers=[self.few, self.many]),
+        skipped=[], errors={})
     logs = args.logs or pathlib.Path(tempfile.mkdtemp())
     os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', tempfile.mkdtemp())
     self.workers = Workers(logs, max(1, (os.cpu_count() or 2) // (2 if self.quick else 1)))
@@ -62,7 +59,7 @@ class Bench:
   def run(self):
     """Run all sections and return what was found."""
     for name, section in {
-        'device': self.device, 'equality': self.equality, 'size12m': self.size12m,
+        'device': self.device, 'equality': self.equality, 'size12m': lambda: self.size('size12m'),
         'frames': self.frames, 'loop': self.loop, 'size1m': lambda: self.size('size1m'),
         'small': self.small, 'size50m': lambda: self.size('size50m')}.items():
       if self.left() <= 0:
@@ -98,15 +95,7 @@ class Bench:
   def device(self):
     """Describe the machine, and start whatever the first sections need."""
     self._start_first()
-    versions = {}
-    for name in PACKAGES:
-      try:
-        versions[name] = importlib.metadata.version(name)
-      except importlib.metadata.PackageNotFoundError:
-        versions[name] = None
-    return dict(
-        gpu=_nvidia('name'), driver=_nvidia('driver_version'), memory=_nvidia('memory.total'),
-        cores=os.cpu_count(), python=platform.python_version(), versions=versions)
+    return figures.device()
 
   def equality(self):
     """Return the relative differences of one update's losses and gradients, GPU beside CPU."""
@@ -115,29 +104,25 @@ class Bench:
     cpu, here, default = (self.workers.ask(x, 'get') if x in self.workers else None for x in names)
     self.workers.stop(names)
     return dict(
-        dtype='float32', highest=_differences(here, cpu), default_precision=_differences(default, cpu))
-
-  def size12m(self):
-    found = self.size('size12m')
-    self._start_second()
-    return found
+        dtype='float32', highest=figures.differences(here, cpu),
+        default_precision=figures.differences(default, cpu))
 
   def size(self, size):
     """Time updates, policy steps and pretraining updates of one size, in turns."""
-    names = {x: f'{size} {x}' for x in ('stock', f'vid2act {self.few}', f'vid2act {self.many}', 'pretrain')}
+    names = ('stock', f'vid2act {self.few}', f'vid2act {self.many}', 'pretrain')
+    names = {x: f'{size} {x}' for x in names}
     self.wait(names.values())
     names = {k: v for k, v in names.items() if v in self.workers}
     rounds, updates, acts = (2, 1, 2) if self.quick else (12, 5, 50)
-    timed = self._turns(names, 'update', updates, rounds)
-    acting = self._turns({k: v for k, v in names.items() if k != 'pretrain'}, 'policy', acts, rounds)
+    agents = {k: v for k, v in names.items() if k != 'pretrain'}
+    taught = {k: v for k, v in agents.items() if k != 'stock'}
+    timed = {
+        'update': figures.timings(self._turns(names, 'update', updates, rounds)),
+        'policy': figures.timings(self._turns(agents, 'policy', acts, rounds)),
+        'teacher': figures.timings(self._turns(taught, 'teach', updates, rounds))}
     memory = {k: self.workers.ask(v, 'memory') for k, v in names.items() if v in self.workers}
     self.workers.stop(names.values())
-    return dict(
-        updates_per_second={k: round(1 / statistics.median(v), 2) for k, v in timed.items()},
-        update_ratio=_ratios(timed), policy_ratio=_ratios(acting),
-        policy_milliseconds={k: round(1e3 * statistics.median(v), 3) for k, v in acting.items()},
-        peak_megabytes=memory,
-        spread={k: round(statistics.pstdev(v) / statistics.mean(v), 3) for k, v in timed.items()})
+    return dict(**timed, peak_megabytes=memory)
 
   def frames(self):
     """Return images per second of Meta-World, drawn alone and with a step of the simulator."""
@@ -150,12 +135,13 @@ class Bench:
               min(ask('frames', kind, x, quality, count) for _ in range(3)) for x in TASKS), 1)
           for quality in ('full', 'fast')}
     self.workers.stop(['frames'])
+    self._start_second()
     return result
 
   def loop(self):
     """Return env steps per second of the whole run script, stock and vid2act in turns."""
     names = {x: f'loop {x}' for x in ('stock', f'vid2act {self.few}')}
-    self.wait(names.values())
+    self.wait(self.workers.known)  # All that is under way, so that nothing else uses the cores.
     seconds, rates, updates = 2 if self.quick else 5, {}, {}
     for _ in range(2 if self.quick else 4):
       for name, worker in names.items():
@@ -169,7 +155,8 @@ class Bench:
     return dict(
         task='metaworld_door-lock', envs=1, train_ratio=256, render='full',
         env_steps_per_second=mean(rates), updates_per_second=mean(updates), peak_megabytes=memory,
-        rounds={k: [round(x, 1) for x in v] for k, v in rates.items()}, rate_ratio=_ratios(rates))
+        rounds={k: [round(x, 1) for x in v] for k, v in rates.items()},
+        rate_ratio=figures.ratios(rates))
 
   def small(self):
     """Return the env steps per second of 1, 4 and 8 whole runs of the smallest study at once."""
@@ -242,38 +229,6 @@ class Bench:
           name, 'loop', platform=self.args.platform, ablation=_ablation(), overlays=('vid2act',),
           teacher=self.paths['teacher small'], changes=(('seed', i),),
           tiny=self.quick)
-
-
-def _differences(one, other):
-  """Return |a - b| / |b| of losses and, by module, of gradients; the largest first."""
-  if not one or not other:
-    return None
-  norm = lambda x: math.sqrt(sum(float((y.astype('float64') ** 2).sum()) for y in x))
-  modules, a, b = {}, one['grads'], other['grads']
-  for module in sorted({k.split('/')[0] for k in b}):
-    keys = [k for k in b if k.split('/')[0] == module]
-    modules[module] = norm([a[k] - b[k] for k in keys]) / max(norm([b[k] for k in keys]), 1e-30)
-  losses = {k: abs(one['losses'][k] - v) / max(abs(v), 1e-30) for k, v in other['losses'].items()}
-  order = lambda x: {k: float(f'{v:.2e}') for k, v in sorted(x.items(), key=lambda y: -y[1])}
-  return dict(
-      largest=float(f'{max([*modules.values(), *losses.values()]):.2e}'),
-      gradients=order(modules), losses=order(losses))
-
-
-def _ratios(samples):
-  """Return the medians over rounds of each one's time, or rate, by stock's."""
-  stock = samples.get('stock')
-  return {} if not stock else {
-      k: round(statistics.median(a / b for a, b in zip(v, stock)), 3)
-      for k, v in samples.items() if k != 'stock'}
-
-
-def _nvidia(field):
-  try:
-    command = ['nvidia-smi', f'--query-gpu={field}', '--format=csv,noheader']
-    return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip() or None
-  except (OSError, subprocess.TimeoutExpired):
-    return None
 
 
 def _ablation():

@@ -7,21 +7,15 @@ short rounds, and what one of them breaks or fills stays its own.
 import contextlib
 import functools
 import os
-import pathlib
-import re
 import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
 import types
 
-TINY = {
-    r'.*\.rssm': {'deter': 32, 'hidden': 16, 'classes': 4, 'stoch': 4, 'blocks': 4},
-    r'.*\.depth': 2, r'.*\.units': 16, r'.*\.layers': 1, r'.*\.bins': 15, r'.*\.bspace': 4,
-    r'.*\.strided': True, 'agent.imag_last': 2, 'agent.imag_length': 3, 'batch_size': 2,
-    'batch_length': 8, 'report_length': 8}
+from . import gpu_loop
+from .gpu_config import configure, lazily, loop_config, peak
 
 
 def serve(conn, kind, settings, log):
@@ -48,22 +42,6 @@ def serve(conn, kind, settings, log):
     os.killpg(0, signal.SIGKILL)
 
 
-def configure(platform, size, overlays=(), teacher='', tiny=False, **changes):
-  """Return the whole config; tiny: the smallest models and batches, whatever `size` says."""
-  from . import agents
-  found = {'batch_size': 16, 'batch_length': 64, 'report_length': 64, 'vid2act.teacher': teacher}
-  small = TINY if tiny else {}
-  config = agents.configure(
-      *overlays, size=size, **{**found, **small, 'jax.platform': platform, **changes})
-  return lazily(config)
-
-
-def lazily(config):
-  """Return the config with functions compiled when they are first used: here none reports."""
-  import elements
-  return elements.Config({**config, 'jax': {**config.jax, 'precompile': False}})
-
-
 class Teacher:
   """Write a bundle of untrained weights; `path` is its folder."""
 
@@ -87,18 +65,21 @@ class Train:
     self.given, self.count = agents.batches(self.agent, 2), 0
     self.train, self.act = self.agent.init_train(config.batch_size), self.agent.init_policy(1)
     rng = agents.np.random.default_rng(0)
-    self.obs = {k: agents.np.zeros((1, *v.shape), v.dtype) for k, v in agents.metaworld()[0].items()}
+    space = agents.metaworld()[0]
+    self.obs = {k: agents.np.zeros((1, *v.shape), v.dtype) for k, v in space.items()}
     self.obs['image'] = rng.integers(0, 256, (1, *agents.IMAGE), agents.np.uint8)
     self.update(2), self.policy(2)
+    hasattr(self.agent, 'teacher') and self.teach(1)
 
   def update(self, count):
     """Return the seconds of one update, the mean of `count` without a wait between them."""
+    from . import agents
     began = time.perf_counter()
     for _ in range(count):
       batch = dict(self.given[self.count % len(self.given)])
       self.train, _, _ = self.agent.train(self.train, batch)
       self.count += 1
-    block(self.agent.params)
+    agents.jax.block_until_ready(self.agent.params)
     return (time.perf_counter() - began) / count
 
   def policy(self, count):
@@ -106,6 +87,15 @@ class Train:
     began = time.perf_counter()
     for _ in range(count):
       self.act, _, _ = self.agent.policy(self.act, self.obs, mode='train')
+    return (time.perf_counter() - began) / count
+
+  def teach(self, count):
+    """Return the seconds of the teachers' part of an update."""
+    from . import agents
+    began = time.perf_counter()
+    for i in range(count):
+      out = self.agent.teacher(self.given[i % len(self.given)], i)
+    agents.jax.block_until_ready(out)
     return (time.perf_counter() - began) / count
 
   def memory(self):
@@ -149,8 +139,10 @@ class Grads:
     # Its state is the gradients, its updates are none.
     dreamerv3.agent.Agent._make_opt = lambda self, **kw: optax.GradientTransformation(
         zero, lambda grads, state, params=None: (zero(grads), grads))
-    # Few samples, as one that falls the other way by rounding would change all after it.
+    # Few samples, as one that falls the other way by rounding would change all after it. Heads
+    # do not begin at zero: of the host's sum of bins up to 5e8 only rounding would be left there.
     few = {'batch_size': 2, 'batch_length': 8, 'report_length': 8, 'agent.imag_last': 2,
+           'agent.value.outscale': 1.0, 'agent.rewhead.outscale': 1.0,
            'jax.compute_dtype': 'float32'}
     config = configure(platform, 'size1m', ('vid2act',), teacher, tiny, **few)
     agent = agents.build(config, report=False)
@@ -199,119 +191,5 @@ class Frames:
     return (time.perf_counter() - began) / count
 
 
-def loop_config(platform, overlays=(), teacher='', changes=(), ablation=None, tiny=False):
-  """Return the config of a whole run; ablation: a matrix whose settings all its runs share."""
-  import dreamerv3
-  import elements
-  from dreamerv3 import plugins
-  from ruamel.yaml import YAML
-  known = plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
-  config = elements.Config(known['defaults'])
-  shared = YAML(typ='safe').load(pathlib.Path(ablation).read_text())['configs'] if ablation else ()
-  for item in (*shared, *overlays):
-    config = config.update(known[item] if isinstance(item, str) else item)
-  if tiny:
-    config = config.update(TINY)
-  if platform == 'cpu':
-    config = config.update({'jax.compute_dtype': 'float32'})
-  return config.update({
-      'jax.platform': platform, 'jax.profiler': False, 'jax.prealloc': False,
-      'vid2act.teacher': teacher, 'vid2act.sources': ['auto'], 'script': 'train',
-      'run.log_every': 1e6, 'run.report_every': 1e6, 'run.save_every': 1e6, 'run.eval_every': 0, 'run.steps': 1e6,
-      'logger.outputs': ['jsonl'], 'logdir': tempfile.mkdtemp(), **dict(changes)})
-
-
-class Loop:
-  """The host's whole run script `train`, which goes on only while it is asked to.
-
-  Its counter of env steps is a gate: as every step increments it, all waits
-  there, updates too. Returned rates are of real runs, environments in processes
-  of their own where the config says so.
-  """
-
-  def __init__(self, **kw):
-    self.gate, self.broken, self.agent = threading.Event(), None, None
-    self.config = loop_config(**kw)
-    threading.Thread(target=self._run, daemon=True).start()
-    self.gate.set()
-    while not self.agent or int(self.agent.n_updates) < 3:
-      time.sleep(0.05)
-      if self.broken:
-        raise RuntimeError(self.broken)
-    self.gate.clear()
-
-  def run(self, seconds):
-    """Return env steps, updates and seconds of at least `seconds`."""
-    count = lambda: (int(self.step), int(self.agent.n_updates))
-    before, began = count(), time.perf_counter()
-    self.gate.set()
-    time.sleep(seconds)
-    steps, updates = (b - a for a, b in zip(before, count()))
-    self.gate.clear()
-    took = time.perf_counter() - began
-    if self.broken:
-      raise RuntimeError(self.broken)
-    return steps, updates, took
-
-  def memory(self):
-    return peak()
-
-  def _run(self):
-    try:
-      self._train()
-    except BaseException as e:
-      traceback.print_exc()
-      self.broken = f'{type(e).__name__}: {e}'
-
-  def _train(self):
-    import elements
-    import embodied
-    import portal
-    from dreamerv3 import main, plugins
-    bind = functools.partial
-    config = lazily(plugins.prepare(self.config))
-    portal.setup(ipv6=config.ipv6)
-    keys = ('replica', 'replicas', 'logdir', 'batch_size', 'batch_length', 'report_length',
-            'consec_train', 'consec_report', 'replay_context')
-    embodied.run.train(
-        bind(self._agent, config), bind(main.make_replay, config, 'replay'),
-        bind(main.make_env, config), bind(main.make_stream, config), bind(self._logger, config),
-        elements.Config(**config.run, **{k: config[k] for k in keys}))
-
-  def _agent(self, config):
-    from dreamerv3 import main
-    self.agent = main.make_agent(config)
-    return self.agent
-
-  def _logger(self, config):
-    import elements
-    from dreamerv3 import main
-    gate = self.gate
-
-    class Gated(elements.Counter):
-      def increment(self, amount=1):
-        gate.wait()
-        super().increment(amount)
-
-    logger = main.make_logger(config)
-    logger.step = self.step = Gated()
-    return logger
-
-
-def block(params):
-  import jax
-  jax.block_until_ready(params)
-
-
-def peak():
-  """Return the most megabytes that were in use: of the GPU, or of the process on a CPU (Linux)."""
-  import jax
-  stats = jax.local_devices()[0].memory_stats()
-  if stats and 'peak_bytes_in_use' in stats:
-    return round(stats['peak_bytes_in_use'] / 1e6)
-  status = pathlib.Path('/proc/self/status').read_text()
-  return round(int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024 / 1e6)
-
-
 KINDS = dict(
-    teacher=Teacher, train=Train, pretrain=Pretrain, grads=Grads, frames=Frames, loop=Loop)
+    teacher=Teacher, train=Train, pretrain=Pretrain, grads=Grads, frames=Frames, loop=gpu_loop.Loop)
