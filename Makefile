@@ -6,9 +6,10 @@ INPUTS := requirements.lock pyproject.toml $(filter-out %.md,$(wildcard patches/
 
 # What `make versions` runs with every JAX that we claim.
 CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
+OUT ?= offline
 SMOKE := $(addprefix tests/,host/test_host.py host/test_registry.py agent/test_losses.py agent/test_agent.py)
 
-.PHONY: install quickstart test bench versions lock clean
+.PHONY: install quickstart test bench offline offline-check versions lock clean
 
 install: .venv/installed
 
@@ -33,6 +34,19 @@ test: install
 
 bench: install  ## Timings beside stock DreamerV3 into bench/results.json and bench/README.md; 20 to 30 minutes, nothing else running
 	$(BIN)/python -m bench.timings.run
+
+offline: install  ## Wheels for a machine without a network that has JAX: PYTHON=python3.12 OUT=DIR
+	$(BIN)/python bench/offline.py --python $(or $(filter 3.%,$(PYTHON:python%=%)),3.12) --out $(OUT)
+
+offline-check: install  ## Install them into an environment of JAX, NumPy and SciPy, without an index, and update
+	rm -rf .venv-versions/offline; mkdir -p .venv-versions/offline
+	$(BIN)/python bench/offline.py --out .venv-versions/offline/wheels \
+	  --python $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	$(BIN)/uv venv --quiet --seed --python $(PYTHON) .venv-versions/offline/env
+	$(BIN)/uv pip install --quiet --python .venv-versions/offline/env/bin/python '$(CLAIM)' scipy
+	.venv-versions/offline/env/bin/python -m pip install --quiet --no-index --no-deps \
+	  --target .venv-versions/offline/site .venv-versions/offline/wheels/*.whl
+	PYTHONPATH=.venv-versions/offline/site .venv-versions/offline/env/bin/python bench/offline_check.py
 
 versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=DIR: on a git checkout too
 	@set -e; failed=; \

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from vid2act_plugin.agent import losses
-from vid2act_plugin.agent.relevance import Adapter, Relevance
+from vid2act_plugin.agent.relevance import Adapter, Relevance, named, summary
 
 F = 32
 rng = np.random.default_rng(0)
@@ -68,3 +68,18 @@ def test_low_rank_adapter():
   params = nj.init(module)({}, normal(1, F), seed=0)
   out = nj.pure(module)(params, normal(20, F))[1]
   assert out.shape == (20, F) and np.linalg.matrix_rank(out - out.mean(0)) == 2
+
+
+def test_metrics_of_sources_come_as_one_array_each():
+  """However many sources there are, as many arrays leave the device; names come after."""
+  weights = np.array([[[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]], np.float32)
+  few, many = summary(weights, np.arange(3.0)), summary(np.ones((1, 2, 48)) / 48, np.arange(48.0))
+  assert few.keys() == many.keys()
+  found = named(few, ['a', 'b', 'c'])
+  expect = {'relevance/a': 0.3, 'relevance_max/c': 0.7, 'relevance_best/a': 0.5,
+            'relevance_best/b': 0, 'distill_error/b': 1}
+  for key, value in expect.items():
+    np.testing.assert_allclose(found[key], value, rtol=1e-6)
+  assert len(found) == 1 + 4 * 3 and not any('*' in k for k in found)
+  np.testing.assert_array_equal(
+      named({'log/x/*': np.eye(3)[:2]}, 'abc')['log/x/b'], [0, 1])  # One value per environment.

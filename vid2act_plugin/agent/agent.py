@@ -99,8 +99,7 @@ class Agent(hostagent.Agent):
     self.trace.begin(noise=noise, teacher=extra[0] if extra else None)
     carry, act, out = super().policy(tuple(carry), obs, mode)
     if self.options.guide:
-      for i, name in enumerate(self.bundle.manifest['sources']):
-        out[f'log/relevance/{name}'] = self.trace.weights[:, i]
+      out['log/relevance/*'] = self.trace.weights
     return (*carry, *extra), act, out
 
   def train(self, carry, data):
@@ -139,8 +138,8 @@ class Agent(hostagent.Agent):
     L_distill, L_amortised and relevance are of the sequences that the teachers saw, `[S, T]`.
     """
     # The S sequences that the teachers saw, and the student's features of these.
-    options, names = self.options, self.bundle.manifest['sources']
-    (B, T), S = feat.shape[:2], seen(options, len(feat))
+    options, (B, T) = self.options, feat.shape[:2]
+    S = seen(options, B)
     teacher = {k: self.trace.teacher[k][:S, -T:] for k in ('deter', 'stoch')}
     feat = feat if S == B else feat[self.trace.teacher['row'][:S, 0]]
     student = feat if options.distill else sg(feat)
@@ -153,13 +152,13 @@ class Agent(hostagent.Agent):
     distill, error = self.distill(teacher, weights, student)
     settled = jnp.arange(T) + self.config.replay_context >= options.burnin
     extra = {'distill': distill * settled}
-    metrics = relevance.summary(names, weights, error)
+    metrics = relevance.summary(weights, error)
 
     # (3) The action VAE, on the sources' own states.
     if options.guide:
       error, kl, source = self.reconstruct()
       extra['vae'] = error + kl
-      metrics.update(guide.summary(names, source, error, kl))
+      metrics.update(guide.summary(self.bundle.sources, source, error, kl))
 
     # (4) The head that tells relevance where there is no teacher.
     if isinstance(self.strategy, relevance.Amortised):

@@ -12,6 +12,7 @@ import numpy as np
 from ..host import internals
 from ..teacher.memory import flatten
 from .options import from_start, rows, seen
+from .relevance import named
 
 
 class Taught:
@@ -22,7 +23,7 @@ class Taught:
   """
 
   def __init__(self, agent, bundle, windows=None):
-    self.agent = agent
+    self.agent, self.names = agent, bundle.manifest['sources']
     self.acting = from_start(agent.config.vid2act)
     self.teacher = FrozenTeacher(
         bundle, agent.train_mesh, rows(agent.config), agent.config.seed, windows,
@@ -32,10 +33,12 @@ class Taught:
     return getattr(self.agent, name)
 
   def train(self, carry, data):
-    return self.agent.train(carry, self._teach(data))
+    carry, outs, metrics = self.agent.train(carry, self._teach(data))
+    return carry, outs, named(metrics, self.names)
 
   def report(self, carry, data):
-    return self.agent.report(carry, self._teach(data))
+    carry, metrics = self.agent.report(carry, self._teach(data))
+    return carry, named(metrics, self.names)
 
   def init_policy(self, batch_size):
     carry = self.agent.init_policy(batch_size)
@@ -47,12 +50,13 @@ class Taught:
   def policy(self, carry, obs, mode='train'):
     """Act; where relevance comes from the teachers, they take the same step before."""
     if not self.acting:
-      return self.agent.policy(carry, obs, mode=mode)
+      carry, act, out = self.agent.policy(carry, obs, mode=mode)
+      return carry, act, named(out, self.names)
     carry, state, prevact = carry
     state, feat = self.teacher.act(state, obs, prevact, int(self.agent.n_actions))
     carry = *carry[:-1], internals.split(self.agent, feat)
     carry, act, out = self.agent.policy(carry, obs, mode=mode)
-    return (carry, state, act['action']), act, out
+    return (carry, state, act['action']), act, named(out, self.names)
 
   def _teach(self, data):
     return {**data, **self.teacher(data, int(self.agent.n_updates))}

@@ -126,10 +126,8 @@ class Recorded:
     return carry, entries, losses, self.see(feat), metrics
 
 
-def summary(names, source, error, kl):
-  """Return metrics of the VAE's reconstruction error and KL on states of `source`, each `[M]`."""
-  metrics = {'vae/error': error.mean(), 'vae/kl': kl.mean()}
-  for i, name in enumerate(names):
-    mine = f32(source == i)
-    metrics[f'vae_error/{name}'] = (mine * error).sum() / jnp.maximum(1, mine.sum())
-  return metrics
+def summary(sources, source, error, kl):
+  """Return metrics of the VAE's error and KL on states of `source`, each `[M]`; see `named`."""
+  mine = jax.nn.one_hot(source, sources)
+  mean = (mine * error[:, None]).sum(0) / jnp.maximum(1, mine.sum(0))
+  return {'vae/error': error.mean(), 'vae/kl': kl.mean(), 'vae_error/*': mean}

@@ -103,17 +103,29 @@ def along(x, bshape):
   return jnp.broadcast_to(x, (*bshape, x.shape[-1]))
 
 
-def summary(names, weights, error):
-  """Return metrics of relevance `[..., N]` and of each source's mean error `[N]`."""
+def summary(weights, error):
+  """Return metrics of relevance `[..., N]` and of each source's mean error `[N]`; see `named`."""
   flat = weights.reshape((-1, weights.shape[-1]))
-  best = jax.nn.one_hot(jnp.argmax(flat, -1), flat.shape[-1]).mean(0)
-  metrics = {'relevance_entropy': -(flat * jnp.log(flat + 1e-8)).sum(-1).mean()}
-  for i, name in enumerate(names):
-    metrics[f'relevance/{name}'] = flat[:, i].mean()
-    metrics[f'relevance_max/{name}'] = flat[:, i].max()
-    metrics[f'relevance_best/{name}'] = best[i]
-    metrics[f'distill_error/{name}'] = error[i]
-  return metrics
+  return {
+      'relevance_entropy': -(flat * jnp.log(flat + 1e-8)).sum(-1).mean(),
+      'relevance/*': flat.mean(0),
+      'relevance_max/*': flat.max(0),
+      'relevance_best/*': jax.nn.one_hot(jnp.argmax(flat, -1), flat.shape[-1]).mean(0),
+      'distill_error/*': error}
+
+
+def named(values, names):
+  """Give each source's share of the arrays `KEY/*` `[..., N]` a key of its own, `KEY/NAME` `[...]`.
+
+  That comes after they were fetched: from a GPU, every array costs as much as another.
+  """
+  result = {}
+  for key, value in values.items():
+    if key.endswith('/*'):
+      result.update({f'{key[:-1]}{name}': value[..., i] for i, name in enumerate(names)})
+    else:
+      result[key] = value
+  return result
 
 
 def timeline(image, weights, height=10):

@@ -31,25 +31,34 @@ def build(sdist=None):
     return f'Nothing to do. {host.verify(root)}'
   _buildable(root)
   with tempfile.TemporaryDirectory(prefix='vid2act-host-') as tmp:
-    tmp = pathlib.Path(tmp)
-    archive = pathlib.Path(sdist) if sdist else _download(entry['sdist'], tmp)
-    sha256, wanted = host.digest(archive), entry['sdist']['sha256']
-    if sha256 != wanted:
-      raise UserError(
-          f'The file {archive} is not the source distribution of {BUILT}: it '
-          f'{f"has the sha256 {sha256}" if sha256 else "does not exist"}, expected is '
-          f'{wanted}; download it again, or leave --sdist out.')
-    with tarfile.open(archive) as tar:
-      tar.extractall(tmp / 'src', filter='data')
-    tree = tmp / 'src' / BUILT
-    host.patch(tree)
-    # Its manifest would leave configs.yaml out of the package, and its requirements
-    # pin CUDA wheels of 2024: what it imports is among our own dependencies.
-    (tree / 'MANIFEST.in').write_text('include requirements.txt dreamerv3/configs.yaml\n')
-    (tree / 'requirements.txt').write_text('')
+    tree = source(pathlib.Path(tmp), sdist)
     print(f'Building and installing {entry["title"]} ...', flush=True)
     _pip('install', '--no-index', '--no-deps', '--no-build-isolation', '--force-reinstall', tree)
   return host.verify(host.find() or pathlib.Path(site.getsitepackages()[0]))
+
+
+def source(folder, sdist=None):
+  """Unpack and patch the source distribution in `folder` and return the tree, ready for pip.
+
+  Downloads it unless `sdist` is the path of one. Raises a `UserError` unless its sha256 is known.
+  """
+  entry = host.series()[BUILT]
+  archive = pathlib.Path(sdist) if sdist else _download(entry['sdist'], folder)
+  sha256, wanted = host.digest(archive), entry['sdist']['sha256']
+  if sha256 != wanted:
+    raise UserError(
+        f'The file {archive} is not the source distribution of {BUILT}: it '
+        f'{f"has the sha256 {sha256}" if sha256 else "does not exist"}, expected is '
+        f'{wanted}; download it again, or leave --sdist out.')
+  with tarfile.open(archive) as tar:
+    tar.extractall(folder / 'src', filter='data')
+  tree = folder / 'src' / BUILT
+  host.patch(tree)
+  # Its manifest would leave configs.yaml out of the package, and its requirements
+  # pin CUDA wheels of 2024: what it imports is among our own dependencies.
+  (tree / 'MANIFEST.in').write_text('include requirements.txt dreamerv3/configs.yaml\n')
+  (tree / 'requirements.txt').write_text('')
+  return tree
 
 
 def status(root):
