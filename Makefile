@@ -19,7 +19,7 @@ install: .venv/installed
 	@echo "Installing into .venv"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	$(BIN)/vid2act host build
 	@touch $@
@@ -70,7 +70,7 @@ versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=D
 
 .venv-versions/jax-%/installed: $(INPUTS)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python jax==$* jaxlib==$*
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e .
 	$(@D)/bin/vid2act host build
