@@ -9,6 +9,7 @@ import numpy as np
 
 from ...common.errors import UserError, reading
 from . import Episode
+from .lerobot_writer import write as write  # A part of what a format's module has.
 
 KEYS = {'action': 'action', 'reward': 'next.reward', 'success': 'next.success'}
 ARRAYS = (*KEYS, 'is_terminal')
