@@ -1,15 +1,21 @@
 """Small agents, built once per session: compiling one takes most of the time of a test."""
 
 import contextlib
-import os
 import pathlib
 import pickle
 
 import pytest
+from helpers import frugal
 from helpers.commands import command
 from helpers.payloads import owned  # noqa: F401
 
-os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+frugal.begin()
+
+
+def pytest_sessionfinish(session):
+  if not hasattr(session.config, 'workerinput'):
+    frugal.tidy()
+
 
 SMALL = {
     'task': 'metaworld_door-lock', 'batch_size': 4, 'batch_length': 6, 'report_length': 6,
@@ -52,14 +58,6 @@ def first(tiny):
       '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir)
   assert status == 0, output[-3000:]
   return logdir, output, silence
-
-
-@pytest.fixture(scope='session', autouse=True)
-def compiled():
-  """Keep what XLA compiles between test runs."""
-  import jax
-  cache = pathlib.Path.home() / '.cache' / 'vid2act' / 'xla'
-  jax.config.update('jax_compilation_cache_dir', str(cache))
 
 
 @pytest.fixture
