@@ -26,7 +26,9 @@ AIM = 0.5
 WORKERS = 2
 SUBREAPER = 36  # Of prctl: a process whose parent has ended becomes our child, and counts.
 GRACE = 10  # Seconds for such processes.
-CACHES = 'JAX_COMPILATION_CACHE_DIR', 'XDG_CACHE_HOME', 'PYTHONPATH'
+# Variables that would let one of the two find, or keep it from keeping, what the other does not.
+CACHES = (
+    'JAX_COMPILATION_CACHE_DIR', 'XDG_CACHE_HOME', 'PYTHONPATH', 'PYTHONDONTWRITEBYTECODE')
 
 
 def main():
