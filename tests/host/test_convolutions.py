@@ -1,5 +1,7 @@
 """Image networks on a CPU, and the optimiser: the host's results by a shorter way."""
 
+import functools
+
 import elements
 import embodied.jax
 import embodied.jax.nets as nn
@@ -35,7 +37,8 @@ def networks(lib, res, **kw):
   spaces = {
       'image': elements.Space(np.uint8, (res, res, 3)), 'vec': elements.Space(np.float32, (5,))}
   kw = {**dict(depth=2, units=16, layers=1, kernel=5, mults=(2, 3, 4, 4)), **kw}
-  make = [rssm.Encoder, rssm.Decoder] if lib is rssm else [vision.encoder, vision.decoder]
+  make = [rssm.Encoder, rssm.Decoder] if lib is rssm else [
+      functools.partial(x, True) for x in (vision.encoder, vision.decoder)]
   enc, dec = (f(spaces, **kw, name=name) for f, name in zip(make, ('enc', 'dec')))
   draw = np.random.default_rng(0)
   obs = {

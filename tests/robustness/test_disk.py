@@ -31,7 +31,9 @@ def call(*args, size=None, status=0, words=()):
   command = [sys.executable, *map(str, args)]
   if size:
     command = [sys.executable, '-c', LIMITED, str(size), *command]
-  done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+  # Under the limit bytecode would be written in part, too, and be found by whoever comes next.
+  environ = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
+  done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environ)
   said(done, status, words)
   return done.stdout
 
