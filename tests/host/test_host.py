@@ -30,7 +30,8 @@ WORKERS = ROOT / 'tests' / 'helpers' / 'workers.py'
 
 def checkout():
   path = os.environ.get('VID2ACT_CHECKOUT')
-  return pathlib.Path(path).resolve() if path else pytest.skip('VID2ACT_CHECKOUT is not set')
+  return pathlib.Path(path).resolve() if path else pytest.skip(
+      'needs a git checkout of DreamerV3, whose files are not ours to copy: set VID2ACT_CHECKOUT to one')
 
 
 @pytest.fixture(params=['installed', 'checkout'])
