@@ -18,6 +18,7 @@ import re
 import resource
 import subprocess
 import tempfile
+import threading
 import time
 
 from . import measure, run
@@ -68,6 +69,7 @@ def _tests(folder):
     command = [_python(folder), '-m', 'pytest', '-n', str(WORKERS)]
     with subprocess.Popen(
         command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as process:
+      threading.Thread(target=_adopt, args=(process,), daemon=True).start()
       for line in process.stdout:
         print(line, end='', flush=True)
     seconds = time.monotonic() - began
@@ -81,6 +83,16 @@ def _used():
   """Return the CPU seconds of all processes that were waited for."""
   usage = resource.getrusage(resource.RUSAGE_CHILDREN)
   return usage.ru_utime + usage.ru_stime
+
+
+def _adopt(process):
+  """Wait for orphans while `process` runs: who kills a whole group waits until none is left."""
+  while process.returncode is None:
+    found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found and found.si_pid != process.pid:
+      os.waitpid(found.si_pid, 0)
+    else:
+      time.sleep(0.1)
 
 
 def _reap():
