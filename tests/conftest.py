@@ -33,7 +33,6 @@ batch_length: 8
 report_length: 8
 vid2act: {cache: CACHE, max_sources: 2, collect: {episodes: 2, limit: 12}}
 vid2act.pretrain: {updates: 4, batch_size: 4, batch_length: 8, log_every: 2, memory: 16}
-agent.vid2act.gradshare: True
 run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
 env.metaworld: {size: [16, 16], limit: 15}
 .*\.mults: [1, 2]

@@ -20,6 +20,7 @@ VARIANTS = {
     'rehearse': ['rehearse'], 'vid2act_scratch': ['vid2act_scratch'],
     'vid2act_noprior': ['vid2act_noprior']}
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
+SHARED = 'vid2act_published', 'vid2act_best', 'vid2act_nodistill'  # Those with gradient shares.
 
 
 def test_chain_leaves_what_it_promises(first):
@@ -151,7 +152,8 @@ def runs(first, tiny):
     logdir = tiny.parent / name
     status, output, _ = command(
         '--configs', 'vid2act', 'metaworld', 'quickstart', *VARIANTS[name], tiny,
-        '--logdir', logdir, '--run.steps', 60, '--run.eval_eps', 1, '--run.debug', 'True')
+        '--logdir', logdir, '--run.steps', 60, '--run.eval_eps', 1, '--run.debug', 'True',
+        '--agent.vid2act.gradshare', name in SHARED)
     assert status == 0, (name, output[-3000:])
     rows = [json.loads(x) for x in (logdir / 'metrics.jsonl').read_text().splitlines()]
     return output, {k: v for row in rows for k, v in row.items()}
@@ -194,7 +196,7 @@ def test_parts_that_are_off(runs):
 def test_what_moves_the_student(runs):
   """At the student's features only the world model's losses, repval and L_distill have a gradient."""
   share = lambda name, loss: runs[name][1][f'report/gradshare/{loss}']
-  for name in ('vid2act_published', 'vid2act_best', 'vid2act_nodistill'):
+  for name in SHARED:
     for loss in ('vae', 'amortised', 'policy', 'value'):
       assert share(name, loss) == 0, (name, loss)
     assert share(name, 'image') > 0

@@ -30,8 +30,7 @@ WORKERS = ROOT / 'tests' / 'helpers' / 'workers.py'
 
 def checkout():
   path = os.environ.get('VID2ACT_CHECKOUT')
-  return pathlib.Path(path).resolve() if path else pytest.skip(
-      'needs a git checkout of DreamerV3, whose files are not ours to copy: set VID2ACT_CHECKOUT to one')
+  return pathlib.Path(path).resolve() if path else pytest.skip('no checkout in VID2ACT_CHECKOUT; not ours to copy')
 
 
 @pytest.fixture(params=['installed', 'checkout'])
