@@ -84,19 +84,17 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   where the folder that `latest` names is not whole.
   """
   _discard(logdir / 'replay')
-  latest = logdir / 'ckpt' / 'latest'
-  if not latest.exists():
+  root = logdir / 'ckpt'
+  folder = checkpoints.latest(root)
+  if not folder:
     cp.save()
     return True
-  if not latest.read().strip():
-    latest.write(max((x.name for x in latest.parent.glob('*') if checkpoints.whole(x)), default=''))
-  folder = latest.parent / latest.read().strip()
   if not checkpoints.whole(folder):
     raise UserError(
-        f"{latest} names '{folder.name}', which is not a whole checkpoint; write the name of one "
-        f'in {latest.parent} that has a file `done` into it, or choose another --logdir.')
+        f"{root / 'latest'} names '{folder.name}', which is not a whole checkpoint; write the name "
+        f'of one in {root} that has a file `done` into it, or choose another --logdir.')
   known = (folder / 'place.pkl').exists()
-  cp.load(keys=[*keys, *['place'] * known])
+  cp.load(folder, keys=[*keys, *['place'] * known])
   return known
 
 
@@ -106,18 +104,3 @@ def _discard(folder):
     if not zipfile.is_zipfile(str(path)):
       print(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
-
-
-def environment(config, index, episode):
-  """Make the host's environment `index`, whose first episode is the one of number `episode`.
-
-  Without that a continued run would begin with the same positions again.
-  """
-  import embodied
-  from dreamerv3 import main as hostmain
-  env = inner = hostmain.make_env(config, index)
-  while isinstance(inner, embodied.wrappers.Wrapper):
-    inner = inner.env
-  if hasattr(inner, 'episode'):
-    inner.episode = episode
-  return env
