@@ -24,7 +24,7 @@ signal.signal(signal.SIGTERM, save)
 print('up', flush=True)
 time.sleep(60)
 '''
-POOL = '''
+POOL = f'import sys; sys.path.insert(0, {str(orphans.TESTS)!r})' + '''
 from helpers import orphans
 from vid2act_plugin.common import parallel
 jobs = [dict(name='a', index=i) for i in range(2)]

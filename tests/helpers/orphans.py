@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import time
 
 import psutil
+
+TESTS = pathlib.Path(__file__).parents[1]
 
 
 class Busy:
