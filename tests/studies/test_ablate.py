@@ -147,7 +147,7 @@ def test_a_killed_ablation_leaves_no_run_behind_and_continues(tiny, write, tmp_p
   out = tmp_path / 'out'
   plan = write(
       configs=['metaworld', 'quickstart', str(tiny), {
-          'random_agent': True, 'run.save_every': 0, 'logger.outputs': ['jsonl'], 'run.steps': 600}],
+          'random_agent': True, 'logger.outputs': ['jsonl'], 'run.steps': 600}],
       variants={'stock': []}, seeds=[0])
   command = [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', plan, '--out', out]
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
