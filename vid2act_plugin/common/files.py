@@ -6,7 +6,6 @@ Names, links and contents may come from others, and a process may be killed at a
 import contextlib
 import ctypes
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -104,12 +103,13 @@ def temporary(folder):
 @contextlib.contextmanager
 def _claimed(path, make):
   """Yield a new path beside `path`, locked while we live; what dead processes left is removed."""
-  ends = f'.{path.name}-', '.part'
-  for part in path.parent.glob(f'{glob.escape(ends[0])}????????{ends[1]}'):
-    with contextlib.suppress(OSError), _opened(part) as dead:
-      if lock.acquire(dead, lockless=False):
-        _remove(part)
-  part, ours = _claim(path, *ends, make)
+  for name in os.listdir(path.parent):
+    random = name[len(path.name) + 2: -len('.part')]
+    if len(random) == 8 and name == _name(path, random):
+      with contextlib.suppress(OSError), _opened(path.with_name(name)) as dead:
+        if lock.acquire(dead, lockless=False):
+          _remove(path.with_name(name))
+  part, ours = _claim(path, make)
   try:
     yield part
   finally:
@@ -117,9 +117,13 @@ def _claimed(path, make):
     os.close(ours)
 
 
-def _claim(path, prefix, suffix, make):
+def _name(path, random):
+  return f'.{path.name}-{random}.part'
+
+
+def _claim(path, make):
   while True:
-    part = path.with_name(prefix + secrets.token_hex(4) + suffix)
+    part = path.with_name(_name(path, secrets.token_hex(4)))
     make(part)
     try:
       ours = os.open(part, FOUND)
