@@ -72,7 +72,7 @@ def _host(shared, folder, *more):
 
 def export(shared, folder):
   """Return the command that exports what was imported unkilled."""
-  return ['-m', 'vid2act_plugin.cli', 'export', shared / 'import', '--format', 'lerobot', '--out',
+  return ['-m', 'vid2act_plugin.cli', 'export', shared / 'import' / 'data', '--format', 'lerobot', '--out',
           folder / 'out']
 
 

@@ -152,7 +152,7 @@ def test_a_killed_ablation_leaves_no_run_behind_and_continues(tiny, write, tmp_p
   command = [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', plan, '--out', out]
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
   run = out / 'stock' / TASK / '0'
-  while not (run / 'metrics.jsonl').exists():
+  while not (run / 'metrics.jsonl').exists() or not (run / 'metrics.jsonl').read_text():
     assert process.poll() is None
     time.sleep(0.05)
   children = orphans.descendants(process.pid)

@@ -1,6 +1,7 @@
 """Environments that begin anew, and their processes."""
 
 import functools
+from multiprocessing import spawn
 
 import elements
 import embodied
@@ -73,6 +74,16 @@ time.sleep(2)
 '''
   _, children = orphans.killed(code)
   assert children and orphans.gone(children)
+
+
+def test_a_worker_that_dies_while_it_begins_is_noticed():
+  executable = spawn.get_executable()
+  spawn.set_executable('/bin/false')
+  try:
+    with pytest.raises(AssertionError, match='Worker died'):
+      environments.driver([print], parallel=True)
+  finally:
+    spawn.set_executable(executable)
 
 
 def test_other_processes_are_the_host_s():

@@ -1,6 +1,7 @@
 """Environments of a run: from a given episode on, and in processes that end with it."""
 
 import atexit
+import threading
 
 import portal
 
@@ -53,12 +54,21 @@ class Again:
 
 
 class Worker(portal.Process):
-  """The host's process of an environment, which ends when we are gone, ready or not."""
+  """The host's process of an environment, which ends when we are gone.
+
+  The host's waits at a barrier for the other side, for ever if that has died.
+  """
+
+  def start(self):
+    self.started = True
+    self.process.start()
+    self.thepid = self.process.pid
+    return self
 
   @staticmethod
-  def _wrapper(*args):
+  def _wrapper(options, ready, *args):
     lifeline.follow()
-    portal.Process._wrapper(*args)
+    portal.Process._wrapper(options, threading.Barrier(1), *args)
 
 
 def driver(makes, parallel):
