@@ -16,7 +16,8 @@ PR_SET_PDEATHSIG = 1
 def tied(command):
   """Return `command` so that it gets SIGTERM when this process dies: a run of ours saves then.
 
-  The system watches the thread that starts it, so that has to be the main one.
+  The system watches the thread that starts it, so that has to be the main one;
+  of a parent with several threads it sends a signal for each as they die.
   """
   assert threading.current_thread() is threading.main_thread(), threading.current_thread()
   # Isolated and without site-packages, Python starts in 10 ms.

@@ -4,22 +4,26 @@ import collections
 import os
 import signal
 import threading
+import time
 import zipfile
 
 from ..common.errors import UserError
 from ..host import checkpoints, internals
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
 
 
 class Stop:
   """A wish to stop, by Ctrl-C or SIGTERM: noted inside the `with` block, granted by `check`.
 
-  A second signal interrupts at once, as Python does without this.
+  A second signal interrupts at once, as Python does without this. SIGTERM is
+  sent by programs, and to all of a job's processes: our parent may pass its own
+  on, and when it dies the system sends us one for each of its threads.
   """
 
   def __init__(self):
-    self.signal, self.before = None, {}
+    self.signal, self.time, self.before = None, 0.0, {}
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
@@ -42,9 +46,12 @@ class Stop:
     raise SystemExit(128 + self.signal) from None
 
   def _ask(self, number, frame):
-    if self.signal:
+    again = number == self.signal == signal.SIGTERM and time.monotonic() < self.time + AT_ONCE
+    if self.signal and not again:
       raise KeyboardInterrupt
-    self.signal = number
+    if again:
+      return
+    self.signal, self.time = number, time.monotonic()
     # Not print, which cannot be called again from inside itself.
     os.write(1, b'\nStopping after this step; a second signal stops at once, without saving.\n')
 
