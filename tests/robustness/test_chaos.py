@@ -23,7 +23,7 @@ from vid2act_plugin.training import pretrain, resume, train
 
 
 def test_killed_at_any_time(tmp_path):
-  each = chaos.torment(['collect', 'import', 'export'], 3, 32, 2, tmp_path)
+  each = chaos.torment(['collect', 'import', 'export'], 3, 216, 2, tmp_path)
   counts = sum(each.values(), collections.Counter())
   assert [counts[x] for x in chaos.COUNTS[:6]] == [3, 3, 0, 0, 0, 0], each
   assert 0 < counts['alone'] < 3 and counts['back']

@@ -46,11 +46,10 @@ class Stop:
     raise SystemExit(128 + self.signal) from None
 
   def _ask(self, number, frame):
-    again = number == self.signal == signal.SIGTERM and time.monotonic() < self.time + AT_ONCE
-    if self.signal and not again:
-      raise KeyboardInterrupt
-    if again:
+    if number == self.signal == signal.SIGTERM and time.monotonic() < self.time + AT_ONCE:
       return
+    if self.signal:
+      raise KeyboardInterrupt
     self.signal, self.time = number, time.monotonic()
     # Not print, which cannot be called again from inside itself.
     os.write(1, b'\nStopping after this step; a second signal stops at once, without saving.\n')
