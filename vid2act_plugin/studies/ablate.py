@@ -59,9 +59,10 @@ def main(args):
 class Ablation:
   """The runs of a matrix in the folder `out`.
 
-  Finished ones are skipped, broken ones continued. `out/results` holds what is
-  worth keeping, and grows with every run that ends: scores, the matrix, and
-  what each run says of itself.
+  Finished ones are skipped, broken ones continued, and one that another process
+  is at work on is waited for. `out/results` holds what is worth keeping, and
+  grows with every run that ends: scores, the matrix, and what each run says of
+  itself.
   """
 
   def __init__(self, plan, out):
