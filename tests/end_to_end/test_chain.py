@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.commands import command
 
+from bench.timings import agents
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform as backend
@@ -22,6 +23,7 @@ VARIANTS = (
     *RUNS, 'vid2act_nodistill', 'vid2act_noguide', 'vid2act_uniform', 'vid2act_best', 'finetune',
     'vid2act_scratch', 'vid2act_noprior')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
+ACTIONS = {'action': elements.Space(np.float32, 4, -1, 1)}  # As the runs', whose compiled updates fit.
 SHARED = 'vid2act_published', 'vid2act_best', 'vid2act_nodistill'  # Those with gradient shares.
 
 
@@ -161,7 +163,7 @@ def test_runs_from_the_cache(runs, name, tiny):
 
 
 @pytest.fixture(scope='module')
-def updated(first, tiny, resolved, make_agent, batches):
+def updated(first, tiny, resolved, spaces, batches):
   """Return a function variant -> metrics of two updates with the run's teacher, in this process."""
   @functools.cache
   def fn(name):
@@ -170,7 +172,7 @@ def updated(first, tiny, resolved, make_agent, batches):
       config = chain.prepare(resolved(name).update({
           'logdir': str(tiny.parent / name), 'agent.vid2act.gradshare': name in SHARED}))
     assert all(f'{x}: reused' in output.getvalue() for x in ('Recordings', 'Teacher'))
-    agent = make_agent(config)
+    agent = agents.build(config, (spaces[0], ACTIONS), tiny.parent / name, report=False)
     carry = agent.init_train(agent.config.batch_size)
     for batch in batches(agent, 2):
       carry, _, metrics = agent.train(carry, batch)
