@@ -1,4 +1,4 @@
-"""Rehearsal: a share of each batch comes from the sources' recordings.
+"""Rehearsal: a share of each batch comes from the sources' recordings, for the world model alone.
 
 Axes: B batch, T time with the replay context, R rehearsed rows, A actions.
 """
@@ -10,23 +10,21 @@ from ..common.errors import UserError
 from ..sources.dataset import KEYS, Sources
 from ..sources.locate import locate
 
+# Losses that know the task: the recordings have rewards, ends and returns of other tasks.
+TASK = 'rew', 'con', 'policy', 'value', 'repval'
+
 
 class Rehearsal:
   """Puts windows of the sources' recordings into batches of the replay.
 
-  Raises a `UserError` if the share is no share or less than one row, if the
-  task has observations or actions that no recording has, and if recordings
-  have other images or too few steps.
+  Raises a `UserError` if the task has observations or actions that no recording
+  has, and if recordings have other images or too few steps.
   """
 
   def __init__(self, config, obs_space, act_space):
     share, self.context = config.agent.vid2act.rehearse, config.replay_context
     self.rows = round(share * config.batch_size)
-    if not 0 <= share <= 1 or not self.rows:
-      raise UserError(
-          f'The key agent.vid2act.rehearse is {share}, but it is a share from 0 to 1 that makes a '
-          f'row or more of a batch of {config.batch_size}; raise it or batch_size.')
-    _check_spaces(config, obs_space, act_space)
+    check_spaces(config, obs_space, act_space)
     self.actions = act_space['action'].shape[0]
     self.sources = Sources(
         [x.folder for x in locate(config)], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
@@ -36,7 +34,7 @@ class Rehearsal:
     """Replace the last R rows of `data` `{key: [B, T, ...]}`; the same windows at one `step`.
 
     Rows go last because reports show the first ones. Rewards are those of the
-    source's own task. Actions that the source lacks are 0. All other entries
+    source's own task, see `apart`. Actions that the source lacks are 0. All other entries
     are 0, too: an unknown `stepid` makes the replay ignore what the agent sends
     back for these rows, and without stored states the first step after the
     context is marked as a reset.
@@ -64,6 +62,46 @@ class Rehearsal:
             'report_length.')
 
 
+def apart(kind, rows):
+  """Return a kind of agent that learns its task from all but the last `rows` of a batch.
+
+  The losses `TASK` are means over the other rows alone, and so are the statistics that returns,
+  values and advantages are normalised by; all other losses are the mean over the whole batch.
+  """
+
+  class Agent(kind):
+
+    def __init__(self, obs_space, act_space, config):
+      super().__init__(obs_space, act_space, config)
+      for name in ('retnorm', 'valnorm', 'advnorm'):
+        share = rows / config.batch_size
+        setattr(self, name, _Normalize(getattr(self, name), share))
+
+    def loss(self, carry, obs, prevact, training):
+      loss, (carry, entries, outs, metrics) = super().loss(carry, obs, prevact, training)
+      for key in [x for x in TASK if x in outs['losses']]:
+        every = outs['losses'][key]
+        mine = every[:len(every) - rows].mean()
+        loss += self.scales[key] * (mine - every.mean())
+        metrics[f'loss/{key}'] = mine
+      return loss, (carry, entries, outs, metrics)
+
+  return Agent
+
+
+class _Normalize:
+  """The host's statistics `norm` of all but the last `share` of what it is shown."""
+
+  def __init__(self, norm, share):
+    self.norm, self.share = norm, share
+
+  def __call__(self, x, update):
+    return self.norm(x[:len(x) - round(self.share * len(x))], update)
+
+  def stats(self):
+    return self.norm.stats()
+
+
 class Rehearsing:
   """An agent whose streams pass through a `Rehearsal`; in all else it is the agent itself."""
 
@@ -87,7 +125,8 @@ class Rehearsing:
     return self.agent.stream(embodied.streams.Map(st, mix))
 
 
-def _check_spaces(config, obs_space, act_space):
+def check_spaces(config, obs_space, act_space):
+  """Raise a `UserError` if the task has observations or actions that no recording has."""
   others = [k for k in obs_space if k not in KEYS]
   if others:
     raise UserError(
