@@ -76,7 +76,7 @@ def test_same_episodes_every_time(envs, episodes, debug, shares, make):
   assert len(rounds[0]) == episodes
   for other in rounds[1:]:
     np.testing.assert_array_equal(rounds[0], other)
-  assert all(x <= y for x, y in zip(held[-1], held[0])) and resources()[2] == before[2]
+  assert all(x <= y for x, y in zip(held[-1], held[0])) and resources()[2] <= before[2]
   assert len({x.tobytes() for x in rounds[0]}) == episodes  # No episode twice.
   logger.close()
 
@@ -106,7 +106,8 @@ def test_a_run_and_its_resumption(make, tmp_path, capsys):
   before = resources()
   loop.train_eval(config, args)
   descriptors, _, children = resources()
-  assert (descriptors, children) == (before[0], before[2])
+  # Multiprocessing keeps a heap, which is two; every process left open would be as many.
+  assert descriptors <= before[0] + 2 and children <= before[2]
   again = scores.points(scores.curves.metrics(tmp_path / 'run'), 'eval/score')
   assert again[0] == [0, 20, 40, 60, 80]
   runs = json.loads(gzip.decompress((tmp_path / 'run/scores/score.json.gz').read_bytes()))
