@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from .agent import build, initialise, options
-from .common import progress
+from .common import files, lifeline, progress
 from .common.errors import UserError
 from .envs import suites
 from .host import platform
@@ -103,8 +103,9 @@ def _teacher(config, found):
           f'`--script pretrain --logdir {logdir}`, then name {path} as vid2act.teacher.')
     logdir.mkdir(parents=True, exist_ok=True)
     child = config.update(script='pretrain', logdir=str(logdir))
-    child.save(str(logdir / f'.{os.getpid()}.yaml'))
-    os.replace(logdir / f'.{os.getpid()}.yaml', logdir / 'stage.yaml')  # Others may be reading it.
+    with files.temporary(logdir / 'stage.yaml') as folder:
+      child.save(str(folder / 'stage.yaml'))
+      os.replace(folder / 'stage.yaml', logdir / 'stage.yaml')  # Others may be reading it.
     config = _stage(config, 'pretrain', f'a teacher of {len(found)} sources', [
         'dreamerv3', '--configs', str(logdir / 'stage.yaml')])
   return config.update({'vid2act.teacher': str(path)})
@@ -125,8 +126,11 @@ def _stage(config, name, what, command):
 
 
 def _run(command):
-  """Return the status of a child process that gets the signals we get, and the time to save."""
-  child = subprocess.Popen(command, env=_environ())
+  """Return the status of a child process that gets the signals we get, and the time to save.
+
+  If we are killed, it gets SIGTERM.
+  """
+  child = subprocess.Popen(lifeline.tied(command), env=_environ())
   before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
   try:
     while True:

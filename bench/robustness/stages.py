@@ -1,6 +1,9 @@
 """What is killed: a command for each kind of work, small, and the same result every time."""
 
+import dataclasses
+import json
 import sys
+import typing
 
 import numpy as np
 
@@ -67,10 +70,40 @@ def _host(shared, folder, *more):
           *more]
 
 
-# Kind -> its command, and the kinds whose unkilled results it needs.
+def export(shared, folder):
+  """Return the command that exports what was imported unkilled."""
+  return ['-m', 'vid2act_plugin.cli', 'export', shared / 'import' / 'data', '--format', 'lerobot', '--out',
+          folder / 'out']
+
+
+def ablate(shared, folder):
+  """Return the command that runs two variants, both acting at random."""
+  (shared / 'tiny.yaml').write_text(OVERLAY)
+  (shared / 'matrix.yaml').write_text(json.dumps(dict(  # JSON is YAML.
+      configs=['metaworld', 'quickstart', str(shared / 'tiny.yaml'), {
+          'random_agent': True, 'run.debug': False, 'logger.outputs': ['jsonl']}],
+      variants={'one': [], 'two': [{'batch_size': 3}]}, tasks=['metaworld_door-lock'], seeds=[0],
+      against='one')))
+  return ['-m', 'vid2act_plugin.cli', 'ablate', shared / 'matrix.yaml', '--out', folder, '--jobs', 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """A kind of work: its command, the kinds whose unkilled results it needs.
+
+  refusal: what it says, repeated, when it was done before.
+  """
+
+  command: typing.Callable
+  needs: tuple = ()
+  refusal: str = ''
+
+
 KINDS = {
-    'collect': (collect, ()), 'import': (importing, ()), 'bundle': (bundles, ()),
-    'pretrain': (pretrain, ('collect',)), 'train': (train, ('collect', 'pretrain'))}
+    'collect': Kind(collect), 'import': Kind(importing),
+    'export': Kind(export, ('import',), 'exists already'), 'bundle': Kind(bundles),
+    'pretrain': Kind(pretrain, ('collect',)), 'train': Kind(train, ('collect', 'pretrain')),
+    'ablate': Kind(ablate)}
 
 
 def save(folder, times=10):

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))  # A script finds only its own folder.
 
 from bench.timings import gpu_figures as figures  # noqa: E402
 from bench.timings.gpu_processes import Workers  # noqa: E402
+from vid2act_plugin.common import files  # noqa: E402
 
 CPU_YAML = 'ablations/cpu.yaml'
 TASKS = ('door-close', 'handle-press', 'window-close')
@@ -88,9 +89,8 @@ class Bench:
     """Put what was found into --out."""
     self.found['errors'].update(self.workers.errors)
     self.found['built_in_seconds'] = self.workers.seconds
-    part = self.args.out.with_suffix('.part')
-    part.write_text(json.dumps(self.found, indent=1) + '\n')
-    part.replace(self.args.out)
+    with files.atomic_write(self.args.out) as part:
+      part.write_text(json.dumps(self.found, indent=1) + '\n')
 
   def device(self):
     """Describe the machine, and start whatever the first sections need."""

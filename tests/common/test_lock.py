@@ -60,3 +60,23 @@ def test_a_folder_that_cannot_be_made(tmp_path):
   with pytest.raises(UserError, match='file/inside cannot be written'):
     with lock.locked(tmp_path / 'file' / 'inside'):
       pass
+
+
+def test_who_waits_is_told_of_the_next_owner(tmp_path):
+  # Which of those who wait is the next is not for us to say.
+  first = hold(tmp_path, 1)
+  first.stdout.readline()
+  others = [hold(tmp_path, 2) for _ in range(2)]
+  outputs = [x.communicate(timeout=30)[0] for x in others]
+  assert all(f'waiting for process {first.pid} on' in x for x in outputs)
+  told = [f'waiting for process {b.pid} on' in x for x, b in zip(outputs, others[::-1])]
+  assert sum(told) == 1, outputs
+
+
+def test_one_that_is_just_going_is_waited_for(tmp_path):
+  first = hold(tmp_path, 0.5)
+  first.stdout.readline()
+  assert f'process {first.pid} on' in lock.owner(tmp_path)
+  with lock.locked(tmp_path, wait=False):
+    assert first.wait(5) == 0 and str(os.getpid()) in lock.owner(tmp_path)
+  assert lock.owner(tmp_path) is None and lock.owner(tmp_path / 'absent') is None

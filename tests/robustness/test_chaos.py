@@ -13,18 +13,20 @@ import elements
 import numpy as np
 import pytest
 
-from bench.robustness import chaos, stages
+from bench.robustness import chaos, kills, remains, stages
 from vid2act_plugin.common import files, lock
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import checkpoints
 from vid2act_plugin.sources import recording
 from vid2act_plugin.teacher.bundle import MODEL, Bundle
 from vid2act_plugin.training import pretrain, resume, train
 
 
 def test_killed_at_any_time(tmp_path):
-  each = chaos.torment(['collect', 'import', 'bundle'], 3, 32, 2, tmp_path)
+  each = chaos.torment(['collect', 'import', 'export'], 3, 216, 2, tmp_path)
   counts = sum(each.values(), collections.Counter())
-  assert [counts[x] for x in chaos.COUNTS] == [3, 3, 0, 0, 0], each
+  assert [counts[x] for x in chaos.COUNTS[:6]] == [3, 3, 0, 0, 0, 0], each
+  assert 0 < counts['alone'] < 3 and counts['back']
   assert not list(tmp_path.glob('*.log'))
 
 
@@ -41,26 +43,26 @@ def made(tmp_path):
       source='door', suite='x', task='door', behaviour={}, seed=0, env={}, versions={}, act_size=2,
       episodes=entries))
   stages.save(folder / 'teacher', 1)
-  return folder, chaos.durable(folder)
+  return folder, remains.durable(folder)
 
 
 def test_what_is_lost_torn_or_wrong_is_seen(made):
   folder, before = made
   assert set(before) == {
       'door/episode-000000.npz', 'door/episode-000001.npz', 'teacher/manifest.json'}
-  assert not chaos.leftovers(folder) and not chaos.wrong(folder)
+  assert not remains.leftovers(folder) and not remains.wrong(folder)
   for name in ('episode-000002.npz', 'x.1.part', '.hidden'):
     (folder / 'door' / name).write_bytes(b'')
   (folder / 'ckpt' / 'early').mkdir(parents=True)
-  assert len(chaos.leftovers(folder)) == 4
+  assert len(remains.leftovers(folder)) == 4
   with open(folder / 'door/episode-000001.npz', 'ab') as file:
     file.write(b'more')
   (folder / 'teacher/memory.safetensors').unlink()
-  assert chaos.lost(before, chaos.durable(folder)) == {
+  assert remains.lost(before, remains.durable(folder)) == {
       'door/episode-000001.npz', 'teacher/manifest.json'}
-  assert len(chaos.wrong(folder)) == 2
-  older, newer = {'ckpt': '2024-0001'}, {'ckpt': '2024-0002'}
-  assert chaos.lost(newer, older) and not chaos.lost(older, newer)
+  assert len(remains.wrong(folder)) == 2
+  older, newer = {'ckpt': 3}, {'ckpt': 5}
+  assert remains.lost(newer, older) and not remains.lost(older, newer)
 
 
 def test_two_collections_at_once(tmp_path):
@@ -133,11 +135,21 @@ def saved(tmp_path):
   return cp
 
 
-def test_a_name_that_was_not_written(saved, tmp_path):
-  (tmp_path / 'ckpt/latest').write_text('')
+@pytest.mark.parametrize('times', ['12', '21'])
+@pytest.mark.parametrize('there', [True, False])
+def test_a_name_that_was_not_written(times, there, saved, tmp_path):
+  """The checkpoint of the greatest step is the newest, whatever the clock said."""
+  for step, day in zip((3, 5), times):
+    folder = next(x for x in (tmp_path / 'ckpt').glob('20*') if checkpoints.step(x) == step)
+    folder.rename(folder.with_name(f'1999010{day}T000000'))
+  (tmp_path / 'ckpt/latest').write_text('') if there else (tmp_path / 'ckpt/latest').unlink()
   saved.step.load(0)
   resume.load_or_save(saved, elements.Path(tmp_path))
-  assert saved.step == 5 and (tmp_path / 'ckpt' / (tmp_path / 'ckpt/latest').read_text()).exists()
+  assert saved.step == 5
+  assert checkpoints.step(checkpoints.newest(tmp_path)) == 5
+  saved.step.increment()
+  saved.save()
+  assert checkpoints.step(checkpoints.newest(tmp_path)) == 6
 
 
 def test_a_chunk_that_was_not_written_to_its_end(saved, tmp_path, capsys):
@@ -160,3 +172,25 @@ def test_folders_of_killed_processes_are_removed(tmp_path):
     with files.temporary(folder) as second:
       assert first.exists() and second.exists()  # Both are in use.
   assert [x.name for x in tmp_path.iterdir()] == ['.teacher-mine']
+
+
+def test_a_clock_that_is_behind(tmp_path):
+  log = tmp_path / 'log'
+  code = 'import elements, time; print(time.time()); print(elements.timestamp())'
+  found = []
+  for back in (0, 10 ** 8):
+    assert kills.run(['-c', code], log, back=back) == 0
+    seconds, stamp = log.read_text().split()[-2:]
+    found.append((float(seconds), int(stamp[:4])))
+  assert abs(found[0][0] - found[1][0] - 1e8) < 60 and found[0][1] - found[1][1] in (3, 4)
+
+
+def test_a_parent_alone_and_what_it_leaves_behind(tmp_path):
+  log = tmp_path / 'log'
+  code = ("import subprocess, sys, time; from vid2act_plugin.common import lifeline; "
+          "command = [sys.executable, '-c', 'import time; time.sleep(60)']; "
+          "subprocess.Popen({}, start_new_session=True); time.sleep(60)")
+  for start, alone, count in (
+      ('command', True, 1), ('command', False, 0), ('lifeline.tied(command)', True, 0)):
+    assert kills.run(['-c', code.format(start)], log, 1, alone=alone) is None
+    assert len(kills.left(log, patience=1)) == count and not kills.marked(log)

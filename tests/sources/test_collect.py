@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers import orphans
 
 from vid2act_plugin.common import parallel
 from vid2act_plugin.common.errors import UserError
@@ -65,9 +66,10 @@ def test_a_killed_collection_continues(whole, tmp_path):
   process = subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL)
   first = tmp_path / SOURCES[0] / recordings.name(0)
   _wait(lambda: recordings.count(first.parent) >= 1)
+  workers = orphans.descendants(process.pid)
   process.send_signal(signal.SIGKILL)
   process.wait()
-  time.sleep(0.5)  # An episode that is being written comes to its end.
+  assert workers and orphans.gone(workers, 10)
   kept = first.stat().st_mtime_ns
   damaged = tmp_path / SOURCES[0] / recordings.name(1)
   damaged.write_bytes(b'torn')

@@ -123,6 +123,25 @@ def test_an_export_is_whole_or_absent(recording, tmp_path):
   refuse(lambda: exports.export([path], 'minari', out), str(out), '--out')
 
 
+def test_two_exports_into_one_folder(recording, tmp_path, monkeypatch):
+  """The one that ends first is kept, the other is refused."""
+  path, out, writer = recording(), tmp_path / 'sets' / 'door-v0', exports.formats.writer
+  command = ['export', str(path), '--format', 'minari', '--out', str(out)]
+  def slow(form):
+    monkeypatch.setattr(exports.formats, 'writer', writer)
+    def write(*args):
+      writer(form)(*args)
+      cli.main(command)
+      monkeypatch.setattr(exports.pathlib.Path, 'exists', lambda _: False)  # Just after a look.
+    return write
+  monkeypatch.setattr(exports.formats, 'writer', slow)
+  refuse(lambda: cli.main(command), str(out), 'exists by now')
+  monkeypatch.undo()
+  assert list(out.parent.iterdir()) == [out]
+  imports.run(out, tmp_path / 'back')
+  assert len(recordings.load(tmp_path / 'back')[1]) == 2
+
+
 def test_exports_that_cannot_be_are_refused(recording, tmp_path, capsys):
   path, out = recording(), tmp_path / 'out-v0'
   refuse(lambda: exports.export([path], 'rlds', out), 'rlds', 'lerobot, minari')

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from helpers import orphans
 from ruamel.yaml import YAML
 
 from vid2act_plugin import cli
+from vid2act_plugin.common import lock
 from vid2act_plugin.common import parallel as jobs
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablate, matrix
@@ -127,6 +130,63 @@ def test_what_runs_is_asked_to_save_when_the_caller_stops(tmp_path):
   with pytest.raises(TimeoutError):
     list(jobs.run_commands(commands, 1, lambda x: tmp_path / 'log.txt', poll))
   assert (tmp_path / 'saved').read_text() == 'saved' and time.monotonic() - began < 50
+
+
+def test_commands_that_are_not_needed_yet_or_any_more(tmp_path):
+  ready = time.monotonic() + 2
+  needed = {'gone': lambda: False, 'busy': lambda: True if time.monotonic() > ready else None}
+  commands = {x: [sys.executable, '-c', f'print("{x}")'] for x in ('busy', 'gone', 'free')}
+  ended = list(jobs.run_commands(
+      commands, 1, lambda x: tmp_path / x, needed=lambda x: needed.get(x, lambda: True)()))
+  assert ended == [('gone', 0), ('free', 0), ('busy', 0)] and time.monotonic() > ready
+  assert {x.name for x in tmp_path.iterdir()} == {'busy', 'free'}
+
+
+def test_links_in_the_folder_of_an_ablation_lead_nowhere(write, tmp_path):
+  (tmp_path / 'out' / 'overlays').mkdir(parents=True)
+  victim = tmp_path / 'victim'
+  victim.write_text('precious')
+  (tmp_path / f'out/overlays/configs-2.yaml.{os.getpid()}.part').symlink_to(victim)
+  cli.main(['ablate', str(write()), '--dry-run', '--out', str(tmp_path / 'out')])
+  assert victim.read_text() == 'precious'
+  assert (tmp_path / 'out/overlays/configs-2.yaml').read_text() == 'batch_size: 3\n'
+
+
+def test_a_killed_ablation_leaves_no_run_behind_and_continues(tiny, write, tmp_path, capsys):
+  """Repeated at once, it waits for a run that is saving, and for one that somebody else started."""
+  out = tmp_path / 'out'
+  plan = write(
+      configs=['metaworld', 'quickstart', str(tiny), {
+          'random_agent': True, 'logger.outputs': ['jsonl'], 'run.steps': 600}],
+      variants={'stock': []}, seeds=[0])
+  command = [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', plan, '--out', out]
+  process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+  run = out / 'stock' / TASK / '0'
+  while not (run / 'metrics.jsonl').exists() or not (run / 'metrics.jsonl').read_text():
+    assert process.poll() is None
+    time.sleep(0.05)
+  children = orphans.descendants(process.pid)
+  process.kill()
+  process.wait()
+  cli.main(['ablate', str(plan), '--out', str(out)])
+  assert len(children) > 1 and orphans.gone(children, 1)
+  assert 'Stopped and saved' in (run / 'log.txt').read_text()
+  assert '1 of 1 runs' in capsys.readouterr().out
+  # Its summary is gone, as if it were not finished, and another process is at work on it.
+  (run / 'summary.json').rename(tmp_path / 'summary.json')
+  def other():
+    with lock.locked(run):
+      held.set()
+      time.sleep(3)
+      (tmp_path / 'summary.json').rename(run / 'summary.json')
+  held = threading.Event()
+  thread = threading.Thread(target=other)
+  thread.start()
+  held.wait()
+  cli.main(['ablate', str(plan), '--out', str(out)])
+  thread.join()
+  text = capsys.readouterr().out
+  assert f'stock/{TASK}/0: waiting for process {os.getpid()} on' in text and '1 of 1 runs' in text
 
 
 def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):

@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import os
+from multiprocessing import resource_tracker
 
 import elements
 import imageio.v3 as iio
 import numpy as np
+import psutil
 import pytest
 from dreamerv3 import main as host
 
@@ -27,6 +30,12 @@ def make(configure, tmp_path):
     return config, elements.Config(
         **config.run, logdir=config.logdir, **{k: config[k] for k in sizes})
   return fn
+
+
+def resources():
+  """Return how many descriptors, threads and children this process has."""
+  count = lambda folder: len(os.listdir(f'/proc/self/{folder}'))
+  return count('fd'), count('task'), len(psutil.Process().children(recursive=True))
 
 
 class Seen(evaluation.Evaluation):
@@ -52,17 +61,22 @@ def test_same_episodes_every_time(envs, episodes, debug, shares, make):
       'run.eval_envs': envs, 'run.eval_eps': episodes, 'run.debug': debug})
   logger = host.make_logger(config)
   found = Seen(config, args, host.make_agent(config))
-  rounds = []
-  for _ in range(2):
+  resource_tracker.ensure_running()  # Of multiprocessing, which keeps it.
+  before, rounds, held = resources(), [], []
+  for _ in range(20):
     means = found(logger)
+    held.append(resources())
     assert [sum(bool(x['is_last']) for i, x in found.seen if i == w) for w in range(len(shares))] \
         == shares
     assert len(found.results) == episodes and means['length'] == 4  # The reset and 3 steps.
     totals = sum(float(x['reward']) for _, x in found.seen)
     np.testing.assert_allclose(means['score'], totals / episodes, rtol=1e-5)
     rounds.append([x for w in range(len(shares)) for x in found.firsts(w)])
+  found.close()
   assert len(rounds[0]) == episodes
-  np.testing.assert_array_equal(*rounds)
+  for other in rounds[1:]:
+    np.testing.assert_array_equal(rounds[0], other)
+  assert all(x <= y for x, y in zip(held[-1], held[0])) and resources()[2] == before[2]
   assert len({x.tobytes() for x in rounds[0]}) == episodes  # No episode twice.
   logger.close()
 
@@ -87,8 +101,12 @@ def test_a_run_and_its_resumption(make, tmp_path, capsys):
   assert iio.imread(tmp_path / 'run/eval.gif', index=None).shape == (4, 16, 16, 3)
   assert 'eval.gif' in capsys.readouterr().out
 
-  config, args = make(**{'run.steps': 40, 'method': 'mine'})
+  config, args = make(**{'run.steps': 40, 'method': 'mine', 'run.debug': False})
+  resource_tracker.ensure_running()
+  before = resources()
   loop.train_eval(config, args)
+  descriptors, _, children = resources()
+  assert (descriptors, children) == (before[0], before[2])
   again = scores.points(scores.curves.metrics(tmp_path / 'run'), 'eval/score')
   assert again[0] == [0, 20, 40, 60, 80]
   runs = json.loads(gzip.decompress((tmp_path / 'run/scores/score.json.gz').read_bytes()))

@@ -11,6 +11,7 @@ import subprocess
 import time
 from multiprocessing import connection
 
+from . import lifeline
 from .errors import UserError
 
 POLL = 1.0  # Seconds.
@@ -21,22 +22,30 @@ THREADS = {
     'LP_NUM_THREADS': '0'}
 
 
-def run_commands(commands, count, logs, poll=lambda: None):
+def run_commands(commands, count, logs, poll=lambda: None, needed=lambda name: True):
   """Run commands, `count` at once, and yield (name, status) as each ends.
 
   commands: `{name: [argument]}`. count: 0 is one per core. logs: function from
   a name to the file that gets the output. poll: called about every second.
-  Each place has the same number of cores; more places than cores share them. If
-  the caller stops, commands that run get SIGTERM and are waited for.
+  needed: function from a name to whether its command is to be started: True,
+  False for not at all, None for not yet. Each place has the same number of
+  cores; more places than cores share them. If the caller stops, commands that
+  run get SIGTERM and are waited for; if it is killed, they get SIGTERM too.
   """
   cores = sorted(os.sched_getaffinity(0))
   count = min(places(count), max(1, len(commands)))
   waiting, running, free = list(commands), {}, list(range(count))
   try:
     while waiting or running:
-      while waiting and free:
-        name, place = waiting.pop(0), free.pop(0)
-        running[name] = _launch(commands[name], logs(name), _share(cores, count, place)), place
+      for name in list(waiting) if free else ():
+        wanted = needed(name) if free else None
+        if wanted is not None:
+          waiting.remove(name)
+        if wanted:
+          place = free.pop(0)
+          running[name] = _launch(commands[name], logs(name), _share(cores, count, place)), place
+        elif wanted is False:
+          yield name, 0
       time.sleep(POLL)
       poll()
       for name, (process, place) in list(running.items()):
@@ -67,7 +76,7 @@ def _launch(command, log, cores):
   log.parent.mkdir(parents=True, exist_ok=True)
   with open(log, 'a') as file:
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+        lifeline.tied(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
         env={**os.environ, 'PYTHONUNBUFFERED': '1'}, start_new_session=True)
   os.sched_setaffinity(process.pid, cores)
   return process
@@ -135,6 +144,7 @@ def _result(pipe, job):
 
 
 def _work(kind, pipe):
+  lifeline.follow()
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us.
   function = kind()
   with contextlib.suppress(EOFError, OSError):  # The parent is gone.

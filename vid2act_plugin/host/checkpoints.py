@@ -1,5 +1,6 @@
 """Checkpoints of the host on disk: which one is the newest whole one, and what it holds."""
 
+import contextlib
 import pathlib
 
 import elements
@@ -36,13 +37,19 @@ class Checkpoint(elements.Checkpoint):
 def latest(path):
   """Return the folder that is the newest checkpoint at `path`, whole or not; None without one.
 
-  path: a run's logdir, its folder of checkpoints, or one checkpoint.
+  path: a run's logdir, its folder of checkpoints, or one checkpoint. Where
+  `latest` names none, as after a kill, it is the whole one of the greatest step.
   """
   root = pathlib.Path(str(path)).expanduser()
-  for file in (root / 'latest', *(root / x / 'latest' for x in FOLDERS)):
-    if file.is_file():
-      return file.parent / pathlib.Path(file.read_text(errors='replace').strip()).name
-  return root if whole(root) else None
+  folders = [root, *(root / x for x in FOLDERS)]
+  for file in (x / 'latest' for x in folders):
+    name = pathlib.Path(file.read_text(errors='replace').strip()).name if file.is_file() else ''
+    if name:
+      return file.parent / name
+  if whole(root):
+    return root
+  found = [x for folder in folders for x in folder.glob('*') if whole(x)]
+  return max(found, key=lambda x: (_step(x), x.name), default=None)
 
 
 def whole(folder):
@@ -88,3 +95,9 @@ def last(logdir):
 def step(folder):
   """Return the number of steps that a checkpoint was written after."""
   return int(safe_pickle.load(folder / 'step.pkl'))
+
+
+def _step(folder):
+  with contextlib.suppress(UserError, TypeError, ValueError):
+    return step(folder)
+  return -1

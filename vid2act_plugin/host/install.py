@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 
+from ..common import lifeline
 from ..common.errors import UserError
 from . import tree as host
 
@@ -150,7 +151,7 @@ def _download(sdist, folder):
 
 def _pip(*args):
   command = [sys.executable, '-m', 'pip', '--quiet', *map(str, args)]
-  result = subprocess.run(command, capture_output=True, text=True)
+  result = subprocess.run(lifeline.tied(command), capture_output=True, text=True)
   if result.returncode:
     raise UserError(
         f'`pip {args[0]}` failed while the host was built; mend this and run '

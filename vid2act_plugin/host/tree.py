@@ -10,7 +10,6 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import pathlib
 import re
 import subprocess
@@ -18,6 +17,7 @@ import subprocess
 from ruamel.yaml import YAML
 
 from ..common.errors import UserError
+from ..common.files import atomic_write
 from ..common.resources import data
 
 
@@ -155,10 +155,9 @@ def _write(root, contents):
       if content is None:
         path.unlink()
         continue
-      temp = path.with_name(f'.{path.name}.vid2act')
-      temp.write_bytes(content)
-      temp.chmod(path.stat().st_mode & 0o7777 if path.exists() else 0o644)
-      os.replace(temp, path)
+      with atomic_write(path) as part:
+        part.write_bytes(content)
+        part.chmod(path.stat().st_mode & 0o7777 if path.exists() else 0o644)
   except OSError as e:
     raise UserError(
         f'The file {root / file} cannot be written ({e.strerror}); allow it, and run this again.'

@@ -59,14 +59,15 @@ def main(args):
 class Ablation:
   """The runs of a matrix in the folder `out`.
 
-  Finished ones are skipped, broken ones continued. `out/results` holds what is
-  worth keeping, and grows with every run that ends: scores, the matrix, and
-  what each run says of itself.
+  Finished ones are skipped, broken ones continued, and one that another process
+  is at work on is waited for. `out/results` holds what is worth keeping, and
+  grows with every run that ends: scores, the matrix, and what each run says of
+  itself.
   """
 
   def __init__(self, plan, out):
     self.plan, self.out, self.overlays = plan, out, out / 'overlays'
-    self.results = out / 'results'
+    self.results, self.owners = out / 'results', {}
     self._compare_with_before()
     plan.write(self.overlays)
     self.configs = plan.configurations(self.overlays)
@@ -91,7 +92,8 @@ class Ablation:
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar:
       poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))
       poll()
-      for name, status in parallel.run_commands(commands, count, lambda x: self.out / x / 'log.txt', poll):
+      for name, status in parallel.run_commands(
+          commands, count, lambda x: self.out / x / 'log.txt', poll, lambda x: self._needed(todo[x])):
         failed += [name] * bool(status)
         self.gather()
         done = sum(map(self.finished, self.plan.runs))
@@ -140,6 +142,14 @@ class Ablation:
   def finished(self, run):
     path = self.logdir(run) / 'summary.json'
     return path.exists() and json.loads(path.read_text())['env_steps'] >= self.steps(run)
+
+  def _needed(self, run):
+    """Say whether a run is to be started now; None while another process is at work on it."""
+    owner = lock.owner(self.logdir(run))
+    if owner and self.owners.get(run) != owner:
+      print(f'{run.name}: waiting for {owner}, which is at work on it', flush=True)
+    self.owners[run] = owner
+    return None if owner else not self.finished(run)
 
   def _commands(self, runs):
     """Return the commands, with recordings and teacher made once for all seeds."""

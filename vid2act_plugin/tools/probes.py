@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+from ..common import lifeline
+
 MARK = 'vid2act:'
 TIMEOUT = 60  # Seconds; on a cold disk the imports take most of it.
 SCENE = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/>
@@ -51,7 +53,8 @@ def child(function, timeout=TIMEOUT):
   code = f"from vid2act_plugin.tools import probes; probes.answer('{function}')"
   try:
     done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, timeout=timeout)
+        lifeline.tied([sys.executable, '-c', code]), capture_output=True, text=True,
+        timeout=timeout)
   except subprocess.TimeoutExpired:
     return None, f'the child process did not end within {timeout} s'
   for line in reversed(done.stdout.splitlines()):

@@ -1,17 +1,14 @@
 """Episodes summed up, and evaluation on episodes that are the same every time."""
 
 import collections
-import contextlib
 import pathlib
 from functools import partial as bind
 
-import embodied
 import numpy as np
-from dreamerv3 import main as hostmain
 
 from ..common import images
 from ..common.errors import UserError
-from . import curves
+from . import curves, environments
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
 WEIGHT = 'log/relevance/'
@@ -39,31 +36,35 @@ class Episodes:
 class Evaluation:
   """Exactly `run.eval_eps` episodes, in environments with seeds of their own.
 
-  The environments are started for each evaluation: what decides an episode is
-  its seed and its number since the start, so that all evaluations of a run,
-  also after it was resumed, see the same episodes. Raises a `UserError` for
-  fewer than one episode or environment.
+  The environments are started once and begin anew for each evaluation: what
+  decides an episode is its seed and its number since then, so that all
+  evaluations of a run, also after it was resumed, see the same episodes. Raises
+  a `UserError` for fewer than one episode or environment. `close` ends them.
   """
 
   def __init__(self, config, args, agent):
     for key in ('eval_eps', 'eval_envs'):
       if args[key] < 1:
         raise UserError(f'The key run.{key} is {args[key]}; give a positive number.')
-    self.agent, self.parallel, self.picture = agent, not args.debug, None
+    self.agent, self.parallel, self.picture, self.driver = agent, not args.debug, None, None
     workers = min(args.eval_envs, args.eval_eps)
     # Each owes its share, so that short episodes are not counted more often than long ones.
     self.shares = [len(range(i, args.eval_eps, workers)) for i in range(workers)]
-    self.envs = [bind(hostmain.make_env, config, EVAL_INDEX + i) for i in range(workers)]
+    self.envs = [
+        bind(environments.Again, bind(environments.make, config, EVAL_INDEX + i))
+        for i in range(workers)]
 
   def __call__(self, logger):
     """Run the episodes, log their means as `eval/...` and return these."""
     self.owed, self.episodes = list(self.shares), Episodes()
     self.results, self.frames, self.relevance = [], [], collections.defaultdict(list)
-    with contextlib.closing(embodied.Driver(self.envs, parallel=self.parallel)) as driver:
-      driver.on_step(self._add)
-      driver.reset(self.agent.init_policy)
-      while any(self.owed):
-        driver(lambda *xs: self.agent.policy(*xs, mode='eval'), steps=1)
+    if not self.driver:
+      self.driver = environments.driver(self.envs, self.parallel)
+      self.driver.on_step(self._add)
+    self.driver.reset(self.agent.init_policy)
+    self.driver.acts[environments.ANEW] = np.ones(len(self.envs), bool)
+    while any(self.owed):
+      self.driver(lambda *xs: self.agent.policy(*xs, mode='eval'), steps=1)
     means = {k: float(np.mean([x[k] for x in self.results])) for k in self.results[0]}
     logger.add(means, prefix='eval')
     if self.frames:
@@ -73,6 +74,10 @@ class Evaluation:
       logger.add({'relevance': self.picture}, prefix='eval')
     logger.write()
     return means
+
+  def close(self):
+    if self.driver:
+      environments.close(self.driver)
 
   def video(self, config):
     """Write the first episode of the last evaluation: `eval.gif`, `eval_relevance.png`."""

@@ -4,22 +4,26 @@ import collections
 import os
 import signal
 import threading
+import time
 import zipfile
 
 from ..common.errors import UserError
 from ..host import checkpoints, internals
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
 
 
 class Stop:
   """A wish to stop, by Ctrl-C or SIGTERM: noted inside the `with` block, granted by `check`.
 
-  A second signal interrupts at once, as Python does without this.
+  A second signal interrupts at once, as Python does without this. SIGTERM is
+  sent by programs, and to all of a job's processes: our parent may pass its own
+  on, and when it dies the system sends us one for each of its threads.
   """
 
   def __init__(self):
-    self.signal, self.before = None, {}
+    self.signal, self.time, self.before = None, 0.0, {}
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
@@ -42,9 +46,11 @@ class Stop:
     raise SystemExit(128 + self.signal) from None
 
   def _ask(self, number, frame):
+    if number == self.signal == signal.SIGTERM and time.monotonic() < self.time + AT_ONCE:
+      return
     if self.signal:
       raise KeyboardInterrupt
-    self.signal = number
+    self.signal, self.time = number, time.monotonic()
     # Not print, which cannot be called again from inside itself.
     os.write(1, b'\nStopping after this step; a second signal stops at once, without saving.\n')
 
@@ -84,19 +90,17 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   where the folder that `latest` names is not whole.
   """
   _discard(logdir / 'replay')
-  latest = logdir / 'ckpt' / 'latest'
-  if not latest.exists():
+  root = logdir / 'ckpt'
+  folder = checkpoints.latest(root)
+  if not folder:
     cp.save()
     return True
-  if not latest.read().strip():
-    latest.write(max((x.name for x in latest.parent.glob('*') if checkpoints.whole(x)), default=''))
-  folder = latest.parent / latest.read().strip()
   if not checkpoints.whole(folder):
     raise UserError(
-        f"{latest} names '{folder.name}', which is not a whole checkpoint; write the name of one "
-        f'in {latest.parent} that has a file `done` into it, or choose another --logdir.')
+        f"{root / 'latest'} names '{folder.name}', which is not a whole checkpoint; write the name "
+        f'of one in {root} that has a file `done` into it, or choose another --logdir.')
   known = (folder / 'place.pkl').exists()
-  cp.load(keys=[*keys, *['place'] * known])
+  cp.load(folder, keys=[*keys, *['place'] * known])
   return known
 
 
@@ -106,18 +110,3 @@ def _discard(folder):
     if not zipfile.is_zipfile(str(path)):
       print(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
-
-
-def environment(config, index, episode):
-  """Make the host's environment `index`, whose first episode is the one of number `episode`.
-
-  Without that a continued run would begin with the same positions again.
-  """
-  import embodied
-  from dreamerv3 import main as hostmain
-  env = inner = hostmain.make_env(config, index)
-  while isinstance(inner, embodied.wrappers.Wrapper):
-    inner = inner.env
-  if hasattr(inner, 'episode'):
-    inner.episode = episode
-  return env

@@ -12,7 +12,6 @@ import types
 from functools import partial as bind
 
 import elements
-import embodied
 import jax
 from dreamerv3 import main as hostmain
 
@@ -20,7 +19,7 @@ from ..common import images, lock, progress
 from ..common.errors import UserError
 from ..host import checkpoints, internals, loading, tree
 from ..teacher import bundle
-from . import curves, finite, resume, scores
+from . import curves, environments, finite, resume, scores
 from .evaluation import Episodes, Evaluation
 
 
@@ -50,6 +49,7 @@ def eval_only(config, args):
   try:
     means = evaluation(logger)
   finally:
+    evaluation.close()
     logger.close()
   print(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
   scores.write(config)
@@ -73,8 +73,8 @@ def _train(config, args, evaluate):
     _load(agent, args)
   if not resume.load_or_save(cp, logdir):
     place.evaluated = _due(args, logger)
-  envs = [bind(resume.environment, config, i, place.begun[i]) for i in range(args.envs)]
-  driver = embodied.Driver(envs, parallel=not args.debug)
+  envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
+  driver = environments.driver(envs, parallel=not args.debug)
   with resume.Stop() as stop:
     evaluation = Evaluation(config, args, _interruptible(agent, stop)) if evaluate else None
     episodes = Episodes()
@@ -93,7 +93,9 @@ def _train(config, args, evaluate):
         raise
       stop.save(cp, f'step {int(logger.step)} of {int(args.steps)}')
     finally:
-      driver.close()
+      environments.close(driver)
+      if evaluation:
+        evaluation.close()
       logger.close()
 
 

@@ -1,0 +1,56 @@
+"""The main command is killed alone: what it started ends as well, and repeated, it continues."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers import orphans
+
+from vid2act_plugin import prepare
+from vid2act_plugin.common.errors import UserError
+
+
+def test_the_chain_is_killed_while_a_stage_collects(tiny, tmp_path):
+  command = [
+      sys.executable, '-m', 'dreamerv3', '--configs', 'vid2act', 'metaworld', 'quickstart', tiny,
+      '--logdir', tmp_path / 'run', '--vid2act.cache', tmp_path / 'cache',
+      '--vid2act.collect.episodes', '500']
+  process = subprocess.Popen(map(str, command), stdout=subprocess.DEVNULL)
+  while not list((tmp_path / 'cache').glob('recordings/*/*/episode-*.npz')):
+    assert process.poll() is None
+    time.sleep(0.05)
+  children = orphans.descendants(process.pid)
+  process.kill()
+  process.wait()
+  assert len(children) > 2 and orphans.gone(children, 10)  # The stage and its workers.
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_stage_gets_the_signals_that_we_get(number):
+  code = f'import os; os.kill(os.getppid(), {number}); import time; time.sleep(60)'
+  if number == signal.SIGINT:  # The terminal's, which goes to all of its processes.
+    code = f'import os; os.kill(os.getppid(), {number}); os.kill(os.getpid(), {number})'
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    assert prepare._run([sys.executable, '-c', code]) == 128 + number
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_configuration_of_a_stage_follows_no_link(configure, tmp_path, monkeypatch):
+  victim = tmp_path / 'victim'
+  victim.write_text('precious')
+  config = configure('vid2act', **{'vid2act.cache': str(tmp_path)})
+  folder = tmp_path / 'teachers' / 'key'
+  folder.mkdir(parents=True)
+  (folder / f'.{os.getpid()}.yaml').symlink_to(victim)
+  monkeypatch.setattr(prepare, '_teacher_key', lambda *args: 'key')
+  monkeypatch.setattr(prepare, '_run', lambda command: 3)
+  with pytest.raises(UserError, match='pretrain ended with status 3'):
+    prepare._teacher(config, [])
+  assert victim.read_text() == 'precious'
+  assert 'script: pretrain' in (folder / 'stage.yaml').read_text()
+  assert {x.name for x in folder.iterdir()} == {f'.{os.getpid()}.yaml', 'stage.yaml'}
