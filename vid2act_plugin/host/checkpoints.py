@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common import safe_pickle
 from ..common.errors import UserError, reason
+from ..common.output import say
 
 FOLDERS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
 COUNTERS = ('updates', 'batches', 'actions')
@@ -24,7 +25,7 @@ class Checkpoint(elements.Checkpoint):
     folder = pathlib.Path(str(path or self.latest()))
     for key in keys or self._saveables:
       self._saveables[key].load(safe_pickle.load(folder / f'{key}.pkl'))
-    print(f'Loaded checkpoint: {folder}')
+    say(f'Loaded checkpoint: {folder}')
 
   def _cleanup(self):
     newest = self.latest()

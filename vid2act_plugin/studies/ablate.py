@@ -10,6 +10,7 @@ import threading
 
 from ..common import files, lock, parallel, progress
 from ..common.errors import UserError
+from ..common.output import say
 from ..training import curves, scores
 from . import matrix, plot
 
@@ -44,7 +45,7 @@ def main(args):
     except (KeyboardInterrupt, SystemExit) as e:
       if isinstance(e, UserError):
         raise
-      print('Stopped: what ran has saved, and the same command continues.')
+      say('Stopped: what ran has saved, and the same command continues.')
       ablation.compare()
       if not over():
         raise SystemExit(130) from None
@@ -76,16 +77,16 @@ class Ablation:
     shown, total = 0, sum(map(self.steps, self.plan.runs))
     for run in self.plan.runs:
       state = 'finished' if self.finished(run) else f'{self.step(run):,} of {self.steps(run):,} env steps'
-      print(f'{run.name}: {state}')
-      print('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
+      say(f'{run.name}: {state}')
+      say('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
       shown += self.step(run)
-    print(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; every run of a method with a '
+    say(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; every run of a method with a '
           'teacher gets --vid2act.teacher, made once.')
 
   def run(self, count):
     """Make what the runs share and run them, `count` at once; return the names of those that failed."""
     todo = {x.name: x for x in self.plan.runs if not self.finished(x)}
-    print(f'{len(self.plan.runs)} runs, {len(self.plan.runs) - len(todo)} of them finished, in {self.out}')
+    say(f'{len(self.plan.runs)} runs, {len(self.plan.runs) - len(todo)} of them finished, in {self.out}')
     self.gather()  # Now, so that a folder knows its matrix before the first run ends.
     commands, failed = self._commands(todo.values()), []
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar:

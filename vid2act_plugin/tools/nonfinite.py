@@ -9,6 +9,7 @@ import sys
 import elements
 
 from ..common.errors import UserError
+from ..common.output import say
 from ..host import checkpoints, platform
 from ..training import finite, pretrain
 
@@ -31,10 +32,10 @@ def main(argv=None):
   if not content:
     raise UserError(f'There is no checkpoint in {config.logdir}, the run of {folder}; restore it.')
   bad, params = finite.repeat(agent, content, *finite.read(folder, agent))
-  print(f"From the checkpoint of update {content['counters']['updates']}:")
-  print(f"not finite in the update: {', '.join(bad) or 'nothing'}")
+  say(f"From the checkpoint of update {content['counters']['updates']}:")
+  say(f"not finite in the update: {', '.join(bad) or 'nothing'}")
   modules = dict.fromkeys(x.split('/')[0] for x in params)
-  print(f"parameters not finite after it: {', '.join(modules) or 'none'}")
+  say(f"parameters not finite after it: {', '.join(modules) or 'none'}")
 
 
 if __name__ == '__main__':

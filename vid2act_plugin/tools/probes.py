@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+from ..common.output import say
+
 MARK = 'vid2act:'
 TIMEOUT = 60  # Seconds; on a cold disk the imports take most of it.
 SCENE = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/>
@@ -69,7 +71,7 @@ def answer(function):
     result = globals()[function](), None
   except Exception as e:
     result = None, f'{type(e).__name__}: {e}'
-  print(MARK + json.dumps(result), flush=True)
+  say(MARK + json.dumps(result))
 
 
 def _rate(function, seconds=1):

@@ -7,6 +7,7 @@ import threading
 import zipfile
 
 from ..common.errors import UserError
+from ..common.output import say
 from ..host import checkpoints, internals
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,7 +39,7 @@ class Stop:
   def save(self, cp, what):
     """Save the checkpoint `cp`, say how to continue, and leave with the status of the signal."""
     cp.save()
-    print(f'Stopped and saved after {what}; repeat the command to continue from there.', flush=True)
+    say(f'Stopped and saved after {what}; repeat the command to continue from there.')
     raise SystemExit(128 + self.signal) from None
 
   def _ask(self, number, frame):
@@ -104,7 +105,7 @@ def _discard(folder):
   """Remove chunks of a replay that were not written to their end, which no checkpoint needs."""
   for path in folder.glob('*.npz'):
     if not zipfile.is_zipfile(str(path)):
-      print(f'Removed {path}, which a killed run did not write to its end.')
+      say(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
 
 

@@ -18,6 +18,7 @@ from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
 from ..common.errors import UserError
+from ..common.output import say
 from ..host import checkpoints, internals, loading, tree
 from ..teacher import bundle
 from . import curves, finite, resume, scores
@@ -51,7 +52,7 @@ def eval_only(config, args):
     means = evaluation(logger)
   finally:
     logger.close()
-  print(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
+  say(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
   scores.write(config)
   evaluation.video(config)
   path = elements.Path(config.logdir) / 'summary.json'
@@ -123,7 +124,7 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
         cp.save()
   if evaluation:
     learner.scores = evaluate()
-    print(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
+    say(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
   learner.report(logger)
   learner.log(logger)
   cp.save()
@@ -238,7 +239,7 @@ def _finish(config, agent, learner, evaluation, logger, start):
       final_relevance=learner.relevance, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions())
   (logdir / 'summary.json').write(json.dumps(summary, indent=1))
-  print(f'Summary: {logdir / "summary.json"}, curves: {logdir / "curves.png"}')
+  say(f'Summary: {logdir / "summary.json"}, curves: {logdir / "curves.png"}')
 
 
 def _versions():
