@@ -11,7 +11,7 @@ import threading
 from ..common import files, lock, parallel, progress
 from ..common.errors import UserError
 from ..common.output import say
-from ..training import curves, scores
+from ..training import curves, scores, summary
 from . import matrix, plot
 
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -68,6 +68,7 @@ class Ablation:
   def __init__(self, plan, out):
     self.plan, self.out, self.overlays = plan, out, out / 'overlays'
     self.results = out / 'results'
+    self.ended, self.told = set(), set()
     self._compare_with_before()
     plan.write(self.overlays)
     self.configs = plan.configurations(self.overlays)
@@ -131,16 +132,34 @@ class Ablation:
     if self.finished(run):
       return self.steps(run)
     path = self.logdir(run) / 'metrics.jsonl'
-    if not path.exists():
+    if not path.is_file():
       return 0
     with open(path, 'rb') as file:
       file.seek(max(0, path.stat().st_size - TAIL))
-      found = re.findall(rb'"step": (\d+)', file.read())
+      found = re.findall(rb'"step": (\d{1,15})[,}]', file.read())
     return min(int(found[-1]), self.steps(run)) if found else 0
 
   def finished(self, run):
-    path = self.logdir(run) / 'summary.json'
-    return path.exists() and json.loads(path.read_text())['env_steps'] >= self.steps(run)
+    """Say whether a run has ended and left what can be read; any other is continued."""
+    if run not in self.ended and self._whole(run):
+      self.ended.add(run)
+    return run in self.ended
+
+  def _whole(self, run):
+    folder = self.logdir(run)
+    about, fault = summary.read(folder), ''
+    if about and about['env_steps'] < self.steps(run):
+      return False
+    if not about and (folder / summary.FILE).exists():
+      fault = f'{folder / summary.FILE} is no summary of a run'
+    try:
+      scores.read([folder / 'scores'] if about else [])
+    except UserError as e:
+      fault = str(e).removesuffix('.')
+    if fault and run not in self.told:
+      self.told.add(run)
+      say(f'Note: {run.name} does not count as finished, so that it makes its results again: {fault}.')
+    return bool(about) and not fault
 
   def _commands(self, runs):
     """Return the commands, with recordings and teacher made once for all seeds."""
@@ -161,8 +180,8 @@ class Ablation:
     relevance = [
         {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
         for x in rows if any(k.startswith(key) for k in x)]
-    summary = json.loads((self.logdir(run) / 'summary.json').read_text())
-    return dict(method=run.method, **summary, relevance=relevance)
+    ours = dict(method=run.method, relevance=relevance)
+    return {**ours, **(summary.read(self.logdir(run)) or {}), **ours}
 
   def _compare_with_before(self):
     """Refuse a folder in which runs were begun with other settings."""

@@ -96,7 +96,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
     raise UserError(
         f"{latest} names '{folder.name}', which is not a whole checkpoint; write the name of one "
         f'in {latest.parent} that has a file `done` into it, or choose another --logdir.')
-  known = (folder / 'place.pkl').exists()
+  known = checkpoints.holds(folder, 'place')
   cp.load(keys=[*keys, *['place'] * known])
   return known
 
