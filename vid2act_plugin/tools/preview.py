@@ -91,7 +91,7 @@ def _label(lines, width, height):
   from PIL import Image, ImageDraw, ImageFont
   lines = [printable(x)[:LONGEST] for x in lines]
   image = Image.new('RGB', (width, height))
-  widest = max(ImageFont.load_default(12).getlength(x) for x in lines)
+  widest = max(1, *(ImageFont.load_default(12).getlength(x) for x in lines))
   font = ImageFont.load_default(min(12, 12 * (width - 10) / widest))
   ImageDraw.Draw(image).text((2, 2), '\n'.join(lines), 'white', font, spacing=1)
   return np.asarray(image)

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pathlib
 import signal
 import threading
 import zipfile
@@ -85,6 +86,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   where the folder that `latest` names is not whole.
   """
   _discard(logdir / 'replay')
+  _end_lines(pathlib.Path(str(logdir)))
   latest = logdir / 'ckpt' / 'latest'
   if not latest.exists():
     cp.save()
@@ -107,6 +109,16 @@ def _discard(folder):
     if not zipfile.is_zipfile(str(path)):
       say(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
+
+
+def _end_lines(folder):
+  """End the last line of each log where a killed run did not, so that it spoils no other one."""
+  for path in folder.glob('*.jsonl'):
+    if path.is_file() and path.stat().st_size:
+      with open(path, 'rb+') as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b'\n':
+          file.write(b'\n')
 
 
 def environment(config, index, episode):
