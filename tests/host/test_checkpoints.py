@@ -59,6 +59,7 @@ def test_loading_executes_nothing(tmp_path, owned):
   cp.save()
   path = checkpoints.latest(tmp_path) / 'agent.pkl'
   path.write_bytes(pickle.dumps({'params': {'a': touch()}}))
+  path.with_name(checkpoints.HASHES).unlink()
   works(owned, elements.Checkpoint.load, cp)
   with pytest.raises(UserError, match='agent.pkl.*do not trust'):
     cp.load()

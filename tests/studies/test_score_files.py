@@ -12,7 +12,7 @@ from helpers.nasty import MEANS, NASTY, plain
 from vid2act_plugin import cli
 from vid2act_plugin.common import images
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.studies import comparable
+from vid2act_plugin.studies import comparable, comparison
 from vid2act_plugin.training import scores
 
 NAN, FAR = float('nan'), 1e308
@@ -23,8 +23,9 @@ def row(method='stock', seed=0, ys=(1, 2, 3), xs=(0, 10, 20), task='a_b', **more
 
 
 @pytest.fixture
-def plot(tmp_path, capsys):
-  """Return a function that runs `vid2act plot` on rows and returns its output and table."""
+def plot(tmp_path, capsys, monkeypatch):
+  """Return a function that runs `vid2act plot` on rows and returns its output."""
+  monkeypatch.setattr(comparison, 'REPS', 50)
   def fn(rows, *args):
     content = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
     (tmp_path / 'in').mkdir(exist_ok=True)
@@ -110,7 +111,7 @@ def test_legends_and_titles_take_names_for_names(tmp_path):
     shown = [x.get_text() for x in ax.legend().get_texts()]
     drawn = [x._preprocess_math(x.get_text()) for x in ax.legend().get_texts()]
   assert len(shown) == 5 and not any(math for _, math in drawn) and all(map(plain, shown))
-  assert [x for x, _ in drawn][:3] == ['$\\frac$', ' _a', '\\$b$'] and len(shown[3]) == 60
+  assert [x for x, _ in drawn][:3] == ['$\\frac$', ' _a', '\\$b$'] and len(shown[3]) == 40
 
 
 def test_values_that_are_no_numbers_are_left_out_with_a_word(plot):

@@ -6,7 +6,6 @@ import types
 
 import elements
 import embodied
-import numpy as np
 import pytest
 from helpers.foreign import play, write_v3
 
@@ -73,22 +72,22 @@ def test_what_is_no_chunk_is_named(chain):
   (folder / 'notes.npz').write_bytes(b'mine')
   with pytest.raises(UserError, match='notes.npz is no chunk'):
     chunks.Chunks(replay(folder)).load(names)
-  (folder / 'notes.npz').rename(folder / names[0].replace('-5.', '-9.'))
-  np.savez(folder / names[0].replace('-5.', '-9.'), image=np.zeros(3))
+  (folder / 'notes.npz').unlink()
+  (folder / names[0]).rename(folder / names[0].replace('-5.', '-9.'))
   with pytest.raises(UserError, match='has not the number of steps'):
     chunks.Chunks(replay(folder)).load(names)
 
 
-@pytest.mark.parametrize('content', JUNK)
-def test_metrics_are_read_as_far_as_they_are_rows(content, tmp_path):
+def test_metrics_are_read_as_far_as_they_are_rows(tmp_path):
   rows = [{'step': 10, 'eval/score': 1, 'train/relevance/$a$\x1b_': 0.5, 'train/loss/image': 1e300},
           {'step': 'x', 'eval/score': 2}, {'step': 2 ** 60}, {'step': True}, {'eval/score': 3},
           {'step': 20, 'eval/score': 'x', 'episode/score': float('nan'), 'list': [1]}]
   lines = [json.dumps(x).encode() for x in rows]
-  (tmp_path / 'metrics.jsonl').write_bytes(b'\n'.join([*lines[:3], content, *lines[3:], content]))
-  found = curves.metrics(tmp_path)
-  assert [x['step'] for x in found] == [10, 20] and 'list' not in found[1]
-  assert scores.points(found, 'eval/score') == ([10], [1.0])
+  for content in JUNK:
+    (tmp_path / 'metrics.jsonl').write_bytes(b'\n'.join([*lines[:3], content, *lines[3:], content]))
+    found = curves.metrics(tmp_path)
+    assert [x['step'] for x in found] == [10, 20] and 'list' not in found[1]
+    assert scores.points(found, 'eval/score') == ([10], [1.0])
   curves.curves(tmp_path)
   assert [x.name for x in tmp_path.glob('c*')] == ['curves.png']
 
@@ -167,8 +166,8 @@ def test_a_run_says_what_it_lacks_and_refuses_what_is_damaged(run, tmp_path, cap
   run(40)
   text = capsys.readouterr().out
   assert 'Note: 1 files of the replay' in text and 'are missing' in text
-  assert summary.read(tmp_path)['env_steps'] == 80
-  assert [x['step'] for x in curves.metrics(tmp_path)][-1] == 80
+  assert summary.read(tmp_path)['env_steps'] == 40
+  assert [x['step'] for x in curves.metrics(tmp_path)][-1] == 40
   folder = tmp_path / 'ckpt' / (tmp_path / 'ckpt/latest').read_text()
   before = {x: x.read_bytes() for x in tmp_path.glob('*.json*')}
   content = bytearray((folder / 'place.pkl').read_bytes())

@@ -8,7 +8,7 @@ import numpy as np
 from . import files
 from .output import printable
 
-LONGEST = 60  # Characters of a name in a picture.
+LONGEST = 40  # Characters of a name in a picture.
 
 
 def gif(path, video, fps=10):

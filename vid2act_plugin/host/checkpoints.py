@@ -73,7 +73,8 @@ def content(folder, name):
   if wanted and wanted != files.sha256(path):
     raise UserError(f'The file {path} is damaged: it is not as it was written; {CURE}.')
   value = safe_pickle.load(path)
-  if name == 'step' and (not isinstance(value, (int, np.integer)) or value < 0):
+  known = type(value) is int or isinstance(value, np.integer)
+  if name == 'step' and not (known and value >= 0):
     raise UserError(f'The file {path} holds no number of steps; {CURE}.')
   return value
 
