@@ -145,3 +145,10 @@ def test_what_does_not_fit_is_one_sentence(saved, monkeypatch):
   monkeypatch.setattr(things['place'], 'load', lambda value: value['prev'])
   with pytest.raises(UserError, match=r"place.pkl does not fit this run \(KeyError: 'prev'\)"):
     cp.load()
+
+
+@pytest.mark.parametrize('name', ['x' * 10 ** 4, 'a\0b', '../..', '\ufffd', '.', '/'])
+def test_a_latest_that_names_no_folder(saved, name):
+  folder, _, _ = saved
+  (folder.parent / 'latest').write_text(name)
+  assert checkpoints.newest(folder.parent) is None and checkpoints.last(folder.parent.parent) is None

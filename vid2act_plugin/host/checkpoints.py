@@ -58,7 +58,10 @@ def latest(path):
 def whole(folder):
   """Say whether a checkpoint was written to its end."""
   folder = pathlib.Path(str(folder))  # The host's own paths have no `is_file`.
-  return (folder / 'agent.pkl').is_file() and (folder / 'done').exists()
+  try:
+    return (folder / 'agent.pkl').is_file() and (folder / 'done').exists()
+  except OSError:  # Such as a name that is too long for any file.
+    return False
 
 
 def content(folder, name):

@@ -72,9 +72,9 @@ class Place:
     return dict(prev=internals.ratio(self.ratio), evaluated=self.evaluated, begun=dict(self.begun))
 
   def load(self, data):
-    internals.set_ratio(self.ratio, data['prev'])
-    self.evaluated = data['evaluated']
-    self.begun.update(data['begun'])
+    prev, self.evaluated = data['prev'], int(data['evaluated'])
+    internals.set_ratio(self.ratio, prev if prev is None else float(prev))
+    self.begun.update({int(k): int(v) for k, v in data['begun'].items()})
 
 
 def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
