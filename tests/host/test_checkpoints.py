@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_one_sentence(saved, monkeypatch):
     cp.load()
 
 
-@pytest.mark.parametrize('name', ['x' * 10 ** 4, 'a\0b', '../..', '\ufffd', '.', '/'])
+@pytest.mark.parametrize('name', ['x' * 10 ** 4, 'a\0b', '../..', '\ufffd'])
 def test_a_latest_that_names_no_folder(saved, name):
   folder, _, _ = saved
   (folder.parent / 'latest').write_text(name)
