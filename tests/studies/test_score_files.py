@@ -143,9 +143,10 @@ def test_tasks_without_a_common_step_are_left_out_with_a_word(plot):
 
 def test_published_curves_are_held_to_the_same(plot, tmp_path):
   known = tmp_path / 'known.json.gz'
+  others = [row('x', task=f'other_{i}') for i in range(200)]  # As many as there may be.
   scores.save(known, [row(NASTY, ys=(NAN, 1, 2)), row('x', 1, (0, 0, 0), (60, 70, 80), task='c_d'),
-                      row('x', task='c_d')])
-  text = plot([row()], '--reference', known)
+                      row('x', task='c_d'), *others])
+  text = plot([row(), row(task='c_d')], '--reference', known)
   assert 'the published curves leave out 1 values' in text
   assert 'the published curves leave out c_d' in text
 

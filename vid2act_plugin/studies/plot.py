@@ -42,7 +42,8 @@ def plot(paths, out, against='stock', metric='score', references=()):
         f"There are no scores of the metric {metric} below {', '.join(map(str, paths))}; finished "
         'runs have them in LOGDIR/scores/.')
   known = [row for path in references for row in scores.reference(path)]
-  known, notes = comparable(known, 'the published curves')
+  tasks = {x['task'] for x in found[metric]}
+  shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
   for name in list(found):
     found[name], more = comparable(found[name], f'the curves of {name}')
     notes += more
@@ -63,7 +64,7 @@ def plot(paths, out, against='stock', metric='score', references=()):
     text = markdown(table, against)
     with files.atomic_write(out / 'comparison.md') as part:
       part.write_text(text)
-    picture(out / 'comparison.png', found[metric], table, against, metric, known)
+    picture(out / 'comparison.png', found[metric], table, against, metric, shown)
   say(*text.split('\n'), *notes)
   _note(found[metric], against, known)
   say(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
