@@ -44,7 +44,8 @@ def plot(paths, out, against='stock', metric='score', references=()):
   known = [row for path in references for row in scores.reference(path)]
   tasks = {x['task'] for x in found[metric]}
   shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
-  for name in list(found):
+  compared = [x for x in scores.METRICS if x in found and x not in ('length', 'train_score')]
+  for name in dict.fromkeys([*compared, metric]):
     found[name], more = comparable(found[name], f'the curves of {name}')
     notes += more
     if name == metric and not found[name]:
@@ -54,9 +55,7 @@ def plot(paths, out, against='stock', metric='score', references=()):
   out = pathlib.Path(out).expanduser()
   out.mkdir(parents=True, exist_ok=True)
   with progress.waiting('comparing'):
-    table = [
-        row for name in scores.METRICS if name in found and name not in ('length', 'train_score')
-        for row in comparison.compare(found[name], against, name)]
+    table = [row for x in compared for row in comparison.compare(found[x], against, x)]
     with files.atomic_write(out / 'comparison.csv') as part, open(part, 'w', newline='') as file:
       writer = csv.DictWriter(file, comparison.COLUMNS, lineterminator='\n')
       writer.writeheader()
