@@ -60,13 +60,29 @@ def test_resume(first, tiny):
   assert summary['env_steps'] == 100
 
 
-def test_one_sentence_and_nothing_written(tiny):
-  logdir = tiny.parent / 'nothing'
-  status, output, _ = command(
-      '--configs', 'vid2act', 'metaworld', '--task', 'metaworld_door-lok', '--logdir', logdir)
+@pytest.mark.parametrize('line, words', [
+    ('--configs vid2act metaworld --task metaworld_door-lok', ["'metaworld_door-lok'", 'door-lock']),
+    ('--configs vid2act --configs metaworld', ['--configs 2 times']),
+    ('--configs vid2act metaworld --agent.vid2act.guide_by mixtur', ['did you mean mixture']),
+    ('--configs vid2act metaworld TINY --vid2act.cache NOTHING/cache --env.metaworld.camera nowhere',
+     ["env.metaworld.camera is 'nowhere'"])])
+def test_one_sentence_and_nothing_written(tiny, line, words):
+  nothing = tiny.parent / 'nothing'
+  line = line.replace('TINY', str(tiny)).replace('NOTHING', str(nothing))
+  status, output, _ = command(*line.split(), '--logdir', nothing)
   assert status == 1 and 'Traceback' not in output
-  assert "'metaworld_door-lok'" in output and 'metaworld_door-lock' in output
-  assert not logdir.exists()
+  assert all(x in output.splitlines()[-1] for x in words), output
+  assert not nothing.exists()
+
+
+def test_a_run_is_not_continued_as_another(first, tiny):
+  folder = first[0]
+  before = {x: x.read_bytes() for x in folder.rglob('*') if x.is_file()}
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', folder, '--seed', 1)
+  assert status == 1 and 'seed 0 (now 1)' in output.splitlines()[-1]
+  after = {x: x.read_bytes() for x in folder.rglob('*') if x.is_file() and x.name != '.lock'}
+  assert after == {k: v for k, v in before.items() if k.name != '.lock'}
 
 
 @pytest.fixture(scope='module')
