@@ -2,6 +2,7 @@
 
 import ast
 import io
+import re
 import sys
 
 import pytest
@@ -68,3 +69,20 @@ def test_nothing_else_prints():
   allowed = {'common.output: sys.stdout.write', 'common.output: console.Console',
              'common.progress: Console'}
   assert {f"{x.split(':')[0].partition('.')[2]}:{x.split(':')[2]}" for x in wrong} == allowed, wrong
+
+
+class Terminal(io.StringIO):
+
+  def isatty(self):
+    return True
+
+
+def test_a_live_terminal_gets_the_colours_of_tables_and_bars_alone(monkeypatch):
+  monkeypatch.setenv('TERM', 'xterm')
+  monkeypatch.setenv('COLUMNS', '900')
+  monkeypatch.setattr(sys, 'stdout', screen := Terminal())
+  output.table(f'title {NASTY}', ('one', 'two'), [(NASTY, [NASTY, '[red]'])])
+  with progress.bar(f'work {NASTY}', 2, 'steps') as bar:
+    bar.text(NASTY)
+  text = re.sub(r'\x1b\[[?0-9;]*[A-Za-z]', '', screen.getvalue()).replace('\r', '')
+  assert plain(text) and text.count(MEANS) >= 5
