@@ -92,15 +92,20 @@ def test_metrics_are_read_as_far_as_they_are_rows(tmp_path):
   assert [x.name for x in tmp_path.glob('c*')] == ['curves.png']
 
 
-def test_the_line_after_a_torn_one_is_kept(tmp_path):
+def test_what_is_torn_takes_nothing_else_with_it(tmp_path):
   (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\n{"step": 2, "ev')
   (tmp_path / 'scores.jsonl').write_text('')
+  torn = f"20240101T000000F000000-{'a' * 22}-{'b' * 22}-6.npz"
+  (tmp_path / 'replay').mkdir()
+  for name in (torn, 'mine.npz'):
+    (tmp_path / 'replay' / name).write_bytes(b'PK')
   cp = types.SimpleNamespace(save=lambda: None)
   assert resume.load_or_save(cp, elements.Path(tmp_path))
   with open(tmp_path / 'metrics.jsonl', 'a') as file:
     file.write('{"step": 3}\n')
   assert [x['step'] for x in curves.metrics(tmp_path)] == [1, 3]
   assert (tmp_path / 'scores.jsonl').read_text() == ''
+  assert [x.name for x in (tmp_path / 'replay').iterdir()] == ['mine.npz']
 
 
 def test_summaries_are_whole_or_none(tmp_path):

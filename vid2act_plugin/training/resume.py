@@ -10,6 +10,7 @@ import zipfile
 from ..common.errors import UserError
 from ..common.output import say
 from ..host import checkpoints, internals
+from . import chunks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -106,7 +107,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
 def _discard(folder):
   """Remove chunks of a replay that were not written to their end, which no checkpoint needs."""
   for path in folder.glob('*.npz'):
-    if not zipfile.is_zipfile(str(path)):
+    if chunks.NAME.fullmatch(path.name) and not zipfile.is_zipfile(str(path)):
       say(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
 
