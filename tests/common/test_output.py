@@ -84,5 +84,6 @@ def test_a_live_terminal_gets_the_colours_of_tables_and_bars_alone(monkeypatch):
   output.table(f'title {NASTY}', ('one', 'two'), [(NASTY, [NASTY, '[red]'])])
   with progress.bar(f'work {NASTY}', 2, 'steps') as bar:
     bar.text(NASTY)
+    progress._live.refresh()
   text = re.sub(r'\x1b\[[?0-9;]*[A-Za-z]', '', screen.getvalue()).replace('\r', '')
   assert plain(text) and text.count(MEANS) >= 5
