@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError
+from ..common.output import say
 from . import recording
 from .recording import content_key, count, load_manifest
 
@@ -106,7 +107,7 @@ class Sources:
     for other in manifests[1:]:
       keys = [k for k, v in manifests[0]['env'].items() if other['env'].get(k, v) != v]
       if keys:
-        print(
+        say(
             f"Note: the sources '{self.names[0]}' and '{other['source']}' were recorded with "
             f"different {', '.join(keys)}.")
 

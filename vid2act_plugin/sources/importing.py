@@ -11,6 +11,7 @@ import time
 
 from ..common import lock, progress
 from ..common.errors import UserError
+from ..common.output import say
 from . import formats, recording, survey
 from .writer import Writer
 
@@ -83,7 +84,7 @@ class Import(Writer):
     finally:
       self._save()
     for sentence in self.skipped:
-      print(f'Skipped: {sentence}')
+      say(f'Skipped: {sentence}')
     if not self.entries:
       raise UserError(
           f"The data in {self.head['imported']['path']} has no episode that can be imported, see "
@@ -137,7 +138,7 @@ class Import(Writer):
     entries = manifest['episodes']
     size = sum((self.folder / x['file']).stat().st_size for x in entries) / 1e6
     missing = [x for x in ('reward', 'success') if not manifest[x]]
-    print(
+    say(
         f"{self.folder}{'' if new else ' is complete already'}: {len(entries)} episodes, "
         f"{sum(x['steps'] for x in entries)} steps, images of {'x'.join(map(str, self.size))}, "
         f"{manifest['act_size']} actions, {size:.1f} MB, {len(self.skipped)} skipped"
@@ -207,5 +208,5 @@ def main(args):
     run(path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
         args.episodes, keys)
   except KeyboardInterrupt:
-    print('Interrupted: complete episodes are kept, the same command continues.')
+    say('Interrupted: complete episodes are kept, the same command continues.')
     raise SystemExit(130) from None

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError, printable, reason
+from ..common.output import say
 from . import recording
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
@@ -93,7 +94,7 @@ def _common(groups):
   low, high = np.min([x[1] for x in same], 0), np.max([x[2] for x in same], 0)
   within = (low >= -1 - ROUNDING) & (high <= 1 + ROUNDING)
   if not within.all():
-    print('Note: actions are scaled to [-1, 1]: ' + ', '.join(
+    say('Note: actions are scaled to [-1, 1]: ' + ', '.join(
         f'{i} from [{low[i]:.4g}, {high[i]:.4g}]' for i in np.flatnonzero(~within)))
   low, high = np.where(within, -1.0, low), np.where(within, 1.0, high)
   known = {k: all(k in x[3] for x in same) for k in ('reward', 'success')}

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError, reason
+from ..common.output import say
 from ..host import internals, loading, tree
 from . import runs, separate
 from .bundle import MODEL, Bundle
@@ -51,7 +52,7 @@ def main(args):
   """Run `vid2act teacher import` for parsed arguments and print the outcome."""
   bundle = build(
       args.logdirs, args.out, args.name, args.memory, args.act_width, not args.no_guide)
-  print(f"Teacher bundle: {args.out} of {', '.join(bundle.manifest['sources'])} "
+  say(f"Teacher bundle: {args.out} of {', '.join(bundle.manifest['sources'])} "
         '(use it with --vid2act.teacher)')
 
 
@@ -93,7 +94,7 @@ def _report(found, names):
     title = f'{name} from {run.checkpoint}, {run.updates} updates'
     fresh = {k: np.zeros(v, np.float32) for k, v in _shapes(run).items()}
     _, report = loading.match(fresh, run.params, title)
-    print(report)
+    say(*report.lines())
     if any(status != 'matched' for _, status, _ in report.rows):
       wrong.append(run.checkpoint / 'agent.pkl')
   if wrong:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...common import npz
 from ...common.errors import UserError
+from ...common.output import say
 from . import Episode, dreamerv3, theirs
 
 
@@ -41,7 +42,7 @@ def _load(path, options, warn):
         f'The file {path} has actions of shape {action.shape} and images of shape {shape}; it '
         'takes [T, A] and [T, H, W, 3], or other keys, see --key.')
   if warn and action[:1].any():
-    print(
+    say(
         f'Note: the first action in {path} is not zero, though no image comes before it; make sure '
         'that the action in a row is the one that led to the image in it.')
   arrays = {k: npz.read(path, name(k)) for k in ('reward', 'success', 'is_terminal') if name(k)}
