@@ -1,0 +1,115 @@
+"""How much a file may claim: bytes, items and depth, by its own size and this machine's memory.
+
+A few bytes can mean gigabytes: zeros that were compressed, a value that is
+repeated, a part that many share. Whoever reads asks here before it allocates.
+"""
+
+import functools
+import os
+import pathlib
+import resource
+
+import numpy as np
+
+FREE, USUAL = 2 ** 28, 100  # Bytes that any file may mean; larger ones, so many times their size.
+FEW = 10_000  # Items that any file may hold; a larger one has a byte for each.
+DEPTH = 20  # Levels; what is nested deeper exhausts the stack of whoever prints it.
+SHARE = 0.8  # Of this machine's memory.
+SPARE = 2 ** 29  # Bytes: with so much memory left, whoever asks for too much is to blame.
+CGROUPS = 'memory.max', 'memory/memory.limit_in_bytes'
+
+
+class Budget:
+  """What may be taken from files of `size` bytes in all.
+
+  Everything here raises a `ValueError` that says what is too much. `taken` are
+  the bytes that are kept so far.
+  """
+
+  def __init__(self, size):
+    self.size, self.taken = size, 0
+    self.bytes = int(min(max(FREE, USUAL * size), SHARE * memory()))
+    self.items = max(FEW, size)
+
+  @classmethod
+  def of(cls, *paths):
+    """Return the budget of files that are kept in memory together."""
+    return cls(sum(os.path.getsize(x) for x in paths))
+
+  def fits(self, size, what='it'):
+    """Refuse `size` bytes, in memory beside those taken, that these files cannot mean."""
+    if self.taken + size > self.bytes:
+      raise ValueError(
+          f'{what} claims {size:,} bytes of memory, with {self.taken:,} taken already, where '
+          f'{self.size:,} bytes on disk can mean {self.bytes:,} on this machine')
+
+  def take(self, size, what='it'):
+    """Count `size` bytes as taken, or refuse them."""
+    self.fits(size, what)
+    self.taken += size
+
+  def count(self, items, what='it'):
+    """Refuse a number of items that these files cannot hold."""
+    if items > self.items:
+      raise ValueError(f'{what} claims {items:,} items, where {self.size:,} bytes on disk hold at '
+                       f'most {self.items:,}')
+
+  def measure(self, value, parts=None):
+    """Refuse a value that is nested too deep, or too large were nothing in it shared.
+
+    parts: function value -> its parts, None of a leaf; default: those of Python's containers.
+    """
+    items, size, _ = _measured(value, parts or _parts, {}, DEPTH)
+    self.count(items, 'what is repeated in it')
+    self.fits(size, 'what is repeated in it')
+
+
+@functools.cache
+def memory():
+  """Return this machine's memory, or its container's limit, in bytes."""
+  total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  for name in CGROUPS:
+    try:
+      total = min(total, int(pathlib.Path('/sys/fs/cgroup', name).read_text()))
+    except (OSError, ValueError):  # No such group, or its limit is `max`.
+      pass
+  return total
+
+
+def ran_out(error):
+  """Say whether an error means that memory ran out, rather than that a file claimed too much."""
+  causes = error, error.__cause__
+  return any(isinstance(x, MemoryError) for x in causes) and _left() < SPARE
+
+
+def _left():
+  import psutil
+  limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+  left = psutil.virtual_memory().available
+  if limit != resource.RLIM_INFINITY:
+    left = min(left, limit - psutil.Process().memory_info().vms)
+  return left
+
+
+def _parts(value):
+  if isinstance(value, dict):
+    return [*value.keys(), *value.values()]
+  return value if isinstance(value, (list, tuple, set, frozenset)) else None
+
+
+def _measured(value, parts, seen, left):
+  """Return items, bytes and height of a value; what was seen before is not looked at again."""
+  inner = parts(value)
+  if inner is None:
+    return 1, value.nbytes if isinstance(value, (np.ndarray, np.generic)) else 0, 0
+  if left <= 0:
+    raise ValueError(f'it is nested more than {DEPTH} times')
+  if id(value) not in seen:
+    items, size, height = 1, 0, 0
+    for x in inner:
+      more, bytes_, high = _measured(x, parts, seen, left - 1)
+      items, size, height = items + more, size + bytes_, max(height, high + 1)
+    seen[id(value)] = items, size, max(height, 1)
+  if seen[id(value)][2] > left:
+    raise ValueError(f'it is nested more than {DEPTH} times')
+  return seen[id(value)]
