@@ -1,6 +1,7 @@
 """YAML of others: plain values alone, and no more of them than the text is long."""
 
 from ruamel.yaml import YAML
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from . import files
@@ -19,6 +20,7 @@ def loads(text):
   if len(text) > LONGEST:
     raise ValueError(f'it has more than {LONGEST:,} characters')
   try:
+    _check_depth(text)
     # Before anything is made of it: the maker repeats what `<<` merges.
     Budget(len(text)).measure(YAML(typ='safe', pure=True).compose(text), _parts)
     return YAML(typ='safe', pure=True).load(text)
@@ -27,7 +29,16 @@ def loads(text):
   except Exception as e:  # Values that are malformed raise what Python's own types do.
     mark = getattr(e, 'problem_mark', None)
     problem = ' '.join((getattr(e, 'problem', None) or str(e) or type(e).__name__).split())[:200]
-    raise ValueError(problem + f' in line {mark.line + 1}' * bool(mark)) from e
+    raise ValueError(f'{problem} in line {mark.line + 1}' if mark else problem) from e
+
+
+def _check_depth(text):
+  # One event after another: to read on at such a depth takes the scanner long.
+  depth = 0
+  for event in YAML(typ='safe', pure=True).parse(text):
+    depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+    if depth > DEPTH:
+      raise ValueError(f'it is nested more than {DEPTH} times')
 
 
 def _parts(node):
