@@ -19,29 +19,36 @@ SPARE = 2 ** 29  # Bytes: with so much memory left, whoever asks for too much is
 CGROUPS = 'memory.max', 'memory/memory.limit_in_bytes'
 
 
+class TooLarge(MemoryError):
+  """What files hold is as it should be, and more than this machine's memory."""
+
+
 class Budget:
   """What may be taken from files of `size` bytes in all.
 
-  Everything here raises a `ValueError` that says what is too much. `taken` are
-  the bytes that are kept so far.
+  What is too much is a `ValueError` that says so; `TooLarge` if files of that
+  size can mean it, but not on this machine. `taken` are the bytes that are kept
+  so far.
   """
 
   def __init__(self, size):
     self.size, self.taken = size, 0
-    self.bytes = int(min(max(FREE, USUAL * size), SHARE * memory()))
-    self.items = max(FEW, size)
+    self.bytes, self.items = max(FREE, USUAL * size), max(FEW, size)
 
   @classmethod
   def of(cls, *paths):
     """Return the budget of files that are kept in memory together."""
-    return cls(sum(os.path.getsize(x) for x in paths))
+    return cls(sum(os.path.getsize(x) for x in paths if os.path.isfile(x)))
 
   def fits(self, size, what='it'):
     """Refuse `size` bytes, in memory beside those taken, that these files cannot mean."""
-    if self.taken + size > self.bytes:
+    total, have = self.taken + size, int(SHARE * memory())
+    if total > self.bytes:
       raise ValueError(
-          f'{what} claims {size:,} bytes of memory, with {self.taken:,} taken already, where '
-          f'{self.size:,} bytes on disk can mean {self.bytes:,} on this machine')
+          f'{what} claims {total:,} bytes, more than the {self.bytes:,} that a file of this size '
+          'can mean')
+    if total > have:
+      raise TooLarge(f'{what} takes {total:,} bytes, more than the {have:,} to be had here')
 
   def take(self, size, what='it'):
     """Count `size` bytes as taken, or refuse them."""
@@ -51,8 +58,9 @@ class Budget:
   def count(self, items, what='it'):
     """Refuse a number of items that these files cannot hold."""
     if items > self.items:
-      raise ValueError(f'{what} claims {items:,} items, where {self.size:,} bytes on disk hold at '
-                       f'most {self.items:,}')
+      raise ValueError(
+          f'{what} claims {items:,} items, more than the {self.items:,} that a file of this size '
+          'can hold')
 
   def measure(self, value, parts=None):
     """Refuse a value that is nested too deep, or too large were nothing in it shared.
@@ -78,8 +86,14 @@ def memory():
 
 def ran_out(error):
   """Say whether an error means that memory ran out, rather than that a file claimed too much."""
-  causes = error, error.__cause__
-  return any(isinstance(x, MemoryError) for x in causes) and _left() < SPARE
+  return any(isinstance(x, MemoryError) for x in (error, error.__cause__)) and _left() < SPARE
+
+
+def fault(error):
+  """Return what is said of an error of which `ran_out` is not true."""
+  if type(error) is MemoryError and not str(error):
+    return ValueError('it claims more memory than there is')
+  return error
 
 
 def _left():
