@@ -4,6 +4,7 @@ A few bytes can mean gigabytes: zeros that were compressed, a value that is
 repeated, a part that many share. Whoever reads asks here before it allocates.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -16,6 +17,7 @@ FEW = 10_000  # Items that any file may hold; a larger one has a byte for each.
 DEPTH = 20  # Levels; what is nested deeper exhausts the stack of whoever prints it.
 SHARE = 0.8  # Of this machine's memory.
 SPARE = 2 ** 29  # Bytes: with so much memory left, whoever asks for too much is to blame.
+THREADS = 2 ** 28  # Bytes that libraries may take for threads and caches of their own.
 CGROUPS = 'memory.max', 'memory/memory.limit_in_bytes'
 
 
@@ -90,10 +92,39 @@ def ran_out(error):
 
 
 def fault(error):
-  """Return what is said of an error of which `ran_out` is not true."""
-  if type(error) is MemoryError and not str(error):
-    return ValueError('it claims more memory than there is')
+  """Return what is said of an error where memory did not run out."""
+  if isinstance(error, MemoryError) and not isinstance(error, TooLarge):
+    return ValueError('it claims more memory than a file of this size can mean')
   return error
+
+
+@contextlib.contextmanager
+def capped(size):
+  """Let this process take `size` bytes more and not the rest, where the system can do that.
+
+  Libraries in other languages believe what a file claims, and raise a
+  `MemoryError` or an error of their own where it is not to be had.
+  """
+  used, before = _data(), resource.getrlimit(resource.RLIMIT_DATA)
+  if used is None:
+    yield
+    return
+  most = used + THREADS + int(min(size, SHARE * memory()))
+  most = most if before[0] == resource.RLIM_INFINITY else min(most, before[0])
+  resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _data():
+  """Return the bytes that count against the limit of data, None where the system does not say."""
+  try:
+    with open('/proc/self/statm') as file:
+      return int(file.read().split()[5]) * resource.getpagesize()
+  except OSError:
+    return None
 
 
 def _left():

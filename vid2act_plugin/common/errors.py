@@ -3,6 +3,8 @@
 import contextlib
 import errno
 
+from . import budget
+
 NO_SPACE = 'free some space, or name a folder that has it'
 NO_FOLDER = 'mend its rights, or name another folder'
 CURES = {  # What the user can mend; any other error of the system is a fault of ours.
@@ -54,7 +56,9 @@ def reading(what, cure, fault='cannot be read'):
   except UserError:
     raise
   except Exception as e:
-    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
+    if budget.ran_out(e):
+      raise MemoryError(f'while reading {what}') from e
+    raise UserError(f'{what} {fault} ({reason(budget.fault(e))}); {cure}.') from e
 
 
 def reason(error):
