@@ -31,7 +31,7 @@ def prepare(config):
   config = platform.resolve(config)
   alone, given = config.script == 'pretrain', config.vid2act.teacher
   if taught and given and not alone:
-    bundle.load(given)
+    bundle.load(given).check()
   if alone or recorded or taught and not given:
     found = locate(config)
     config = _recordings(config, found)

@@ -1,5 +1,6 @@
 """What is wrong with other people's episodes costs no other, and is said in one sentence."""
 
+import functools
 import io
 import pickle
 import tracemalloc
@@ -192,4 +193,4 @@ def test_as_many_images_as_rows_of_actions():
   for count, words in ((5, 'only 5 images, but 7 rows'), (9, 'more images than its 7 rows')):
     frames = iter([*wrote['image'], *wrote['image']][:count])
     with pytest.raises(UserError, match=words):
-      surveys.convert('x', lambda: Episode(frames, {'action': wrote['action']}), head, 0)
+      surveys.convert('x', functools.partial(Episode, frames, {'action': wrote['action']}), head, 0)

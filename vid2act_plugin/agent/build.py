@@ -29,6 +29,7 @@ def _make(config, obs_space, act_space, agent_config):
   if not (taught or options.init):
     return hostagent.Agent(obs_space, act_space, agent_config)
   bundle = bundles.load(config.vid2act.teacher)
+  bundle.check()
   check(bundle, config, obs_space, act_space)
   _pin(elements.Path(agent_config.logdir), bundle)
   if taught:
@@ -36,6 +37,7 @@ def _make(config, obs_space, act_space, agent_config):
     windows = _windows(config, bundle) if options.guide and options.vae.online else None
     agent = Taught(bound(obs_space, act_space, agent_config), bundle, windows)
   else:
+    bundle.model()  # Its parameters are looked up below, and have to be there.
     agent = hostagent.Agent(obs_space, act_space, agent_config)
   if options.init:
     initialise.initialise(agent, bundle, config)

@@ -7,7 +7,7 @@ import sys
 
 from ruamel.yaml import YAML
 
-from ..common import files
+from ..common import files, safe_yaml
 from ..common.errors import UserError, reason
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
@@ -94,11 +94,15 @@ class Matrix:
 
   def _read(self):
     try:
-      content = YAML(typ='safe').load(self.path.read_text())
+      content = safe_yaml.load(self.path)
     except OSError as e:
-      raise UserError(f'The ablation {self.path} cannot be read: {e.strerror}.') from e
-    except Exception as e:  # Malformed values raise what Python's own types do.
-      raise UserError(f'The ablation {self.path} is not valid YAML ({reason(e)}).') from e
+      raise UserError(
+          f'The ablation {self.path} cannot be read ({e.strerror}); name a YAML file such as '
+          'configs/ablations/cpu.yaml.') from e
+    except ValueError as e:
+      raise UserError(
+          f'The ablation {self.path} is not valid YAML ({reason(e)}); mend it, or begin with a copy '
+          'of configs/ablations/cpu.yaml.') from e
     if not isinstance(content, dict):
       raise UserError(f"The ablation {self.path} is no mapping; give it {', '.join(KEYS)}.")
     for key in content.keys() - KEYS.keys():
