@@ -6,6 +6,7 @@ beyond [-1, 1] are scaled from the range that they have in all the data.
 """
 
 import json
+import os
 import pathlib
 import time
 
@@ -28,7 +29,7 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
   continues. Raises a `UserError` if nothing can be imported, or if `folder`
   was made from other data or with other options.
   """
-  path, folder = (pathlib.Path(x).expanduser().resolve() for x in (path, folder))
+  path, folder = map(_resolved, (path, folder))
   options = dict(resize=resize, repeat=repeat, limit=limit, episodes=episodes, key=keys or {})
   _check(path, folder, options)
   format, module = formats.find(path, format)
@@ -170,6 +171,11 @@ def _check(path, folder, options):
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
 
 
+def _resolved(path):
+  # Unlike pathlib's, neither raises for a link to itself or a home that is not there.
+  return pathlib.Path(os.path.realpath(os.path.expanduser(path)))
+
+
 def _size(path):
   """Return the bytes of all data in a file or folder."""
   return sum(x.stat().st_size for x in (path, *path.rglob('*')) if x.is_file())
@@ -207,7 +213,7 @@ def add_parser(sub):
 
 def main(args):
   """Run the command line `vid2act import`."""
-  path = pathlib.Path(args.path).expanduser().resolve()
+  path = _resolved(args.path)
   name = args.name or (path.stem if path.is_file() else path.name)
   if name != pathlib.Path(name).name or name == '..':
     raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")

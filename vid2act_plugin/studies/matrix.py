@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import reprlib
 import sys
 
 from ruamel.yaml import YAML
@@ -11,6 +12,7 @@ from ..common import files, safe_yaml
 from ..common.errors import UserError, reason
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
+MOST = 10_000  # Runs.
 KEYS = {
     'configs': 'a list of overlays that every run has',
     'variants': 'a mapping from a name to a list of overlays',
@@ -113,21 +115,25 @@ class Matrix:
         'configs': isinstance(content.setdefault('configs', []), list),
         'variants': isinstance(variants, dict) and bool(variants) and all(map(_name, variants)),
         'tasks': _unique(content.get('tasks'), _name),
-        'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and x >= 0),
-        'against': isinstance(variants, dict) and content.get('against') in variants}
+        'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and 0 <= x < 2 ** 32),
+        'against': isinstance(variants, dict) and content.get('against') in [*variants]}
     for key, right in good.items():
       if not right:
         raise UserError(
-            f"The key {key} of the ablation {self.path} is {content.get(key)!r}; give it "
-            f'{KEYS[key]}, each once.')
+            f"The key {key} of the ablation {self.path} is "
+            f'{reprlib.repr(content.get(key))}; give it {KEYS[key]}, each once.')
+    count = len(variants) * len(content['tasks']) * len(content['seeds'])
+    if count > MOST:
+      raise UserError(
+          f'The ablation {self.path} asks for {count:,} runs; give it at most {MOST:,}.')
     return content
 
   def _overlays(self, key, overlays):
     overlays = overlays or []
     if not isinstance(overlays, list) or not all(isinstance(x, (str, dict)) for x in overlays):
       raise UserError(
-          f'The key {key} of the ablation {self.path} is {overlays!r}; give it a list of overlays, '
-          'names or mappings of settings.')
+          f'The key {key} of the ablation {self.path} is {reprlib.repr(overlays)}; give it a list '
+          'of overlays, names or mappings of settings.')
     return overlays
 
 

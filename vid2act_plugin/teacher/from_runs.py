@@ -117,10 +117,12 @@ def _names(found, names):
         f'There are {len(names)} values of --name for {len(found)} runs; give one for each, in '
         'the same order.')
   unique = []
-  for name in names or [x.config.task for x in found]:
+  for name, run in zip(names or [x.config.task for x in found], found):
     if not re.fullmatch(r'[\w.-]+', name):
-      raise UserError(f"The value '{name}' of --name is a part of metrics' names; use letters, "
-                      'digits, dots, hyphens and underscores alone.')
+      what = 'value of --name' if names else f"task of {run.folder / 'config.yaml'}"
+      raise UserError(
+          f"The {what} is '{name}' and a part of metrics' names; name the source with --name, with "
+          'letters, digits, dots, hyphens and underscores alone.')
     numbered = (f'{name}-{i}' for i in itertools.count(2))
     unique.append(next(x for x in itertools.chain([name], numbered) if x not in unique))
   return unique
