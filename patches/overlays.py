@@ -1,6 +1,8 @@
 """Presets of DreamerV3 with the plugins' defaults and overlays, checked before they are applied."""
 
+import copy
 import difflib
+import functools
 import os
 import pathlib
 import re
@@ -64,31 +66,41 @@ def overlay(path, defaults):
     raise PluginError(
         f'{path}:1: an overlay is a mapping of keys to values, but this is '
         f'{"empty" if values is None else type(values).__name__}.')
-  known = dict(_flat(defaults))
+  known = dict(flat(defaults))
   for i, (key, value, line) in enumerate(_lines(values, node)):
-    _check(f'{path}:{line}', key, value, known, i)
+    where = f'{path}:{line}'
+    if not key or i >= MOST:
+      raise PluginError(f'{where}: keys are words, at most {MOST}, nested at most {DEEPEST} times.')
+    for name in keys(where, key, known):
+      misfit(where, key, value, name, known[name])
   return values
 
 
-def _check(where, key, value, known, index):
-  if not key or index >= MOST:
-    raise PluginError(f'{where}: keys are words, at most {MOST}, nested at most {DEEPEST} times.')
+def keys(where, key, known, whole=False):
+  """Return the keys that a key or a pattern means; raises a `PluginError` unless there are any.
+
+  whole: a pattern has to match all of a key, as on the host's command line, not its beginning.
+  """
   if len(key) > 200 or TANGLED.search(key):
     raise PluginError(f"{where}: the key '{key[:80]}' is too involved; use few `.*` and `(a|b)`.")
   try:
-    plain = re.fullmatch(r'[A-Za-z0-9_.-]+', key)
-    keys = [key] if plain else [k for k in known if re.match(key, k)]
+    plain, match = re.fullmatch(r'[A-Za-z0-9_.-]+', key), re.fullmatch if whole else re.match
+    found = [key] if plain else [k for k in known if match(key, k)]
   except (re.error, OverflowError) as e:
     raise PluginError(f"{where}: the key pattern '{key}' is malformed: {e}.") from e
-  if not keys or keys[0] not in known:
-    near = difflib.get_close_matches(key, known, 3, 0.6)
+  if not found or found[0] not in known:
+    near = difflib.get_close_matches(key, [*known, 'configs'] if whole else known, 3, 0.6)
     hint = f'; did you mean {" or ".join(near)}?' if near else '.'
     raise PluginError(f"{where}: no setting has the key '{key}'{hint}")
-  for name in keys:
-    if not _fits(value, known[name]):
-      raise PluginError(
-          f"{where}: the key '{key}' has the value {reprlib.repr(value)} of type "
-          f"{type(value).__name__}, but {name} needs {_describe(known[name])}.")
+  return found
+
+
+def misfit(where, key, value, name, default):
+  """Raise a `PluginError` unless a value fits the default of the key `name`, meant by `key`."""
+  if not _fits(value, default):
+    raise PluginError(
+        f"{where}: the key '{key}' has the value {reprlib.repr(value)} of type "
+        f"{type(value).__name__}, but {name} needs {_describe(default)}.")
 
 
 def _fits(value, default):
@@ -101,7 +113,8 @@ def _fits(value, default):
   if isinstance(default, int):
     return isinstance(value, (int, float)) and value % 1 == 0 and abs(value) < 2 ** 63
   if isinstance(default, float):
-    return isinstance(value, float) or isinstance(value, int) and abs(value) < 2 ** 63
+    return isinstance(value, float) and value == value or (
+        isinstance(value, int) and abs(value) < 2 ** 63)
   return isinstance(value, type(default)) and str(value).isprintable()
 
 
@@ -111,12 +124,13 @@ def _describe(default):
   return f'{type(default).__name__} such as {default!r}'
 
 
-def _flat(mapping, prefix=''):
-  for key, value in mapping.items():
+def flat(settings, prefix=''):
+  """Yield the dotted key and the value of every setting."""
+  for key, value in settings.items():
     if isinstance(value, dict):
-      yield from _flat(value, f'{prefix}{key}.')
+      yield from flat(value, f'{prefix}{key}.')
     else:
-      yield prefix + key, value
+      yield f'{prefix}{key}', value
 
 
 def _lines(values, node, prefix='', line=1):
@@ -135,14 +149,39 @@ def _lines(values, node, prefix='', line=1):
       yield name, value, at
 
 
-def extend(old, new, plugin, prefix=''):
-  result = dict(old)
-  for key, value in new.items():
-    if isinstance(value, dict) and isinstance(old.get(key, {}), dict):
-      result[key] = extend(old.get(key, {}), value, plugin, f'{prefix}{key}.')
-    elif key in old:
+def extend(old, new, plugin):
+  """Return defaults with those of a plugin, written nested or dotted; it can only add keys."""
+  known, result = dict(flat(old)), copy.deepcopy(old)
+  for key, value in flat(new):
+    where = f"The plugin '{plugin}' has the default '{key}'"
+    if not re.fullmatch(r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*', key):
+      raise PluginError(f'{where}; keys are letters, digits, _ and -, joined by dots.')
+    if not _plain(value):
       raise PluginError(
-          f"The plugin '{plugin}' redefines the key '{prefix}{key}'; defaults can only add keys.")
-    else:
-      result[key] = value
+          f'{where} of {reprlib.repr(value)}; give a bool, a number, a text or a non-empty list '
+          'of one of these.')
+    if any(f'{key}.'.startswith(f'{x}.') or x.startswith(f'{key}.') for x in known):
+      raise PluginError(
+          f"The plugin '{plugin}' redefines the key '{key}'; defaults can only add keys.")
+    *groups, last = key.split('.')
+    functools.reduce(lambda node, name: node.setdefault(name, {}), groups, result)[last] = value
+    known[key] = value
   return result
+
+
+def mapping(path, what):
+  """Return what a plugin's YAML file holds."""
+  try:
+    content = YAML(typ='safe').load(pathlib.Path(path).read_text())
+  except Exception as e:  # Malformed values raise what Python's own types do.
+    raise PluginError(f"{what} '{path}' cannot be read: {' '.join(str(e).split())[:200]}.") from e
+  if not isinstance(content, dict):
+    raise PluginError(f"{what} '{path}' hold a {type(content).__name__} instead of a mapping.")
+  return content
+
+
+def _plain(value):
+  if isinstance(value, list):
+    return bool(value) and _plain(value[0]) and len({*map(type, value)}) == 1 and not isinstance(
+        value[0], list)
+  return isinstance(value, (bool, int, float, str))

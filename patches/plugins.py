@@ -3,6 +3,7 @@
 Each entry point is a callable without arguments that returns a dict with any of
 
   defaults  path of a YAML file: new keys with their default values
+  values    path of a YAML file: what settings may be, see values.py
   overlays  {name: path of a YAML file that changes values}
   agents    {agent.typ: factory(config) -> fn(obs_space, act_space, agent_config)}
   envs      {suite: 'module:Class'}
@@ -23,12 +24,18 @@ import pathlib
 
 from ruamel.yaml import YAML
 
-from .overlays import Overlays, PluginError, extend
+from . import arguments, values
+from .overlays import Overlays, PluginError, extend, flat, mapping
 from .overlays import overlay as overlay
 
+PATH = str, os.PathLike
 PARTS = {
-    'defaults': (str, os.PathLike), 'overlays': dict, 'agents': dict, 'envs': dict,
+    'defaults': PATH, 'values': PATH, 'overlays': dict, 'agents': dict, 'envs': dict,
     'scripts': callable, 'prepare': callable}
+ITEMS = {  # What the dicts hold.
+    'overlays': ('the path of a file', lambda x: isinstance(x, PATH)),
+    'agents': ('function', callable),
+    'envs': ("'module:Class'", lambda x: isinstance(x, str) and x.count(':') == 1)}
 SCRIPTS = (
     'train', 'train_eval', 'eval_only', 'parallel', 'parallel_env',
     'parallel_envs', 'parallel_replay')
@@ -37,8 +44,12 @@ SCRIPTS = (
 @functools.cache
 def load():
   """Return `{name: plugin dict}` for the entry points that are switched on."""
-  points = {
-      x.name: x for x in importlib.metadata.entry_points(group='dreamerv3.plugins')}
+  points = {}
+  for x in importlib.metadata.entry_points(group='dreamerv3.plugins'):
+    if points.setdefault(x.name, x).value != x.value:  # One may be listed twice.
+      raise PluginError(
+          f"Two packages have a plugin '{x.name}', {points[x.name].value} and {x.value}; "
+          'uninstall one of them.')
   wanted = os.environ.get('DREAMERV3_PLUGINS')
   names = points if wanted is None else [x for x in wanted.split(',') if x]
   plugins = {}
@@ -60,21 +71,36 @@ def load():
   return plugins
 
 
-def configs(path):
-  """Return the host's presets with the plugins' defaults and overlays."""
+def configs(path, argv=()):
+  """Return the host's presets with the plugins' defaults and overlays, `argv` checked with them."""
   path = pathlib.Path(str(path))
   host = {k: v for k, v in YAML(typ='safe').load(path.read_text()).items()}
   for name, plugin in load().items():
     if 'defaults' in plugin:
-      new = YAML(typ='safe').load(pathlib.Path(plugin['defaults']).read_text())
+      new = mapping(plugin['defaults'], f"The defaults of the plugin '{name}',")
       host['defaults'] = extend(host['defaults'], new, name)
-  return Overlays(host, _all('overlays'))
+  for name, plugin in load().items():
+    fault = 'values' in plugin and values.malformed(_table(plugin), dict(flat(host['defaults'])))
+    if fault:
+      raise PluginError(f"The plugin '{name}' has values, '{plugin['values']}', in which {fault}.")
+  found = Overlays(host, _all('overlays'))
+  arguments.check(argv, found)
+  return found
 
 
 def prepare(config):
+  """Check what is known at the start, then let each plugin prepare the run."""
   for plugin in load().values():
+    for fault in values.faults(config.flat, _table(plugin)):
+      raise PluginError(fault)
+  _scripts(config)
+  for name, plugin in load().items():
     if 'prepare' in plugin:
       config = plugin['prepare'](config)
+      if not hasattr(config, 'flat'):
+        raise PluginError(
+            f"The plugin '{name}' returned a {type(config).__name__} from prepare instead of the "
+            'config.')
   return config
 
 
@@ -93,18 +119,31 @@ def env(suite):
 
 def run(config, args):
   """Run a plugin's script and return whether there was one."""
-  scripts = {}
-  for plugin in load().values():
-    if 'scripts' in plugin:
-      scripts.update(plugin['scripts'](config))
+  scripts = _scripts(config)
   if config.script in scripts:
     scripts[config.script](config, args)
-    return True
-  if config.script not in SCRIPTS:
+  return config.script in scripts
+
+
+def _scripts(config):
+  """Return the plugins' scripts; raises a `PluginError` if the config's is none, nor the host's."""
+  found = {}
+  for name, plugin in load().items():
+    if 'scripts' in plugin:
+      found[name] = plugin['scripts'](config)
+      _fits(name, 'scripts', found[name], 'function', callable)
+  _once({k: {'scripts': v} for k, v in found.items()}, 'scripts')
+  scripts = {k: v for x in found.values() for k, v in x.items()}
+  if config.script not in {*scripts, *SCRIPTS}:
+    near = difflib.get_close_matches(config.script, {*scripts, *SCRIPTS}, 3, 0.5)
     raise PluginError(
         f"Unknown script '{config.script}'; choose one of "
-        f"{', '.join(sorted({*SCRIPTS, *scripts}))}.")
-  return False
+        f"{', '.join(near or sorted({*scripts, *SCRIPTS}))}.")
+  return scripts
+
+
+def _table(plugin):
+  return mapping(plugin['values'], 'The values') if 'values' in plugin else {}
 
 
 def _check(name, plugin):
@@ -124,6 +163,17 @@ def _check(name, plugin):
       words = {callable: 'a function', dict: 'a dict'}.get(kind, 'the path of a file')
       raise PluginError(
           f"The plugin '{name}' returned {key} as a {type(value).__name__} instead of {words}.")
+    if key in ITEMS:
+      _fits(name, key, value, *ITEMS[key])
+
+
+def _fits(name, key, value, words, test):
+  """Raise a `PluginError` unless a part is a dict of names to what `test` accepts."""
+  if not isinstance(value, dict):
+    raise PluginError(f"The plugin '{name}' has {key} that are a {type(value).__name__}, no dict.")
+  for k, v in value.items():
+    if not (isinstance(k, str) and test(v)):
+      raise PluginError(f"The plugin '{name}' has {key} with {k!r}: {v!r}; each is a name: {words}.")
 
 
 def _once(plugins, kind):

@@ -14,7 +14,7 @@ import vid2act_plugin
 ROOT = pathlib.Path(vid2act_plugin.__path__[0])
 NAME = ROOT.name
 ORDER = (  # What stands together never imports each other.
-    ('cli',), ('plugin',), ('studies', 'tools'), ('prepare', 'training', 'agent'),
+    ('cli',), ('plugin',), ('studies', 'tools'), ('prepare',), ('training', 'agent'),
     ('sources', 'teacher'), ('envs', 'host'), ('common',))
 FLOOR = {package: floor for floor, packages in enumerate(ORDER) for package in packages}
 FILES = {

@@ -14,6 +14,7 @@ def plugin():
   overlays = {x.stem: x for x in sorted(configs.glob('*.yaml'))}
   return dict(
       defaults=overlays.pop('defaults'),
+      values=overlays.pop('values'),
       overlays={k: v for k, v in overlays.items() if k != 'host'},
       agents={'vid2act': _agent},
       envs={k: v.env for k, v in suites.SUITES.items()},

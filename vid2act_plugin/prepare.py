@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 
+from .agent import build, initialise, options
 from .common import progress
 from .common.errors import UserError
 from .envs import suites
 from .host import platform
-from .sources import recording
-from .sources.locate import CACHE, cache, key, locate, settings, size
+from .sources import locate, recording
 from .teacher import bundle
+from .training import start
 
 INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
 
@@ -28,12 +29,18 @@ def prepare(config):
   if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
   suites.check(config.task)
+  start.check(config)
+  if taught or recorded:
+    options.check(config)
   config = platform.resolve(config)
   alone, given = config.script == 'pretrain', config.vid2act.teacher
   if taught and given and not alone:
-    bundle.load(given).check()
+    teacher = bundle.load(given)
+    teacher.check()
+    initialise.check(config, teacher.manifest['sources'])
   if alone or recorded or taught and not given:
-    found = locate(config)
+    found = locate.locate(config)
+    _check(config, found, taught and not given and not alone)
     config = _recordings(config, found)
     if taught and not given and not alone:
       config = _teacher(config, found)
@@ -43,13 +50,23 @@ def prepare(config):
   return config
 
 
+def _check(config, found, teacher):
+  """Raise a `UserError` for what would fail after the first stage, if there is one to come."""
+  locate.check(config, found)
+  if teacher:
+    initialise.check(config, [x.name for x in found])
+    missing = not all(x.complete for x in found)
+    if missing or not bundle.exists(_teacher_folder(config, found)):
+      build.check_task(config)
+
+
 def _needs(config):
   """Return whether the agent needs a teacher, and whether recordings apart from making one."""
-  options = config.agent.vid2act
+  chosen = config.agent.vid2act
   if config.agent.typ != 'vid2act':
     return False, False
-  recorded = options.rehearse > 0 or options.guide and options.vae.online
-  return options.distill or options.guide or options.init, recorded
+  recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online
+  return chosen.distill or chosen.guide or chosen.init, recorded
 
 
 def _recordings(config, found):
@@ -77,7 +94,7 @@ def _recordings(config, found):
 
 def _teacher(config, found):
   """Pretrain a teacher on the sources' recordings unless there is one of that content."""
-  logdir = cache(config) / 'teachers' / _teacher_key(config, found)
+  logdir = _teacher_folder(config, found).parent
   path = logdir / 'teacher'
   if bundle.exists(path):
     print(f'Teacher: reused {path}')
@@ -138,7 +155,7 @@ def _commands(config, missing):
   for source in missing:
     entry, folder = source.entry, source.folder
     if entry.foreign:
-      height, width = size(config)
+      height, width = locate.size(config)
       yield 'import', [entry.name], [
           'vid2act', 'import', str(entry.path), '--out', str(folder.parent), '--name',
           entry.name, '--resize', str(height), str(width),
@@ -150,7 +167,7 @@ def _commands(config, missing):
 
 
 def _collect(config, group, root):
-  chosen = settings(config, group[0])
+  chosen = locate.settings(config, group[0])
   names = [f'{x.task}@{x.behaviour}' if x.behaviour else x.task for x in group]
   options = {**chosen['collect'], **chosen['env'], 'workers': config.vid2act.collect.workers}
   command = ['vid2act', 'collect', *names, '--out', str(root)]
@@ -164,10 +181,11 @@ def _shown(config, missing):
   return ' and '.join(f'`{shlex.join(command)}`' for _, _, command in _commands(config, missing))
 
 
-def _teacher_key(config, found):
+def _teacher_folder(config, found):
   agent = {k: config.agent[k] for k in (*bundle.MODEL, 'opt', 'loss_scales')}
   pretrain = {k: v for k, v in config.vid2act.pretrain.items() if not k.endswith('_every')}
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])
-  return key(dict(
-      format=CACHE, recordings=content, agent=agent, pretrain=pretrain, seed=config.seed,
+  name = locate.key(dict(
+      format=locate.CACHE, recordings=content, agent=agent, pretrain=pretrain, seed=config.seed,
       act_width=config.vid2act.act_width))
+  return locate.cache(config) / 'teachers' / name / 'teacher'

@@ -41,15 +41,21 @@ def stock(configure, make_agent):
   return make_agent(configure())
 
 
-@pytest.mark.parametrize('case', ['off', 'ours'])
-def test_equals_the_host(case, configure, make_agent, batches, tmp_path):
-  """Without our keys, with them but no overlay of ours, and with both parts off: bit for bit."""
+@pytest.fixture(scope='module')
+def host(configure, make_agent, batches):
+  """Metrics of three updates of the host's own agent, and its parameters after them."""
   path = pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml'
-  host = make_agent(configure(defaults=YAML(typ='safe').load(path)['defaults']))
+  made = make_agent(configure(defaults=YAML(typ='safe').load(path)['defaults']))
+  return update(made, batches, 3), params(made)
+
+
+@pytest.mark.parametrize('case', ['off', 'ours'])
+def test_equals_the_host(case, host, configure, make_agent, batches):
+  """Without our keys, with them but no overlay of ours, and with both parts off: bit for bit."""
   other = make_agent(configure('metaworld', **STOCK) if case == 'ours' else configure(
       'vid2act', **{f'agent.vid2act.{x}': False for x in ('distill', 'guide', 'init')}))
-  metrics = [update(x, batches, 3) for x in (host, other)]
-  first, second = params(host), params(other)
+  metrics = host[0], update(other, batches, 3)
+  first, second = host[1], params(other)
   assert first.keys() == second.keys()
   for key in first:
     np.testing.assert_array_equal(first[key], second[key], key)

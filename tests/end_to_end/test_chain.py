@@ -1,9 +1,13 @@
 """The main job and its variants through the real command on real Meta-World, at the smallest size."""
 
 import concurrent.futures
+import contextlib
+import functools
+import io
 import json
 import pathlib
 
+import elements
 import numpy as np
 import pytest
 from helpers.commands import command
@@ -13,12 +17,10 @@ from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform as backend
 from vid2act_plugin.teacher import bundle
 
-VARIANTS = {
-    'vid2act_published': ['vid2act_published'], 'vid2act_nodistill': ['vid2act_nodistill'],
-    'vid2act_noguide': ['vid2act_noguide'], 'vid2act_uniform': ['vid2act_uniform'],
-    'vid2act_best': ['vid2act_best'], 'finetune': ['finetune'], 'actionfree': ['actionfree'],
-    'rehearse': ['rehearse'], 'vid2act_scratch': ['vid2act_scratch'],
-    'vid2act_noprior': ['vid2act_noprior']}
+RUNS = 'vid2act_published', 'actionfree', 'rehearse'  # By their command; the others in-process.
+VARIANTS = (
+    *RUNS, 'vid2act_nodistill', 'vid2act_noguide', 'vid2act_uniform', 'vid2act_best', 'finetune',
+    'vid2act_scratch', 'vid2act_noprior')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 SHARED = 'vid2act_published', 'vid2act_best', 'vid2act_nodistill'  # Those with gradient shares.
 
@@ -46,17 +48,6 @@ def test_evaluation_counts_env_steps(first):
   assert all(x['eval/length'] == 16 for x in rows if 'eval/length' in x)
 
 
-def test_second_run_reuses_recordings_and_teacher(first, tiny):
-  logdir = tiny.parent / 'second'
-  status, output, _ = command(
-      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', logdir,
-      '--run.steps', 30, '--run.debug', 'True')
-  assert status == 0, output[-3000:]
-  assert 'Recordings: reused' in output and 'Teacher: reused' in output
-  stages = json.loads((logdir / 'summary.json').read_text())['stages']
-  assert stages['collect'] == stages['pretrain'] == 0
-
-
 def test_resume(first, tiny):
   """The same command with more steps continues, and a finished run is not trained again."""
   args = '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', first[0]
@@ -65,15 +56,6 @@ def test_resume(first, tiny):
   assert 'Loaded checkpoint' in output
   summary = json.loads((first[0] / 'summary.json').read_text())
   assert summary['env_steps'] == 100
-
-
-def test_stock_on_the_same_environment(tiny):
-  logdir = tiny.parent / 'stock'
-  status, output, _ = command(
-      '--configs', 'metaworld', 'quickstart', tiny, '--logdir', logdir, '--run.steps', 40)
-  assert status == 0, output[-3000:]
-  summary = json.loads((logdir / 'summary.json').read_text())
-  assert summary['sources'] == [] and summary['updates'] > 0
 
 
 def test_one_sentence_and_nothing_written(tiny):
@@ -85,13 +67,20 @@ def test_one_sentence_and_nothing_written(tiny):
   assert not logdir.exists()
 
 
+@pytest.fixture(scope='module')
+def resolved(overlays, tiny):
+  """Return a function (names of variants) -> config, as the command resolves it."""
+  def fn(*names):
+    config = elements.Config(overlays['defaults'])
+    for name in ('vid2act', 'metaworld', 'quickstart', *names, str(tiny)):
+      config = config.update(overlays[name])
+    return config
+  return fn
+
+
 @pytest.fixture
-def config(overlays, tiny):
-  import elements
-  config = elements.Config(overlays['defaults'])
-  for name in ('vid2act', 'metaworld', 'quickstart', str(tiny)):
-    config = config.update(overlays[name])
-  return config
+def config(resolved):
+  return resolved()
 
 
 def test_auto_false_names_the_commands(config, tmp_path):
@@ -147,28 +136,62 @@ def test_truncated_recording_stops_pretraining(first, tiny, tmp_path, config):
 
 @pytest.fixture(scope='module')
 def runs(first, tiny):
-  """Return {variant: (output, metrics)}; two at a time, as compiling fills one core."""
+  """Return {variant: (output, metrics)} of runs; two at a time, as compiling fills one core."""
   def run(name):
     logdir = tiny.parent / name
     status, output, _ = command(
-        '--configs', 'vid2act', 'metaworld', 'quickstart', *VARIANTS[name], tiny,
-        '--logdir', logdir, '--run.steps', 60, '--run.eval_eps', 1, '--run.debug', 'True',
+        '--configs', 'vid2act', 'metaworld', 'quickstart', name, tiny, '--logdir', logdir,
+        '--run.steps', 60, '--run.eval_eps', 1, '--run.debug', 'True',
         '--agent.vid2act.gradshare', name in SHARED)
     assert status == 0, (name, output[-3000:])
     rows = [json.loads(x) for x in (logdir / 'metrics.jsonl').read_text().splitlines()]
     return output, {k: v for row in rows for k, v in row.items()}
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
-    return dict(zip(VARIANTS, pool.map(run, VARIANTS)))
+    return dict(zip(RUNS, pool.map(run, RUNS)))
 
 
-@pytest.mark.parametrize('name', VARIANTS)
-def test_runs_from_the_cache(runs, name):
+@pytest.mark.parametrize('name', RUNS)
+def test_runs_from_the_cache(runs, name, tiny):
   output, metrics = runs[name]
   assert 'Recordings: reused' in output
   assert ('Teacher: reused' in output) == (name != 'actionfree')
+  stages = json.loads((tiny.parent / name / 'summary.json').read_text())['stages']
+  assert stages['collect'] == 0 and (stages['pretrain'] == 0) == (name != 'actionfree')
   assert metrics['eval/length'] == 16
-  finite = [k for k, v in metrics.items() if k.startswith('train/loss') and not np.isfinite(v)]
-  assert not finite
+
+
+@pytest.fixture(scope='module')
+def updated(first, tiny, resolved, make_agent, batches):
+  """Return a function variant -> metrics of two updates with the run's teacher, in this process."""
+  @functools.cache
+  def fn(name):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+      config = chain.prepare(resolved(name).update({
+          'logdir': str(tiny.parent / name), 'agent.vid2act.gradshare': name in SHARED}))
+    assert all(f'{x}: reused' in output.getvalue() for x in ('Recordings', 'Teacher'))
+    agent = make_agent(config)
+    carry = agent.init_train(agent.config.batch_size)
+    for batch in batches(agent, 2):
+      carry, _, metrics = agent.train(carry, batch)
+    found = {f'train/{k}': v for k, v in metrics.items()}
+    if name in SHARED:
+      _, metrics = agent.report(agent.init_report(agent.config.batch_size), batches(agent, 1)[0])
+      found.update({f'report/{k}': v for k, v in metrics.items()})
+    return found
+  return fn
+
+
+@pytest.fixture
+def metrics(runs, updated):
+  """Return a function variant -> the last of each metric, from its run or its two updates."""
+  return lambda name: runs[name][1] if name in RUNS else updated(name)
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_losses_are_finite(metrics, name):
+  losses = {k: v for k, v in metrics(name).items() if k.startswith('train/loss')}
+  assert losses and all(map(np.isfinite, losses.values())), losses
 
 
 def relevance(metrics):
@@ -176,28 +199,28 @@ def relevance(metrics):
 
 
 @pytest.mark.parametrize('name', ['vid2act_published', 'vid2act_best', 'vid2act_noguide'])
-def test_relevance_is_learned(runs, name):
-  weights = relevance(runs[name][1])
+def test_relevance_is_learned(metrics, name):
+  weights = relevance(metrics(name))
   assert abs(sum(weights) - 1) < 1e-4 and weights[0] != weights[1]
 
 
-def test_uniform(runs):
-  metrics = runs['vid2act_uniform'][1]
-  np.testing.assert_allclose(relevance(metrics), [0.5, 0.5], rtol=1e-5)
-  assert 'train/amortised/agreement' not in metrics
+def test_uniform(metrics):
+  found = metrics('vid2act_uniform')
+  np.testing.assert_allclose(relevance(found), [0.5, 0.5], rtol=1e-5)
+  assert 'train/amortised/agreement' not in found
 
 
-def test_parts_that_are_off(runs):
-  assert 'train/loss/vae' not in runs['vid2act_noguide'][1]
-  assert 'train/amortised/agreement' not in runs['vid2act_published'][1]
-  assert all(x is None for x in relevance(runs['finetune'][1]))
+def test_parts_that_are_off(metrics):
+  assert 'train/loss/vae' not in metrics('vid2act_noguide')
+  assert 'train/amortised/agreement' not in metrics('vid2act_published')
+  assert all(x is None for x in relevance(metrics('finetune')))
 
 
-def test_what_moves_the_student(runs):
+@pytest.mark.parametrize('name', SHARED)
+def test_what_moves_the_student(metrics, name):
   """At the student's features only the world model's losses, repval and L_distill have a gradient."""
-  share = lambda name, loss: runs[name][1][f'report/gradshare/{loss}']
-  for name in SHARED:
-    for loss in ('vae', 'amortised', 'policy', 'value'):
-      assert share(name, loss) == 0, (name, loss)
-    assert share(name, 'image') > 0
-    assert (share(name, 'distill') > 0) == (name != 'vid2act_nodistill')
+  share = lambda loss: metrics(name)[f'report/gradshare/{loss}']
+  for loss in ('vae', 'amortised', 'policy', 'value'):
+    assert share(loss) == 0, loss
+  assert share('image') > 0
+  assert (share('distill') > 0) == (name != 'vid2act_nodistill')

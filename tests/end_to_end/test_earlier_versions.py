@@ -59,14 +59,10 @@ def folders(copy):
 @pytest.fixture(scope='module')
 def continued(copy):
   """The output of the command that made the run, with more steps; it may make nothing anew."""
-  compiled = pathlib.Path.home() / '.cache' / 'vid2act' / 'xla'  # The copy's is gone with it.
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv('JAX_COMPILATION_CACHE_DIR', str(compiled))
-    patch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=0')  # Compiles in 3/4 of the time.
-    status, output, _ = command(
-        '--configs', 'vid2act', 'metaworld', 'quickstart', copy / 'tiny.yaml', '--logdir',
-        copy / 'logdir', '--vid2act.cache', copy / 'cache', '--vid2act.auto', 'False',
-        '--run.steps', MORE)
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', copy / 'tiny.yaml', '--logdir',
+      copy / 'logdir', '--vid2act.cache', copy / 'cache', '--vid2act.auto', 'False',
+      '--run.steps', MORE)
   assert status == 0, output[-3000:]
   return output
 

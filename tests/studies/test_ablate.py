@@ -132,10 +132,12 @@ def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
   assert f'ours/{TASK}/3' in str(error.value) and 'log.txt' in str(error.value)
   assert "env.metaworld.camera is 'nowhere'" in (out / 'ours' / TASK / '3' / 'log.txt').read_text()
   assert [x['method'] for x in json.loads((out / 'results' / 'runs.json').read_text())] == ['stock']
-  before = (out / 'stock' / TASK / '3' / 'summary.json').stat().st_mtime_ns
+  summary = out / 'stock' / TASK / '3' / 'summary.json'
+  stock, before = json.loads(summary.read_text()), summary.stat().st_mtime_ns
+  assert stock['sources'] == [] and stock['updates'] > 0
   run(mended)
   assert '2 runs, 1 of them finished' in capsys.readouterr().out
-  assert (out / 'stock' / TASK / '3' / 'summary.json').stat().st_mtime_ns == before
+  assert summary.stat().st_mtime_ns == before
   runs = {x['method']: x for x in json.loads((out / 'results' / 'runs.json').read_text())}
   assert runs['ours']['env_steps'] == runs['stock']['env_steps'] == 80
   assert set(runs['ours']['relevance'][-1]) - {'step'} == set(runs['ours']['sources'])

@@ -4,23 +4,22 @@ import json
 
 import elements
 from dreamerv3 import agent as hostagent
+from dreamerv3 import main as hostmain
 
-from ..common.errors import UserError
+from ..common.errors import UserError, reading
 from ..sources.locate import locate
 from ..teacher import bundle as bundles
-from . import initialise
+from . import initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
-from .options import from_start
-from .rehearse import Rehearsal, Rehearsing
 
 
 def make(config, obs_space, act_space, agent_config):
   """Build the agent for the whole `config`; without distillation and guide it is the host's."""
   if not config.agent.vid2act.rehearse:
     return _make(config, obs_space, act_space, agent_config)
-  rehearsal = Rehearsal(config, obs_space, act_space)
-  return Rehearsing(_make(config, obs_space, act_space, agent_config), rehearsal)
+  rehearsal = rehearse.Rehearsal(config, obs_space, act_space)
+  return rehearse.Rehearsing(_make(config, obs_space, act_space, agent_config), rehearsal)
 
 
 def _make(config, obs_space, act_space, agent_config):
@@ -72,29 +71,42 @@ def check(bundle, config, obs_space, act_space):
     raise UserError(
         f"The task {config.task} has images of shape {shape}, but the teacher {path} was made for "
         f"{have['image']}; set env.{config.task.split('_')[0]}.size accordingly or pretrain again.")
-  if list(act_space) != ['action'] or act_space['action'].discrete:
-    raise UserError(
-        f'The task {config.task} has the actions {dict(act_space)}, but vid2act needs one '
-        "continuous action named 'action'.")
-  if act_space['action'].shape[0] > have['act_width']:
-    raise UserError(
-        f"The task {config.task} has {act_space['action'].shape[0]} action dimensions, more than "
-        f"the teacher's {have['act_width']}; raise vid2act.act_width and pretrain again.")
+  check_actions(config, act_space, have['act_width'])
   options = config.agent.vid2act
-  if not 0 < options.share <= 1:
-    raise UserError(
-        f'The key agent.vid2act.share is {options.share}; give a number above 0, up to 1.')
-  if options.share < 1 and from_start(options):
-    raise UserError(
-        f'The key agent.vid2act.share is {options.share}, but with guide_from start the teachers '
-        'see every sequence; set it to 1.0.')
-  if options.adapted < 0 or options.adapted == 1:
-    raise UserError(
-        f'The key agent.vid2act.adapted is {options.adapted}; give 2 or more, or 0 for all.')
   if options.guide and not options.vae.online and not have.get('guide', True):
     raise UserError(
         f'The teacher {path} was imported with --no-guide and agent.vid2act.guide is True; import '
         'it again with the replays, or add the overlay vid2act_noguide.')
+
+
+def check_task(config):
+  """Make the task's environment for a moment: a `UserError` says why it has none, or no teacher."""
+  with reading(
+      f'The environment of the task {config.task}', 'install what it lacks, or choose another task',
+      'cannot be made'):
+    env = hostmain.make_env(config, 0)
+  obs = {k: v for k, v in env.obs_space.items() if not k.startswith('log/')}
+  act = {k: v for k, v in env.act_space.items() if k != 'reset'}
+  env.close()
+  if 'image' not in obs:
+    raise UserError(
+        f"The task {config.task} has the observations {', '.join(obs)}, but vid2act needs 'image'; "
+        'switch its images on, or choose another task.')
+  check_actions(config, act, config.vid2act.act_width)
+  if config.agent.vid2act.rehearse:
+    rehearse.check_spaces(config, obs, act)
+
+
+def check_actions(config, act_space, width):
+  """Raise a `UserError` where a teacher of actions of that width cannot teach the task."""
+  if list(act_space) != ['action'] or act_space['action'].discrete:
+    raise UserError(
+        f'The task {config.task} has the actions {dict(act_space)}, but vid2act needs one '
+        "continuous action named 'action'.")
+  if act_space['action'].shape[0] > width:
+    raise UserError(
+        f"The task {config.task} has {act_space['action'].shape[0]} action dimensions, more than "
+        f"the teacher's {width}; raise vid2act.act_width and pretrain again.")
 
 
 def _pin(logdir, bundle):

@@ -46,6 +46,15 @@ def fit(params, teacher, bundle, source, actions):
   return match(params, teacher, title, special)
 
 
+def check(config, names):
+  """Raise a `UserError` unless `agent.vid2act.init_source` is one of the sources, or ''."""
+  source = config.agent.vid2act.init_source
+  if source and source not in names:
+    raise UserError(
+        f"The key agent.vid2act.init_source is '{source}', but the sources of the teacher are "
+        f"{', '.join(names)}; name one of these.")
+
+
 def initialise(agent, bundle, config):
   """Give a new agent the teacher's weights, as the source `agent.vid2act.init_source`.
 
@@ -53,10 +62,7 @@ def initialise(agent, bundle, config):
   it continues from that. Raises a `UserError` for an unknown source.
   """
   names, source = bundle.manifest['sources'], config.agent.vid2act.init_source
-  if source and source not in names:
-    raise UserError(
-        f"The key agent.vid2act.init_source is '{source}', but the sources of the teacher are "
-        f"{', '.join(names)}; name one of these.")
+  check(config, names)
   if checkpoints.latest(agent.config.logdir):
     print('Not initialised from the teacher: the run continues from its own checkpoint.')
     return

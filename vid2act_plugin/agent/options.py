@@ -1,5 +1,25 @@
 """What follows from the settings `agent.vid2act`, for all who need to agree on it."""
 
+from ..common.errors import UserError
+
+
+def check(config):
+  """Raise a `UserError` for values of `agent.vid2act` that do not go with other settings."""
+  options, rssm = config.agent.vid2act, config.agent.dyn.rssm
+  length, width = config.batch_length + config.replay_context, rssm.deter + rssm.stoch * rssm.classes
+  rows = round(options.rehearse * config.batch_size)
+  for key, bad, cure in (
+      ('burnin', options.burnin >= length,
+       f'a sequence has {length} steps (batch_length and replay_context); give fewer'),
+      ('rank', options.rank > width, f'a feature has {width} values; give at most these, or 0 for all'),
+      ('adapted', options.adapted == 1, 'one source is drawn to stand for others; give 2 or more, or 0 for all'),
+      ('share', options.share < 1 and from_start(options),
+       'with guide_from start the teachers see every sequence; set it to 1.0'),
+      ('rehearse', options.rehearse and not rows,
+       f'that is not a row of a batch of {config.batch_size}; raise it or batch_size, or set it to 0')):
+    if bad:
+      raise UserError(f'The key agent.vid2act.{key} is {options[key]}, but {cure}.')
+
 
 def from_start(options):
   """Whether relevance in imagination is that of the start state, as the published code has it."""

@@ -14,19 +14,14 @@ from ..sources.locate import locate
 class Rehearsal:
   """Puts windows of the sources' recordings into batches of the replay.
 
-  Raises a `UserError` if the share is no share or less than one row, if the
-  task has observations or actions that no recording has, and if recordings
-  have other images or too few steps.
+  Raises a `UserError` if the task has observations or actions that no recording
+  has, and if recordings have other images or too few steps.
   """
 
   def __init__(self, config, obs_space, act_space):
     share, self.context = config.agent.vid2act.rehearse, config.replay_context
     self.rows = round(share * config.batch_size)
-    if not 0 <= share <= 1 or not self.rows:
-      raise UserError(
-          f'The key agent.vid2act.rehearse is {share}, but it is a share from 0 to 1 that makes a '
-          f'row or more of a batch of {config.batch_size}; raise it or batch_size.')
-    _check_spaces(config, obs_space, act_space)
+    check_spaces(config, obs_space, act_space)
     self.actions = act_space['action'].shape[0]
     self.sources = Sources(
         [x.folder for x in locate(config)], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
@@ -87,7 +82,8 @@ class Rehearsing:
     return self.agent.stream(embodied.streams.Map(st, mix))
 
 
-def _check_spaces(config, obs_space, act_space):
+def check_spaces(config, obs_space, act_space):
+  """Raise a `UserError` if the task has observations or actions that no recording has."""
   others = [k for k in obs_space if k not in KEYS]
   if others:
     raise UserError(

@@ -16,6 +16,7 @@ class Suite:
   their names. expert: what `expert_action` of an environment is. settings: the
   constructor's, as far as they decide what is recorded. packages: those whose
   versions do. sources: the published ones. success: whether it tells success.
+  actions: function of a task's name that returns how many it has.
   version: what may follow a task's name.
   """
 
@@ -26,6 +27,7 @@ class Suite:
   packages: tuple
   sources: tuple
   success: bool
+  actions: Callable
   version: str = ''
 
 
@@ -55,6 +57,18 @@ def dmcontrol():
   return {f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS}
 
 
+def plain(name):
+  """Return the name of a task, such as metaworld_door-lock, without a version."""
+  suite = SUITES.get(name.split('_')[0])
+  return name.removesuffix(suite.version) if suite else name
+
+
+def _dmcontrol_actions(task):
+  domain, name = dmcontrol()[task]
+  from dm_control import suite
+  return suite.load(domain, name).action_spec().shape[0]
+
+
 def _metaworld():
   render.setup_gl()  # Meta-World imports MuJoCo, which chooses its GL backend once.
   from metaworld.env_dict import ALL_V3_ENVIRONMENTS
@@ -65,14 +79,14 @@ SUITES = {
     'metaworld': Suite(
         env='vid2act_plugin.envs.metaworld:MetaWorld', tasks=_metaworld, expert='scripted',
         settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render'),
-        packages=('metaworld', 'mujoco'), success=True, version='-v3',
+        packages=('metaworld', 'mujoco'), success=True, actions=lambda task: 4, version='-v3',
         sources=(
             'metaworld_door-close', 'metaworld_faucet-open', 'metaworld_handle-press',
             'metaworld_plate-slide', 'metaworld_reach-wall', 'metaworld_window-close')),
     'dmcontrol': Suite(
         env='vid2act_plugin.envs.dmcontrol:DMControl', tasks=dmcontrol, expert='planned',
         settings=('size', 'camera', 'repeat', 'limit', 'render'),
-        packages=('dm-control', 'mujoco'), success=False,
+        packages=('dm-control', 'mujoco'), success=False, actions=_dmcontrol_actions,
         sources=(
             'dmcontrol_cheetah_run', 'dmcontrol_hopper_stand', 'dmcontrol_walker_walk',
             'dmcontrol_walker_run'))}

@@ -91,12 +91,12 @@ def load(agent, path, regex=''):
   """
   content = checkpoints.read(checkpoint(path))
   given, params = content['params'], parameters(agent)
-  pattern = _pattern(regex)
-  if not any(pattern.match(x) for x in given):
+  chosen = pattern(regex)
+  if not any(chosen.match(x) for x in given):
     raise UserError(
         f"The key run.from_checkpoint_regex is '{regex}', which no name in {path} begins with; "
         f"there are {', '.join(_examples(given))}.")
-  selected = lambda name: bool(pattern.match(name))
+  selected = lambda name: bool(chosen.match(name))
   sizes = lambda xs: {k: np.shape(v) for k, v in xs.items()}
   if all(map(selected, given)) and sizes(given) == sizes(params):
     agent.load(content)
@@ -130,7 +130,8 @@ def parameters(agent):
   return {k: np.array(v) for k, v in agent.save()['params'].items()}
 
 
-def _pattern(regex):
+def pattern(regex):
+  """Return the compiled `run.from_checkpoint_regex`, or raise a `UserError`."""
   try:
     return re.compile(regex)
   except re.error as e:

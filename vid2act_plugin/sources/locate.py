@@ -53,6 +53,30 @@ def locate(config):
   return [_located(config, x) for x in found]
 
 
+def check(config, found):
+  """Raise a `UserError` where the located sources do not fit each other or the run's images.
+
+  It needs no recording. A note says where the run's own task is among them.
+  """
+  for source in found:
+    actions, image, entry = 0, size(config), source.entry
+    if (source.folder / recording.MANIFEST).exists():
+      manifest = recording.load_manifest(source.folder)
+      actions, image = manifest['act_size'], manifest['env'].get('size', image)
+    elif entry.task:
+      actions = suites.SUITES[entry.suite].actions(entry.task.partition('_')[2])
+    if actions > config.vid2act.act_width:
+      raise UserError(
+          f"The key vid2act.act_width is {config.vid2act.act_width}, but the source '{source.name}' "
+          f'has {actions} actions; set it to {actions} or more.')
+    if list(image) != size(config):
+      raise UserError(
+          f"The source '{source.name}' has images of {list(image)}, but the run of {size(config)}; "
+          f'import or collect it at that size, or set env.SUITE.size.')
+    if suites.plain(entry.task) == suites.plain(config.task):
+      print(f"Note: the run's own task is among its sources, as '{source.name}'.")
+
+
 def settings(config, entry):
   """Return the settings that decide what is recorded, apart from the source itself."""
   collect = {k: v for k, v in config.vid2act.collect.items() if k != 'workers'}
@@ -67,7 +91,12 @@ def settings(config, entry):
 
 def size(config):
   """Return height and width of the run's images."""
-  return list(config.env[config.task.split('_')[0]]['size'])
+  suite = config.task.split('_')[0]
+  if 'size' not in config.env.get(suite, {}):
+    raise UserError(
+        f'The task is {config.task}, but there is no key env.{suite}.size, by which recordings get '
+        f"the size of its images; name a task of {' or '.join(suites.SUITES)}.")
+  return list(config.env[suite]['size'])
 
 
 def cache(config):

@@ -13,6 +13,7 @@ from ..common.errors import UserError, reason
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 MOST = 10_000  # Runs.
+COMMON = '.configs'  # Of the files of overlays that every run has; no variant is named so.
 KEYS = {
     'configs': 'a list of overlays that every run has',
     'variants': 'a mapping from a name to a list of overlays',
@@ -59,7 +60,7 @@ class Matrix:
   def write(self, folder):
     """Write the settings given in place as overlays into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, overlays in {'configs': self.configs, **self.variants}.items():
+    for name, overlays in {COMMON: self.configs, **self.variants}.items():
       for i, overlay in enumerate(overlays):
         if isinstance(overlay, dict):
           # Whole at every moment: another process may be reading the same overlay.
@@ -70,7 +71,7 @@ class Matrix:
     """Return the overlays of a method's runs; those in place are files in `folder`, see `write`."""
     return [
         str(folder / f'{name}-{i}.yaml') if isinstance(x, dict) else x
-        for name, overlays in (('configs', self.configs), (method, self.variants[method]))
+        for name, overlays in ((COMMON, self.configs), (method, self.variants[method]))
         for i, x in enumerate(overlays)]
 
   def command(self, run, folder, logdir, *more):

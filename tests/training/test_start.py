@@ -1,0 +1,181 @@
+"""What can be known before the first stage is refused before it, and nothing is changed."""
+
+import os
+import pathlib
+import tempfile
+
+import elements
+import pytest
+from ruamel.yaml import YAML
+
+from vid2act_plugin import prepare
+from vid2act_plugin.common import lock
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.training import start
+
+NOBODY = 65534
+
+
+class Stage(Exception):
+  """A stage has begun."""
+
+
+@pytest.fixture(scope='module')
+def small(overlays, tiny):
+  config = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld', 'quickstart', str(tiny)):
+    config = config.update(overlays[name])
+  return config
+
+
+@pytest.fixture
+def begin(small, tmp_path, monkeypatch):
+  """Return a function changes -> what `prepare` does with an empty cache, up to its first stage."""
+  def stage(*args):
+    raise Stage
+  monkeypatch.setattr(prepare, '_stage', stage)
+  places = {'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache')}
+  return lambda **changes: prepare.prepare(small.update({**places, **changes}))
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'env.metaworld.camera': 'nowhere'}, 'env.metaworld.camera'),
+    ({'env.metaworld.size': (0, 16)}, 'env.metaworld.size'),
+    ({'env.metaworld.reward': 'v3'}, 'env.metaworld.reward'),
+    ({'env.metaworld.render': 'nice'}, 'env.metaworld.render'),
+    ({'env.metaworld.orientation': 'left'}, 'env.metaworld.orientation'),
+    ({'env.metaworld.repeat': 0}, 'env.metaworld.repeat'),
+    ({'env.metaworld.limit': 0}, 'env.metaworld.limit'),
+    ({'vid2act.act_width': 3}, 'vid2act.act_width is 3.*set it to 4 or more'),
+    ({'task': 'dmcontrol_humanoid_walk', 'vid2act.act_width': 20, 'vid2act.sources': ('metaworld_reach',),
+      'env.dmcontrol.size': (16, 16)}, '21 action dimensions'),
+    ({'task': 'dmcontrol_walker_walk', 'vid2act.sources': ('dmcontrol_humanoid_run',),
+      'env.dmcontrol.size': (16, 16)}, "'dmcontrol_humanoid_run' has 21 actions; set it to 21"),
+    ({'task': 'dummy_disc'}, "'dummy' has no published sources"),
+    ({'task': 'dummy_disc', 'vid2act.sources': ('metaworld_reach',)}, 'env.dummy.size.*metaworld or'),
+    ({'task': 'crafter_reward', 'vid2act.sources': ('metaworld_reach',),
+      'env.crafter.size': (16, 16)}, 'environment of the task crafter_reward cannot be made'),
+    ({'agent.vid2act.burnin': 9}, 'agent.vid2act.burnin is 9.*9 steps'),
+    ({'agent.vid2act.rank': 33}, 'agent.vid2act.rank is 33.*32 values'),
+    ({'agent.vid2act.adapted': 1}, 'agent.vid2act.adapted is 1'),
+    ({'agent.vid2act.guide_from': 'start'}, 'agent.vid2act.share is 0.5.*set it to 1.0'),
+    ({'agent.vid2act.rehearse': 0.1}, 'agent.vid2act.rehearse is 0.1.*batch of 4'),
+    ({'agent.vid2act.init_source': 'door'}, "agent.vid2act.init_source is 'door'.*door-close"),
+    ({'vid2act.teacher': '/nowhere'}, 'vid2act.teacher.*/nowhere'),
+    ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'),
+    ({'vid2act.sources': ('./nowhere',)}, 'vid2act.sources'),
+    ({'vid2act.sources': ('metaworld_reach', 'metaworld_reach')}, 'named twice'),
+    ({'replay.size': 10.0}, 'replay.size is 10.*36 steps'),
+    ({'run.from_checkpoint': '/nowhere'}, 'run.from_checkpoint'),
+    ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
+    ({'logdir': '/dev/null/run'}, 'logdir|/dev/null'),
+    ({'task': 'metaworld_nothing'}, 'task')])
+def test_before_the_first_stage(begin, tmp_path, changes, words):
+  with pytest.raises(UserError, match=words):
+    begin(**changes)
+  assert not list(tmp_path.iterdir())
+
+
+def test_what_is_right_begins(begin, tmp_path, capsys):
+  with pytest.raises(Stage):
+    begin(**{'vid2act.sources': ('metaworld_reach', 'metaworld_door-lock-v3')})
+  assert "own task is among its sources, as 'metaworld_door-lock-v3'" in capsys.readouterr().out
+  with pytest.raises(Stage):
+    begin()
+  assert 'own task' not in capsys.readouterr().out
+
+
+def test_a_folder_in_use_is_known_at_the_start(begin, tmp_path):
+  with lock.locked(tmp_path / 'run'), pytest.raises(UserError, match='is in use by'):
+    begin()
+
+
+def test_a_folder_that_cannot_be_made():
+  """For whoever owns nothing, as the superuser may write anywhere."""
+  with tempfile.TemporaryDirectory() as place:
+    os.chmod(place, 0o555)
+    before = os.geteuid()
+    os.seteuid(before or NOBODY)
+    try:
+      with pytest.raises(UserError, match=f'logdir is .*no folder can be made in {place}'):
+        start._free(pathlib.Path(place) / 'a' / 'run')
+    finally:
+      os.seteuid(before)
+
+
+@pytest.fixture
+def continued(small, tmp_path):
+  """Return a function (settings then, settings now) -> check of a run that has a checkpoint."""
+  base = small.update(logdir=str(tmp_path), script='train_eval')
+  def fn(then, now):
+    base.update(then).save(elements.Path(tmp_path) / 'config.yaml')
+    (tmp_path / 'ckpt').mkdir(exist_ok=True)
+    (tmp_path / 'ckpt/latest').write_text('x')
+    before = (tmp_path / 'config.yaml').read_bytes()
+    try:
+      start.check(base.update(now))
+    finally:
+      assert (tmp_path / 'config.yaml').read_bytes() == before
+  return fn
+
+
+@pytest.mark.parametrize('then, now, words', [
+    ({}, {'task': 'metaworld_door-open'}, "task 'metaworld_door-lock' .now 'metaworld_door-open'"),
+    ({}, {'seed': 1}, 'seed 0 .now 1'), ({}, {'method': 'other'}, 'method'),
+    ({}, {'env.metaworld.reward': 'v1'}, "env.metaworld.reward 'v2' .now 'v1'"),
+    ({}, {'agent.dyn.rssm.deter': 32}, 'agent.dyn.rssm.deter 16 .now 32'),
+    ({}, {'agent.typ': 'dreamerv3'}, 'agent.typ'), ({}, {'agent.vid2act.floor': 0.2}, 'agent.vid2act.floor'),
+    ({}, {'batch_size': 5}, 'batch_size'), ({}, {'run.train_ratio': 3.0}, 'run.train_ratio'),
+    ({}, {'vid2act.pretrain.updates': 7}, 'vid2act.pretrain.updates'),
+    ({}, {'vid2act.sources': ('metaworld_reach',)}, 'vid2act.sources'),
+    ({}, {'script': 'pretrain'}, "script 'train_eval' .now 'pretrain'"),
+    ({}, {'seed': 1, 'batch_size': 5, 'batch_length': 5, 'agent.opt.lr': 1.0, 'method': 'x',
+          'agent.vid2act.floor': 0.2}, 'and 2 other keys')])
+def test_another_run_is_not_mixed_in(continued, tmp_path, then, now, words):
+  with pytest.raises(UserError, match=words) as error:
+    continued(then, now)
+  assert f'--run.from_checkpoint {tmp_path}' in str(error.value)
+
+
+@pytest.mark.parametrize('then, now', [
+    ({}, {}), ({}, {'run.steps': 9.0, 'run.eval_every': 3, 'run.log_every': 1, 'run.envs': 3}),
+    ({}, {'logger.outputs': ('jsonl',), 'jax.platform': 'cuda', 'jax.compute_dtype': 'bfloat16'}),
+    ({}, {'vid2act.cache': '/x', 'vid2act.seconds.collect': 3.0, 'vid2act.collect.workers': 3}),
+    ({}, {'script': 'train'}), ({}, {'env.dmcontrol.repeat': 7, 'env.dmcontrol.size': (3, 3)}),
+    ({}, {'vid2act.teacher': '/x', 'vid2act.pretrain.updates': 3}),
+    ({'script': 'pretrain'}, {'script': 'pretrain', 'vid2act.pretrain.updates': 7, 'method': 'x',
+                              'task': 'metaworld_reach'})])
+def test_what_a_continued_run_may_change(continued, then, now):
+  continued(then, now)
+
+
+def test_settings_of_earlier_and_later_versions(continued, tmp_path):
+  """A key that one of the two lacks has not changed."""
+  with pytest.raises(UserError, match='seed'):
+    continued({}, {'seed': 1})
+  path = tmp_path / 'config.yaml'
+  content = YAML(typ='safe').load(path.read_text())
+  content['agent']['vid2act'].pop('floor')
+  content['gone'] = 3
+  with open(path, 'w') as file:
+    YAML().dump(content, file)
+  config = elements.Config(content | {'logdir': str(tmp_path)})
+  start.check(elements.Config({k: v for k, v in config.flat.items() if k != 'gone'} | {
+      'agent.vid2act.floor': 0.7}))
+
+
+@pytest.mark.parametrize('content', [b'\x00', b'[1', b'- 1', b'', b'3', b'{1: 2}'])
+def test_settings_that_cannot_be_read(continued, small, tmp_path, content):
+  continued({}, {})
+  (tmp_path / 'config.yaml').write_bytes(content)
+  with pytest.raises(UserError, match=f'{tmp_path}/config.yaml.*--logdir'):
+    start.check(small.update(logdir=str(tmp_path), script='train'))
+  assert (tmp_path / 'config.yaml').read_bytes() == content
+
+
+def test_a_run_without_a_checkpoint_may_be_begun_anew(continued, tmp_path):
+  with pytest.raises(UserError):
+    continued({}, {'seed': 1})
+  pathlib.Path(tmp_path / 'ckpt/latest').unlink()
+  config = elements.Config.load(elements.Path(tmp_path) / 'config.yaml')
+  start.check(config.update({'seed': 1, 'logdir': str(tmp_path)}))

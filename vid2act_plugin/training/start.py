@@ -1,0 +1,91 @@
+"""What can be known of a run before its first stage, which may take hours."""
+
+import os
+import pathlib
+import re
+
+from ..common import files, lock, safe_yaml
+from ..common.errors import UserError, reading
+from ..host import checkpoints, loading
+
+# Settings that a continued run may change: how long, how often, where, and on what machine.
+FREE = re.compile(
+    r'run\.(?!train_ratio).*|logger\..*|jax\..*|replica|replicas|clock_.*|ipv6|errfile|logdir|script'
+    r'|report_length|consec_report|replay\.(size|chunksize)|agent\.vid2act\.(gradshare|folded)'
+    r'|vid2act\.(cache|auto|teacher|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
+TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
+LOOPS = ('train', 'train_eval', 'eval_only')
+SHOWN = 4  # Keys in a message.
+
+
+def check(config):
+  """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
+  logdir = pathlib.Path(config.logdir).expanduser()
+  if config.script in LOOPS:
+    _replay(config)
+    if config.run.from_checkpoint:
+      loading.pattern(config.run.from_checkpoint_regex)
+      loading.checkpoint(config.run.from_checkpoint)
+    _free(logdir)
+  if checkpoints.latest(logdir):
+    _continued(config, logdir)
+
+
+def _free(logdir):
+  """Raise a `UserError` if the run could not have its folder; nothing is made."""
+  if logdir.exists():
+    with lock.locked(logdir, wait=False):  # The script itself takes it again, for good.
+      return
+  place = next(x for x in logdir.absolute().parents if x.exists())
+  if not place.is_dir() or not os.access(place, os.W_OK, effective_ids=True):
+    raise UserError(
+        f'The key logdir is {logdir}, but no folder can be made in {place}; mend its rights or name '
+        'another --logdir.')
+
+
+def _replay(config):
+  need = config.batch_size * (
+      config.consec_train * config.batch_length + config.replay_context)
+  if config.replay.size < need:
+    raise UserError(
+        f'The key replay.size is {config.replay.size:g}, but a batch alone has {need} steps '
+        '(batch_size, batch_length, consec_train and replay_context); set it to more.')
+
+
+def _continued(config, logdir):
+  """Compare with the settings that the run was begun with, before anything is written."""
+  path = logdir / 'config.yaml'
+  if not path.exists():
+    return
+  with reading(f'The file {path} of the run to be continued', 'choose another --logdir'):
+    before = dict(_flat(safe_yaml.load(files.regular_file(logdir, path.name))))
+    if 'task' not in before:
+      raise ValueError('it has no task')
+  now = dict(_flat(config))
+  changed = [k for k, v in now.items() if k in before and before[k] != v and _matters(k, config)]
+  if (before.get('script') in LOOPS) != (config.script in LOOPS):
+    changed.append('script')
+  if changed:
+    shown = ', '.join(f'{k} {before.get(k)!r} (now {now[k]!r})' for k in changed[:SHOWN])
+    more = f' and {len(changed) - SHOWN} other keys' if len(changed) > SHOWN else ''
+    raise UserError(
+        f'The run {logdir} was begun with {shown}{more}; continue it with these, or begin another '
+        f'--logdir, from its weights with --run.from_checkpoint {logdir}.')
+
+
+def _matters(key, config):
+  suite = config.task.split('_')[0]
+  if key.startswith('env.') and not key.startswith(f'env.{suite}.') or FREE.fullmatch(key):
+    return False
+  if config.script == 'pretrain':
+    return key not in ('task', 'method', 'vid2act.pretrain.updates')
+  return not (config.vid2act.teacher and TEACHER.fullmatch(key))
+
+
+def _flat(settings, prefix=''):
+  """Yield the dotted key and the value of every setting, lists as tuples."""
+  for key, value in settings.items():
+    if isinstance(value, dict):
+      yield from _flat(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', tuple(value) if isinstance(value, list) else value
