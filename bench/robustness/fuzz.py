@@ -44,11 +44,11 @@ def judge(kind, files, root):
         kinds.KINDS[kind][1](folder)
       verdict = 'read', ''
     except (UserError, PluginError) as e:
-      wrong = kinds.faults(str(e), folder, files if kind != 'command' else ())
+      wrong = kinds.faults(str(e), folder, () if kind in kinds.NAMELESS else files)
       assert not wrong, f'{wrong}: {e!s:.2000}'
       verdict = 'refused', str(e)
     except SystemExit as e:  # What a parser of command lines prints is a sentence as well.
-      assert e.code in (0, 1, 2) and kind == 'command', e.code
+      assert e.code in (0, 1, 2) and kind in kinds.NAMELESS, e.code
       verdict = 'refused', 'by the parser'
     taken = peak() - before
     assert taken < MEMORY, f'reading took {taken / 1e6:.0f} MB'

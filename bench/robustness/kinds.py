@@ -121,6 +121,18 @@ def command(folder):
         cli.main([str(folder / x[3:]) if x.startswith('IN/') else x for x in words])
 
 
+def flags(folder):
+  """Read a command line of the host's as it does, up to the whole configuration."""
+  import elements
+  words = json.loads((folder / 'dreamerv3.argv').read_bytes())
+  known = makers.presets(tuple(words))
+  parsed, other = elements.Flags(configs=['defaults']).parse_known(words)
+  config = elements.Config(known['defaults'])
+  for name in parsed.configs:
+    config = config.update(known[name])
+  elements.Flags(config).parse(other)
+
+
 @contextlib.contextmanager
 def away(folder):
   """Yield a folder beside `folder` that is gone afterwards."""
@@ -135,6 +147,7 @@ def away(folder):
 IMPORTS = {
     'dreamerv2': makers.dreamerv2, 'dreamerv3': makers.dreamerv3, 'video': makers.video,
     **{x: functools.partial(makers.exported, x) for x in ('lerobot', 'minari')}}
+NAMELESS = 'command', 'flags'  # Their faults are in no file.
 COLUMNS = 'arrow', 'parquet'  # Forms of Minari's data sets beside HDF5.
 
 # Kind -> what writes a good input, what reads it, and which of its files are spoiled.
@@ -143,7 +156,7 @@ KINDS = {
     'episode': (makers.recording, recording, '.npz'),
     **{read.__name__: (getattr(makers, read.__name__), read, '') for read in (
         bundle, overlay, checkpoint, run, teacher, ablation, scores)},
-    'command': (makers.command, command, '.argv'),
+    'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
     **{k: (write, functools.partial(importing, kind=k), '') for k, write in IMPORTS.items()},
     **{k: (functools.partial(makers.columns, k), functools.partial(importing, kind='minari'), k)
        for k in COLUMNS}}

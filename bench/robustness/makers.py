@@ -8,6 +8,10 @@ import shutil
 
 import numpy as np
 
+FLAGS = (
+    '--configs vid2act metaworld quickstart --task metaworld_door-open --seed 3 --logdir made '
+    '--run.steps 100 --agent.vid2act.floor 0.1 --env.metaworld.size 16 16 --agent.vid2act.guide False '
+    '--vid2act.sources auto --method x')
 COMMANDS = (
     'import IN/data --out made --name x --format dreamerv2 --resize 8 --repeat 1 --limit 3 '
     '--episodes 1 --key reward=reward image=image',
@@ -16,11 +20,11 @@ COMMANDS = (
 
 
 @functools.cache
-def presets():
+def presets(argv=()):
   """Return the host's presets, our defaults and overlays included."""
   import dreamerv3
   from dreamerv3 import plugins
-  return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
+  return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml', argv)
 
 
 def recording(folder, **changes):
@@ -185,6 +189,10 @@ def command(folder):
   for line in COMMANDS:
     words = line.split()
     (folder / f'{words[0]}.argv').write_text(json.dumps(words))
+
+
+def flags(folder):
+  (folder / 'dreamerv3.argv').write_text(json.dumps(FLAGS.split()))
 
 
 def episode(seed=0, steps=6, size=16, actions=2):
