@@ -19,7 +19,7 @@ COMMANDS = (
     'ablate IN/matrix.yaml --out runs --jobs 1 --minutes 1 --dry-run')
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def presets(argv=()):
   """Return the host's presets, our defaults and overlays included."""
   import dreamerv3
