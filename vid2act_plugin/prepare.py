@@ -36,7 +36,9 @@ def prepare(config):
   config = platform.resolve(config)
   alone, given = config.script == 'pretrain', config.vid2act.teacher
   if taught and given and not alone:
-    initialise.check(config, bundle.load(given).manifest['sources'])
+    teacher = bundle.load(given)
+    teacher.check()
+    initialise.check(config, teacher.manifest['sources'])
   if alone or recorded or taught and not given:
     found = locate.locate(config)
     _check(config, found, taught and not given and not alone)

@@ -36,6 +36,7 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
   if not (taught or options.init):
     return changed(hostagent.Agent)(obs_space, act_space, agent_config)
   bundle = bundles.load(config.vid2act.teacher)
+  bundle.check()
   check(bundle, config, obs_space, act_space)
   _pin(elements.Path(agent_config.logdir), bundle)
   if taught:
@@ -43,6 +44,7 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
     windows = _windows(config, bundle) if options.guide and options.vae.online else None
     agent = Taught(kind(obs_space, act_space, agent_config), bundle, windows)
   else:
+    bundle.model()  # Its parameters are looked up below, and have to be there.
     agent = changed(hostagent.Agent)(obs_space, act_space, agent_config)
   if options.init:
     initialise.initialise(agent, bundle, config)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 
+from . import budget
 from .output import printable
 
 NO_SPACE = 'free some space, or name a folder that has it'
@@ -56,7 +57,9 @@ def reading(what, cure, fault='cannot be read'):
   except UserError:
     raise
   except Exception as e:
-    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
+    if budget.ran_out(e):
+      raise MemoryError(f'while reading {what}') from e
+    raise UserError(f'{what} {fault} ({reason(budget.fault(e))}); {cure}.') from e
 
 
 def reason(error):
