@@ -71,7 +71,7 @@ def leftovers(folder):
   found, whole = [], durable(folder)
   for path in sorted(folder.rglob('*')):
     name = str(path.relative_to(folder))
-    hidden = path.name.startswith('.') and path.name != lock.FILE
+    hidden = path.name.startswith('.') and path.name != lock.FILE and path.parent.name != 'overlays'
     unnamed = path.match('episode-*.npz') or path.match('replay/*.npz')
     torn = path.parent.name == 'ckpt' and path.is_dir() and not (path / 'done').exists()
     if hidden or path.suffix == '.part' or unnamed and name not in whole or torn:

@@ -43,14 +43,13 @@ def test_a_stage_gets_the_signals_that_we_get(number):
 def test_the_configuration_of_a_stage_follows_no_link(configure, tmp_path, monkeypatch):
   victim = tmp_path / 'victim'
   victim.write_text('precious')
-  config = configure('vid2act', **{'vid2act.cache': str(tmp_path)})
-  folder = tmp_path / 'teachers' / 'key'
-  folder.mkdir(parents=True)
+  folder = tmp_path / 'key'
+  folder.mkdir()
   (folder / f'.{os.getpid()}.yaml').symlink_to(victim)
-  monkeypatch.setattr(prepare, '_teacher_key', lambda *args: 'key')
+  monkeypatch.setattr(prepare, '_teacher_folder', lambda *args: folder / 'teacher')
   monkeypatch.setattr(prepare, '_run', lambda command: 3)
   with pytest.raises(UserError, match='pretrain ended with status 3'):
-    prepare._teacher(config, [])
+    prepare._teacher(configure('vid2act'), [])
   assert victim.read_text() == 'precious'
   assert 'script: pretrain' in (folder / 'stage.yaml').read_text()
   assert {x.name for x in folder.iterdir()} == {f'.{os.getpid()}.yaml', 'stage.yaml'}

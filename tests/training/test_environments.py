@@ -1,7 +1,7 @@
 """Environments that begin anew, and their processes."""
 
 import functools
-from multiprocessing import spawn
+from multiprocessing import resource_tracker, spawn
 
 import elements
 import embodied
@@ -77,6 +77,7 @@ time.sleep(2)
 
 
 def test_a_worker_that_dies_while_it_begins_is_noticed():
+  resource_tracker.ensure_running()
   executable = spawn.get_executable()
   spawn.set_executable('/bin/false')
   try:
