@@ -41,9 +41,9 @@ def test_inspect_of_a_recording(nasty, capsys, tmp_path):
 def test_inspect_of_a_teacher(capsys, tmp_path):
   Bundle(
       {'dyn/a': np.zeros(3, np.float32)}, dict(source=np.zeros(1, np.int32)),
-      dict(sources=[MEANS], act_sizes=[2], act_width=4, image=[8, 8, 3], updates=1, kind=NASTY,
+      dict(sources=[MEANS], act_sizes=[2], act_width=4, image=[8, 8, 3], updates=1,
            agent=dict(dyn=dict(rssm=dict(deter=8, stoch=4, classes=6))), env={NASTY: NASTY},
-           actions=NASTY, recordings=NASTY, host=NASTY, jax={NASTY: NASTY})).save(tmp_path / 't')
+           recordings=NASTY, host=NASTY, jax={NASTY: NASTY})).save(tmp_path / 't')
   cli.main(['inspect', str(tmp_path / 't')])
   text = capsys.readouterr().out
   assert plain(text) and text.count(MEANS) >= 6
