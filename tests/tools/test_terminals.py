@@ -1,11 +1,13 @@
 """What files say of themselves does not steer the terminal of who looks at them."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+from helpers.foreign import play, write_v2
 from helpers.inspecting import write
-from helpers.nasty import MEANS, NASTY, plain
+from helpers.nasty import MEANS, NASTY, STEERS, plain
 from PIL import Image
 
 from vid2act_plugin import cli
@@ -39,9 +41,9 @@ def test_inspect_of_a_recording(nasty, capsys, tmp_path):
 def test_inspect_of_a_teacher(capsys, tmp_path):
   Bundle(
       {'dyn/a': np.zeros(3, np.float32)}, dict(source=np.zeros(1, np.int32)),
-      dict(sources=[MEANS], act_sizes=[2], act_width=4, image=[8, 8, 3], updates=1, kind=NASTY,
+      dict(sources=[MEANS], act_sizes=[2], act_width=4, image=[8, 8, 3], updates=1,
            agent=dict(dyn=dict(rssm=dict(deter=8, stoch=4, classes=6))), env={NASTY: NASTY},
-           actions=NASTY, recordings=NASTY, host=NASTY, jax={NASTY: NASTY})).save(tmp_path / 't')
+           recordings=NASTY, host=NASTY, jax={NASTY: NASTY})).save(tmp_path / 't')
   cli.main(['inspect', str(tmp_path / 't')])
   text = capsys.readouterr().out
   assert plain(text) and text.count(MEANS) >= 6
@@ -76,6 +78,20 @@ def test_doctor(monkeypatch, capsys):
   with pytest.raises(SystemExit):
     cli.main(['doctor', '--json'])
   assert not json.loads(capsys.readouterr().out)['ok']
+
+
+def test_import_and_export_of_files_with_such_names(tmp_path, capsys):
+  steers = ''.join(v for k, v in STEERS.items() if k not in ('half', 'nothing'))
+  given = tmp_path / f'given {steers}'
+  write_v2(given / f'good {steers}.npz', play())
+  (given / f'bad {steers}.npz').write_bytes(b'none')
+  (given / os.fsdecode(b'bytes \xff.npz')).write_bytes(b'none')
+  cli.main(['import', str(given), '--out', str(tmp_path), '--name', 'one'])
+  text = capsys.readouterr().out
+  assert plain(text) and text.count('Skipped: ') == 2 and 'bytes ?.npz' in text
+  cli.main(['inspect', str(tmp_path / 'one'), '--no-pictures'])
+  cli.main(['export', str(tmp_path / 'one'), '--format', 'minari', '--out', str(tmp_path / 'out-v0')])
+  assert plain(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize('lines', [[NASTY], [''], ['x' * 10 ** 5], ['大小', '\u202e']])
