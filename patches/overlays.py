@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import errno
 import functools
 import os
 import pathlib
@@ -50,7 +51,11 @@ def overlay(path, defaults):
   a string into a list of letters, so types are compared before that.
   """
   try:
-    text = pathlib.Path(path).expanduser().read_text()
+    file = pathlib.Path(path).expanduser()
+    if file.exists() and not file.is_file():  # Reading a pipe or a device may never end.
+      raise OSError(errno.EINVAL, 'it is no regular file')
+    with open(file) as f:
+      text = f.read(LONGEST + 1)
     if len(text) > LONGEST:
       raise ValueError(f'it has more than {LONGEST:,} characters')
     node = YAML().compose(text)

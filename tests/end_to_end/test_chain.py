@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.commands import command
 
+from bench.timings import agents
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform as backend
@@ -22,6 +23,7 @@ VARIANTS = (
     *RUNS, 'vid2act_nodistill', 'vid2act_noguide', 'vid2act_uniform', 'vid2act_best', 'finetune',
     'vid2act_scratch', 'vid2act_noprior')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
+ACTIONS = {'action': elements.Space(np.float32, 4, -1, 1)}  # As the runs', whose compiled updates fit.
 SHARED = 'vid2act_published', 'vid2act_best', 'vid2act_nodistill'  # Those with gradient shares.
 
 
@@ -58,13 +60,29 @@ def test_resume(first, tiny):
   assert summary['env_steps'] == 100
 
 
-def test_one_sentence_and_nothing_written(tiny):
-  logdir = tiny.parent / 'nothing'
-  status, output, _ = command(
-      '--configs', 'vid2act', 'metaworld', '--task', 'metaworld_door-lok', '--logdir', logdir)
+@pytest.mark.parametrize('line, words', [
+    ('--configs vid2act metaworld --task metaworld_door-lok', ["'metaworld_door-lok'", 'door-lock']),
+    ('--configs vid2act --configs metaworld', ['--configs 2 times']),
+    ('--configs vid2act metaworld --agent.vid2act.guide_by mixtur', ['did you mean mixture']),
+    ('--configs vid2act metaworld TINY --vid2act.cache NOTHING/cache --env.metaworld.camera nowhere',
+     ["env.metaworld.camera is 'nowhere'"])])
+def test_one_sentence_and_nothing_written(tiny, line, words):
+  nothing = tiny.parent / 'nothing'
+  line = line.replace('TINY', str(tiny)).replace('NOTHING', str(nothing))
+  status, output, _ = command(*line.split(), '--logdir', nothing)
   assert status == 1 and 'Traceback' not in output
-  assert "'metaworld_door-lok'" in output and 'metaworld_door-lock' in output
-  assert not logdir.exists()
+  assert all(x in output.splitlines()[-1] for x in words), output
+  assert not nothing.exists()
+
+
+def test_a_run_is_not_continued_as_another(first, tiny):
+  folder = first[0]
+  before = {x: x.read_bytes() for x in folder.rglob('*') if x.is_file()}
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', folder, '--seed', 1)
+  assert status == 1 and 'seed 0 (now 1)' in output.splitlines()[-1]
+  after = {x: x.read_bytes() for x in folder.rglob('*') if x.is_file() and x.name != '.lock'}
+  assert after == {k: v for k, v in before.items() if k.name != '.lock'}
 
 
 @pytest.fixture(scope='module')
@@ -161,7 +179,7 @@ def test_runs_from_the_cache(runs, name, tiny):
 
 
 @pytest.fixture(scope='module')
-def updated(first, tiny, resolved, make_agent, batches):
+def updated(first, tiny, resolved, spaces, batches):
   """Return a function variant -> metrics of two updates with the run's teacher, in this process."""
   @functools.cache
   def fn(name):
@@ -170,7 +188,7 @@ def updated(first, tiny, resolved, make_agent, batches):
       config = chain.prepare(resolved(name).update({
           'logdir': str(tiny.parent / name), 'agent.vid2act.gradshare': name in SHARED}))
     assert all(f'{x}: reused' in output.getvalue() for x in ('Recordings', 'Teacher'))
-    agent = make_agent(config)
+    agent = agents.build(config, (spaces[0], ACTIONS), tiny.parent / name, report=False)
     carry = agent.init_train(agent.config.batch_size)
     for batch in batches(agent, 2):
       carry, _, metrics = agent.train(carry, batch)

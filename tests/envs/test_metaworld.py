@@ -152,6 +152,20 @@ def test_orientation(make):
   assert wall(upright) < 15 < wall(upright[::-1])
 
 
+def test_sparse_rewards_are_success(make):
+  """1 for an action that brings success, however many env steps it lasts, and all else as in v2."""
+  env, dense = (make('reach', reward=x, repeat=2, limit=100, render='fast') for x in ('sparse', 'v2'))
+  obs = [x.step({'reset': True, 'action': np.zeros(4, np.float32)}) for x in (env, dense)]
+  seen = []
+  while not obs[0]['is_last']:
+    action = {'reset': False, 'action': env.expert_action()}
+    obs = [x.step(action) for x in (env, dense)]
+    assert obs[0]['reward'] == obs[0]['log/success'] == obs[1]['log/success']
+    seen.append(float(obs[0]['reward']))
+  assert {*seen} == {0.0, 1.0} and not seen[0]
+  np.testing.assert_array_equal(obs[0]['image'], obs[1]['image'])
+
+
 def test_rewards_differ_by_version(make):
   old, new = (play(make(reward=x), 3)['reward'][1:] for x in ('v1', 'v2'))
   assert (old != new).all()

@@ -1,5 +1,6 @@
 """The registry in the host: overlays, their checks, and plugins that do not load."""
 
+import os
 import subprocess
 import sys
 
@@ -53,6 +54,15 @@ def test_overlay_values(tmp_path, text, changes):
     return
   config = elements.Config(KEYS).update(plugins.overlay(path, KEYS))
   assert {k: config[k] for k in changes} == changes
+
+
+@pytest.mark.parametrize('make', [
+    os.mkfifo, lambda x: x.symlink_to('/dev/zero'), lambda x: x.mkdir()])
+def test_an_overlay_is_a_regular_file(tmp_path, make):
+  """A pipe would be waited for, and a device read for ever."""
+  make(tmp_path / 'mine.yaml')
+  with pytest.raises(plugins.PluginError, match='mine.yaml.*cannot be read: it is no regular file'):
+    plugins.overlay(tmp_path / 'mine.yaml', KEYS)
 
 
 def test_path_wherever_a_name_is(overlays, tmp_path):

@@ -45,6 +45,7 @@ def config(overlays):
     ('agent.vid2act.weights', 'learnd', 'did you mean learned'),
     ('agent.vid2act.guide_from', 'stat', 'did you mean start'),
     ('agent.vid2act.guide_by', 'mixtur', 'did you mean mixture'),
+    ('agent.vid2act.rehearse', 1.0, 'below 1'),
     ('agent.vid2act.floor', -1.0, 'of at least 0'), ('vid2act.max_sources', -1, 'of at least 0'),
     ('agent.vid2act.vae.batch', 0, 'of at least 1'), ('run.envs', 0, 'of at least 1'),
     ('run.train_ratio', float('inf'), 'of at least 0'), ('batch_length', 1, 'of at least 2'),

@@ -48,6 +48,16 @@ def test_runs_are_paired_and_resolve_as_their_command_does(write, tmp_path):
   assert command[command.index('--seed') + 1] == '7' and '--method' in command
 
 
+def test_a_variant_changes_no_other(write, tmp_path):
+  """Whatever its name is: overlays in place become files."""
+  names = 'configs', 'variants', 'stock'
+  plan = matrix.Matrix(write(variants={x: [{'batch_length': 5 + i}] for i, x in enumerate(names)}))
+  plan.write(tmp_path / 'overlays')
+  found = plan.configurations(tmp_path / 'overlays')
+  assert [found[x, TASK].batch_length for x in names] == [5, 6, 7]
+  assert {x.batch_size for x in found.values()} == {3}
+
+
 @pytest.mark.parametrize('key, value, words', [
     ('seeds', [0, 0], ('seeds', '[0, 0]', 'each once')), ('seeds', ['a'], ("['a']",)),
     ('seeds', [True], ('True',)), ('tasks', [], ('tasks', '[]')), ('tasks', None, ('tasks',)),

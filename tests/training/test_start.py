@@ -60,6 +60,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'agent.vid2act.adapted': 1}, 'agent.vid2act.adapted is 1'),
     ({'agent.vid2act.guide_from': 'start'}, 'agent.vid2act.share is 0.5.*set it to 1.0'),
     ({'agent.vid2act.rehearse': 0.1}, 'agent.vid2act.rehearse is 0.1.*batch of 4'),
+    ({'agent.vid2act.rehearse': 0.9}, 'agent.vid2act.rehearse is 0.9.*leave one to the task'),
     ({'agent.vid2act.init_source': 'door'}, "agent.vid2act.init_source is 'door'.*door-close"),
     ({'vid2act.teacher': '/nowhere'}, 'vid2act.teacher.*/nowhere'),
     ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'),

@@ -19,25 +19,28 @@ def make(config, obs_space, act_space, agent_config):
   if not config.agent.vid2act.rehearse:
     return _make(config, obs_space, act_space, agent_config)
   rehearsal = rehearse.Rehearsal(config, obs_space, act_space)
-  return rehearse.Rehearsing(_make(config, obs_space, act_space, agent_config), rehearsal)
+  agent = _make(
+      config, obs_space, act_space, agent_config, lambda x: rehearse.apart(x, rehearsal.rows))
+  return rehearse.Rehearsing(agent, rehearsal)
 
 
-def _make(config, obs_space, act_space, agent_config):
+def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind):
+  """Build the agent; changed: from the class of the model, which the host builds it from, to another."""
   options = config.agent.vid2act
   taught = options.distill or options.guide
   if not (taught or options.init):
-    return hostagent.Agent(obs_space, act_space, agent_config)
+    return changed(hostagent.Agent)(obs_space, act_space, agent_config)
   bundle = bundles.load(config.vid2act.teacher)
   bundle.check()
   check(bundle, config, obs_space, act_space)
   _pin(elements.Path(agent_config.logdir), bundle)
   if taught:
-    bound = type('Agent', (Agent,), {'bundle': bundle})
+    kind = changed(type('Agent', (Agent,), {'bundle': bundle}))
     windows = _windows(config, bundle) if options.guide and options.vae.online else None
-    agent = Taught(bound(obs_space, act_space, agent_config), bundle, windows)
+    agent = Taught(kind(obs_space, act_space, agent_config), bundle, windows)
   else:
     bundle.model()  # Its parameters are looked up below, and have to be there.
-    agent = hostagent.Agent(obs_space, act_space, agent_config)
+    agent = changed(hostagent.Agent)(obs_space, act_space, agent_config)
   if options.init:
     initialise.initialise(agent, bundle, config)
   return agent

@@ -15,8 +15,9 @@ def check(config):
       ('adapted', options.adapted == 1, 'one source is drawn to stand for others; give 2 or more, or 0 for all'),
       ('share', options.share < 1 and from_start(options),
        'with guide_from start the teachers see every sequence; set it to 1.0'),
-      ('rehearse', options.rehearse and not rows,
-       f'that is not a row of a batch of {config.batch_size}; raise it or batch_size, or set it to 0')):
+      ('rehearse', options.rehearse and not 0 < rows < config.batch_size,
+       f'of a batch of {config.batch_size} that has to be a row or more and leave one to the task; '
+       'change it or batch_size, or set it to 0')):
     if bad:
       raise UserError(f'The key agent.vid2act.{key} is {options[key]}, but {cure}.')
 

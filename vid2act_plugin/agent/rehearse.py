@@ -1,4 +1,4 @@
-"""Rehearsal: a share of each batch comes from the sources' recordings.
+"""Rehearsal: a share of each batch comes from the sources' recordings, for the world model alone.
 
 Axes: B batch, T time with the replay context, R rehearsed rows, A actions.
 """
@@ -9,6 +9,9 @@ import numpy as np
 from ..common.errors import UserError
 from ..sources.dataset import KEYS, Sources
 from ..sources.locate import locate
+
+# Losses that know the task: the recordings have rewards, ends and returns of other tasks.
+TASK = 'rew', 'con', 'policy', 'value', 'repval'
 
 
 class Rehearsal:
@@ -31,7 +34,7 @@ class Rehearsal:
     """Replace the last R rows of `data` `{key: [B, T, ...]}`; the same windows at one `step`.
 
     Rows go last because reports show the first ones. Rewards are those of the
-    source's own task. Actions that the source lacks are 0. All other entries
+    source's own task, see `apart`. Actions that the source lacks are 0. All other entries
     are 0, too: an unknown `stepid` makes the replay ignore what the agent sends
     back for these rows, and without stored states the first step after the
     context is marked as a reset.
@@ -57,6 +60,46 @@ class Rehearsal:
             f"The recording of '{name}' has {len(stream['reward'])} steps, but "
             f'agent.vid2act.rehearse needs {need}; collect more, or lower batch_length and '
             'report_length.')
+
+
+def apart(kind, rows):
+  """Return a kind of agent that learns its task from all but the last `rows` of a batch.
+
+  The losses `TASK` are means over the other rows alone, and so are the statistics that returns,
+  values and advantages are normalised by; all other losses are the mean over the whole batch.
+  """
+
+  class Agent(kind):
+
+    def __init__(self, obs_space, act_space, config):
+      super().__init__(obs_space, act_space, config)
+      for name in ('retnorm', 'valnorm', 'advnorm'):
+        share = rows / config.batch_size
+        setattr(self, name, _Normalize(getattr(self, name), share))
+
+    def loss(self, carry, obs, prevact, training):
+      loss, (carry, entries, outs, metrics) = super().loss(carry, obs, prevact, training)
+      for key in [x for x in TASK if x in outs['losses']]:
+        every = outs['losses'][key]
+        mine = every[:len(every) - rows].mean()
+        loss += self.scales[key] * (mine - every.mean())
+        metrics[f'loss/{key}'] = mine
+      return loss, (carry, entries, outs, metrics)
+
+  return Agent
+
+
+class _Normalize:
+  """The host's statistics `norm` of all but the last `share` of what it is shown."""
+
+  def __init__(self, norm, share):
+    self.norm, self.share = norm, share
+
+  def __call__(self, x, update):
+    return self.norm(x[:len(x) - round(self.share * len(x))], update)
+
+  def stats(self):
+    return self.norm.stats()
 
 
 class Rehearsing:

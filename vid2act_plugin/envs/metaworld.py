@@ -9,7 +9,8 @@ import numpy as np
 from . import render as drawing
 from . import suites
 
-REWARDS = ('v1', 'v2')
+SPARSE = 'sparse'
+REWARDS = ('v1', 'v2', SPARSE)
 
 
 class MetaWorld:
@@ -18,7 +19,7 @@ class MetaWorld:
   task: a name such as `door-lock`, with or without `-v3`. size: height and
   width in pixels. camera: one of the scene's. repeat: env steps per
   action; limit: env steps per episode. reward: version of the reward
-  function. orientation, render: see `render.Camera`. seed: with `episode`, the
+  function, or sparse: 1 for an action that brings success, else 0. orientation, render: see `render.Camera`. seed: with `episode`, the
   index of the next episode, it alone decides the positions of that episode.
   Raises a `UserError` for settings that do not exist.
 
@@ -36,7 +37,8 @@ class MetaWorld:
     drawing.positive('env.metaworld.repeat', repeat)
     drawing.positive('env.metaworld.limit', limit)
     self.name = task.removesuffix('-v3')
-    self.inner = _simulator(f'{self.name}-v3', reward, limit)
+    self.sparse = reward == SPARSE
+    self.inner = _simulator(f'{self.name}-v3', 'v2' if self.sparse else reward, limit)
     self.camera = drawing.Camera(
         self.inner.model, self.inner.data, camera, size, render, orientation, 'env.metaworld')
     self.size, self.repeat, self.limit = tuple(size), repeat, limit
@@ -74,7 +76,7 @@ class MetaWorld:
       reward += float(gained)
       success |= info['success'] > 0
     self.done = self.inner.curr_path_length >= self.limit
-    return self._obs(reward, success, last=self.done)
+    return self._obs(success if self.sparse else reward, success, last=self.done)
 
   def expert_action(self):
     """Return what Meta-World's scripted policy does now, `[4]` float32 in [-1, 1]."""

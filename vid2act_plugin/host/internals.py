@@ -27,11 +27,13 @@ NETS, OPT = 'embodied/jax/nets.py', 'embodied/jax/opt.py'
 PARTS = (
     Part(AGENT, 41, 'self.enc = {', 'agent/agent.py replaces its convolutions'),
     Part(AGENT, 62, 'self.pol = embodied.jax.MLPHead(', 'agent/guide.py wraps the policy head'),
+    Part(AGENT, 70, 'self.retnorm = ', 'agent/rehearse.py wraps it, valnorm and advnorm'),
     Part(AGENT, 74, 'self.modules = [', 'agent/agent.py adds modules of its own'),
     Part(AGENT, 76, 'self.opt = embodied.jax.Optimizer(', 'agent/agent.py makes it anew'),
     Part(AGENT, 83, 'self.scales = scales', 'agent/agent.py: shares of the gradient'),
     Part(AGENT, 90, 'def ext_space(self)', 'agent/agent.py adds the inputs from the teacher'),
     Part(AGENT, 156, 'def loss(self, carry, obs, prevact, training)', 'agent/agent.py adds to it'),
+    Part(AGENT, 244, "outs = {'tokens': tokens, 'repfeat': repfeat, 'losses': losses}", 'agent/rehearse.py'),
     Part(AGENT, 312, 'def _apply_replay_context(self, carry, data)', '`replay_context`'),
     Part(AGENT, 342, 'def _make_opt(', '`gradient_transformation`'),
     Part(OUTER, 38, 'def __new__(subcls', 'our classes are `.model` of what is built'),

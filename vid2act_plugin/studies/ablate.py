@@ -123,7 +123,7 @@ class Ablation:
   def steps(self, run):
     """Return how many env steps a run is to have."""
     config = self.configs[run.method, run.task]
-    return int(config.run.steps) * config.env[run.task.split('_')[0]].repeat
+    return int(config.run.steps) * config.env.get(run.task.split('_')[0], {}).get('repeat', 1)
 
   def step(self, run):
     """Return the env step that a run has reached, as far as it is logged."""
