@@ -63,7 +63,7 @@ def test_memory_of_another_model(made, tmp_path, overlays, fault):
   loaded.save(tmp_path / 'bad')
   config = makers.tiny().update(overlays['vid2act']).update({
       'vid2act.teacher': str(tmp_path / 'bad'), 'logdir': str(tmp_path / 'run')})
-  with pytest.raises(UserError, match=f'{tmp_path / "bad"} is not whole: {words}'):
+  with pytest.raises(UserError, match=f'{tmp_path / "bad"} is not whole: .*{words}'):
     prepare.prepare(config)
   assert not (tmp_path / 'run').exists()
 
@@ -72,7 +72,7 @@ PARAMS = {  # Seen by `model`, which has to be built.
     'missing': (lambda x: x.params.pop('dyn/obs0/kernel'), 'dyn/obs0/kernel is missing'),
     'shape': (changed('enc/cnn0/bias', params=lambda x: x[:-1]), r'enc/cnn0/bias is float32 of shape'),
     'type': (changed('dyn/obs0/bias', params=lambda x: x.astype(np.int32)), 'dyn/obs0/bias is int32'),
-    'layers': (size('obslayers', 9), 'dyn/obs1/kernel is missing'),
+    'layers': (size('obslayers', 9), 'dyn/obs1/.* is missing'),
     'blocks': (size('blocks', 7), 'AssertionError'), 'name': (size('act', 'nowhere'), 'nowhere'),
     'part': (lambda x: x.manifest['agent'].pop('dec'), 'dec'),
     'image': (manifest(image=[64, 64, 3]), 'dyn/obs0/kernel')}
@@ -117,7 +117,7 @@ def test_claims():
 
 
 CONFIGS = {  # In place of `obslayers: 1` in the configuration of a run.
-    'layers': ('obslayers: 1e8', 'obslayers is 100000000.0'), 'size': ('hidden: 2147483648', 'hidden is'),
+    'layers': ('obslayers: 1e8', 'obslayers is 100000000.0'), 'size': ('obslayers: 1, more: 2147483648', 'more is'),
     'aliases': ('x: &x0 [1, 1]\n' + '\n'.join(
         f'x{i}: &x{i} [{", ".join([f"*x{i - 1}"] * 9)}]' for i in range(1, 9)), 'items'),
     'deep': ('x: ' + '[' * 99, 'nested more than 20'), 'word': ('obslayers: many', 'cannot be built')}
@@ -127,14 +127,10 @@ CONFIGS = {  # In place of `obslayers: 1` in the configuration of a run.
 def test_configurations_of_runs(made, tmp_path, fault):
   change, words = CONFIGS[fault]
   run = shutil.copytree(made / 'run', tmp_path / 'run')
-  lines = (run / 'config.yaml').read_text().splitlines()
-  at = next(i for i, x in enumerate(lines) if 'obslayers' in x)
-  room = lines[at][:len(lines[at]) - len(lines[at].lstrip())]
-  if ': ' in change and change.partition(':')[0] in ('x',):
-    lines += change.splitlines()
-  else:
-    lines[at] = room + change
-  (run / 'config.yaml').write_text('\n'.join(lines))
+  text = (run / 'config.yaml').read_text()
+  assert 'obslayers: 1' in text
+  more = f'{text}\n{change}' if change.startswith('x: ') else text.replace('obslayers: 1', change)
+  (run / 'config.yaml').write_text(more)
   with in_time(), pytest.raises(UserError, match=f'config.yaml.*{words}'):
     cli.main(['teacher', 'import', str(run), '--out', str(tmp_path / 'out'), '--no-guide'])
   assert not (tmp_path / 'out').exists()
