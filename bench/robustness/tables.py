@@ -96,7 +96,7 @@ def arrow(draw, content):
     wide = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(n * 2 ** 23)), 2 ** 23)
     table = table.set_column(at, name, wide)
   else:
-    table = pa.table({x: pa.nulls(2 ** 40) for x in table.column_names})
+    table = pa.table({x: pa.nulls(2 ** 24) for x in table.column_names})
   made = io.BytesIO()
   with pa.ipc.new_file(
       made, table.schema, options=pa.ipc.IpcWriteOptions(compression='zstd')) as file:
