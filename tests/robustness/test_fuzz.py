@@ -9,7 +9,7 @@ import pytest
 from bench.robustness import fuzz, kinds, odd
 from vid2act_plugin.common.errors import UserError
 
-INPUTS = 12  # Of each kind.
+INPUTS = 8  # Of each kind.
 
 
 @pytest.fixture(scope='module')

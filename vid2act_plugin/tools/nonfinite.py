@@ -8,6 +8,7 @@ import sys
 
 import elements
 
+from ..common import safe_yaml
 from ..common.errors import UserError
 from ..host import checkpoints, platform
 from ..training import finite, pretrain
@@ -21,7 +22,7 @@ def main(argv=None):
     raise UserError(
         f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
         'needed: name that.')
-  config = platform.resolve(elements.Config.load(folder / 'config.yaml'))
+  config = platform.resolve(elements.Config(safe_yaml.load(folder / 'config.yaml')))
   if config.script == 'pretrain':
     agent = pretrain.build(config, pretrain.recordings(config))
   else:
