@@ -243,3 +243,10 @@ def test_an_episode_is_listed_once(tmp_path):
   recordings.write_manifest(folder, {**manifest, 'episodes': manifest['episodes'] * 2})
   with pytest.raises(UserError, match='manifest.json is not a manifest.*listed twice'):
     recordings.load(folder)
+
+
+def test_metadata_of_one_episode(lerobot, tmp_path):
+  (lerobot / 'meta/episodes/chunk-000/file-001.parquet').write_bytes(b'PAR1')
+  imports.run(lerobot, tmp_path / 'out')
+  assert len(recordings.load(tmp_path / 'out')[1]) == 4
+  assert ['file-001.parquet' in x for x in skipped(tmp_path / 'out')] == [True]

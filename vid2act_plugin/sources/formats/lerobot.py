@@ -74,8 +74,8 @@ def _depth(feature):
 def _episodes2(path, info, image):
   file, found = path / 'meta' / 'episodes.jsonl', []
   with _reading(file):
-    lines = [x for x in files.lines(file) if x.strip()]
-  for number, line in enumerate(lines, 1):
+    lines = [(i, x) for i, x in enumerate(files.lines(file), 1) if x.strip()]
+  for number, line in lines:
     try:
       with _reading(f'{file}, line {number},'):
         entry = files.loads(line)
