@@ -75,7 +75,7 @@ def test_films_pictures_and_tables(tmp_path, meagre):
   assert len(recordings.load(tmp_path / 'out')[1]) == 1
   found = skipped(tmp_path / 'out')
   for name, words in dict(
-      large='cannot be read to its end', words='type object', pictures='a picture claims 16,000,000',
+      large='large.gif cannot be read to its end', words='type object', pictures='a picture claims 16,000,000',
       runs='action claims').items():
     assert [f'{name}.' in x or f'/{name}/' in x for x in found if words in x] == [True], (name, found)
 

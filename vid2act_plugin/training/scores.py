@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from ..common import safe_pickle
+from ..common import files, safe_pickle
 from ..common.errors import UserError, reading
 from ..common.files import atomic_write
 from . import curves
@@ -109,7 +109,7 @@ def reference(path):
 
 
 def _unpacked(path):
-  with gzip.open(path) as file:
+  with gzip.open(files.regular(path)) as file:
     content = file.read(LARGEST + 1)
   if len(content) > LARGEST:
     raise ValueError(f'it has more than {LARGEST:,} bytes')
