@@ -69,7 +69,7 @@ def run_lengths(content):
   import pyarrow.parquet as pq
   row = pq.read_table(io.BytesIO(content)).slice(0, 1).combine_chunks()
   nested = any(map(pa.types.is_nested, row.schema.types))  # They are written value by value.
-  count = 2 ** 22 // row.nbytes if nested else ROWS
+  count = max(1, 2 ** 17 // row.nbytes) if nested else ROWS
   index = np.zeros(count, np.int8)
   again = lambda x: x.take(pa.array(index)) if pa.types.is_nested(x.type) else (
       pa.DictionaryArray.from_arrays(index, x.chunk(0)))
