@@ -39,8 +39,8 @@ def _free(logdir):
   place = next(x for x in logdir.absolute().parents if x.exists())
   if not place.is_dir() or not os.access(place, os.W_OK, effective_ids=True):
     raise UserError(
-        f'The key logdir is {logdir}, but no folder can be made in {place}; mend its rights or name '
-        'another --logdir.')
+        f'The folder {logdir} cannot be written, as none can be made in {place}; mend its rights or '
+        'name another --logdir.')
 
 
 def _replay(config):
