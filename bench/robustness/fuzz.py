@@ -48,7 +48,7 @@ def judge(kind, files, root):
       assert not wrong, f'{wrong}: {e!s:.2000}'
       verdict = 'refused', str(e)
     except SystemExit as e:  # What a parser of command lines prints is a sentence as well.
-      assert e.code in (0, 1, 2) and kind in kinds.NAMELESS, e.code
+      assert e.code in (None, 0, 1, 2) and kind in kinds.NAMELESS, e.code
       verdict = 'refused', 'by the parser'
     taken = peak() - before
     assert taken < MEMORY, f'reading took {taken / 1e6:.0f} MB'

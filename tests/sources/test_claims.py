@@ -87,6 +87,8 @@ def test_run_lengths_and_dictionaries(tmp_path, meagre):
   word = runs(tmp_path / 'y.parquet', dict(a=['x' * 10 ** 4]), 2 ** 10, 1)
   with pytest.raises(ValueError, match='it claims'):
     tables.parquet(word)
+  with pytest.raises(ValueError, match="no column 'c'"):
+    tables.parquet(path, ['a', 'c'])
   few = runs(tmp_path / 'z.parquet', dict(a=[0.5]), 10, 2)
   assert tables.numbers(tables.parquet(few)['a']).tolist() == [0.5] * 20
 

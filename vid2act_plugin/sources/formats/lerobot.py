@@ -100,14 +100,13 @@ def _episodes3(path, info, image):
     try:
       with _reading(file):
         rows = tables.parquet(file, ['episode_index', 'length', *columns]).to_pylist()
+        found += [dict(
+            {k: x[k] for k in ('episode_index', 'length')},
+            start=x[f'videos/{image}/from_timestamp'] if video else 0.0, places=[
+                dict(chunk_index=x[f'{k}/chunk_index'], file_index=x[f'{k}/file_index'],
+                     video_key=image) for k in (places[0], places[-1])]) for x in rows]
     except UserError as e:
       found.append(dict(episode_index=f'of {file.name}', fault=e))
-      continue
-    found += [dict(
-        {k: x[k] for k in ('episode_index', 'length')},
-        start=x[f'videos/{image}/from_timestamp'] if video else 0.0, places=[
-            dict(chunk_index=x[f'{k}/chunk_index'], file_index=x[f'{k}/file_index'],
-                 video_key=image) for k in (places[0], places[-1])]) for x in rows]
   if not found:
     raise UserError(f'There is no parquet file with episodes in {folder}; {CURE}.')
   return found
