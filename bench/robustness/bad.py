@@ -123,8 +123,10 @@ def spoiled(draw, files, only=''):
   """One file of an input is spoiled; recordings and bundles mostly get the right hashes again."""
   files = dict(files)
   name = draw(st.sampled_from([x for x in sorted(files) if only in x]))
-  spoil = BY_SUFFIX.get(pathlib.PurePath(name).suffix, raw)
-  how = draw(st.sampled_from(['spoil'] * 12 + ['empty', 'gone', 'special']))
+  suffix = pathlib.PurePath(name).suffix
+  spoil, others = BY_SUFFIX.get(suffix, raw), ['empty', 'gone', 'special']
+  # Command lines are in files for the sake of the fuzzer alone.
+  how = draw(st.sampled_from(['spoil'] * 12 + others * (suffix != '.argv')))
   if how == 'gone':
     del files[name]
   elif how == 'special':

@@ -6,7 +6,7 @@ The last line of the output is a JSON object with `inputs`, `read`, `refused`,
 `tracebacks` (whatever else happened, too much memory and crashes included) and
 `hangs`; status 1 if there are any of the last two, whose inputs are kept in OUT.
 
-    python -m bench.robustness.fuzz [--inputs 500] [--seed N] [--only KIND...] [--out DIR]
+    python -m bench.robustness.fuzz [--inputs 1000] [--seed N] [--only KIND...] [--out DIR]
 """
 
 import argparse
@@ -48,7 +48,7 @@ def judge(kind, files, root):
       assert not wrong, f'{wrong}: {e!s:.2000}'
       verdict = 'refused', str(e)
     except SystemExit as e:  # What a parser of command lines prints is a sentence as well.
-      assert e.code in (0, 1, 2) and kind in kinds.NAMELESS, e.code
+      assert e.code in (None, 0, 1, 2) and kind in kinds.NAMELESS, e.code
       verdict = 'refused', 'by the parser'
     taken = peak() - before
     assert taken < MEMORY, f'reading took {taken / 1e6:.0f} MB'
@@ -145,7 +145,7 @@ def main(argv=None):
   from vid2act_plugin.common import progress
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   add = parser.add_argument
-  add('--inputs', type=int, default=500, help='default: %(default)s')
+  add('--inputs', type=int, default=1000, help='default: %(default)s')
   add('--seed', type=int, default=0, help='default: %(default)s')
   add('--only', nargs='+', choices=kinds.KINDS, default=list(kinds.KINDS), metavar='KIND',
       help=', '.join(kinds.KINDS))

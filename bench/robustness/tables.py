@@ -67,14 +67,17 @@ def run_lengths(content):
   """Return a table of the same columns, with one row repeated until it claims gigabytes."""
   import pyarrow as pa
   import pyarrow.parquet as pq
-  row, index = pq.read_table(io.BytesIO(content)).slice(0, 1).combine_chunks(), np.zeros(ROWS, np.int8)
+  row = pq.read_table(io.BytesIO(content)).slice(0, 1).combine_chunks()
+  nested = any(map(pa.types.is_nested, row.schema.types))  # They are written value by value.
+  count = max(1, 2 ** 17 // row.nbytes) if nested else ROWS
+  index = np.zeros(count, np.int8)
   again = lambda x: x.take(pa.array(index)) if pa.types.is_nested(x.type) else (
       pa.DictionaryArray.from_arrays(index, x.chunk(0)))
   table = pa.table({k: again(row[k]) for k in row.column_names})
   made = io.BytesIO()
   with pq.ParquetWriter(made, table.schema, store_schema=False) as writer:
     for _ in range(GROUPS):
-      writer.write_table(table, row_group_size=ROWS)
+      writer.write_table(table, row_group_size=count)
   return made.getvalue()
 
 
@@ -96,7 +99,7 @@ def arrow(draw, content):
     wide = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(n * 2 ** 23)), 2 ** 23)
     table = table.set_column(at, name, wide)
   else:
-    table = pa.table({x: pa.nulls(2 ** 40) for x in table.column_names})
+    table = pa.table({x: pa.nulls(2 ** 24) for x in table.column_names})
   made = io.BytesIO()
   with pa.ipc.new_file(
       made, table.schema, options=pa.ipc.IpcWriteOptions(compression='zstd')) as file:

@@ -9,7 +9,7 @@ import pytest
 from bench.robustness import fuzz, kinds, odd
 from vid2act_plugin.common.errors import UserError
 
-INPUTS = 12  # Of each kind.
+INPUTS = 6  # Of each kind.
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +64,7 @@ def change(folder):
 
 
 def grow(folder):
-  bytearray(10 ** 9)
+  bytearray(12 * 10 ** 8)
 
 
 @pytest.mark.parametrize('reader, words', [

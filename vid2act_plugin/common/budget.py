@@ -105,8 +105,10 @@ def capped(size):
   Libraries in other languages believe what a file claims, and raise a
   `MemoryError` or an error of their own where it is not to be had.
   """
-  used, before = _data(), resource.getrlimit(resource.RLIMIT_DATA)
-  if used is None:
+  before = resource.getrlimit(resource.RLIMIT_DATA)
+  try:
+    used = _pages(5)
+  except OSError:  # Another system, which does not say.
     yield
     return
   most = used + THREADS + int(min(size, SHARE * memory()))
@@ -118,22 +120,24 @@ def capped(size):
     resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def _data():
-  """Return the bytes that count against the limit of data, None where the system does not say."""
-  try:
-    with open('/proc/self/statm') as file:
-      return int(file.read().split()[5]) * resource.getpagesize()
-  except OSError:
-    return None
+def _pages(field):
+  """Return a field of `/proc/self/statm` in bytes: 0 the address space, 5 data and stacks."""
+  with open('/proc/self/statm') as file:
+    return int(file.read().split()[field]) * resource.getpagesize()
 
 
 def _left():
-  import psutil
-  limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-  left = psutil.virtual_memory().available
-  if limit != resource.RLIM_INFINITY:
-    left = min(left, limit - psutil.Process().memory_info().vms)
-  return left
+  """Return the bytes that are to be had, 0 where the system does not say; imports nothing."""
+  try:
+    with open('/proc/meminfo') as file:
+      known = dict(x.split(':') for x in file.read().splitlines())
+    left = int(known['MemAvailable'].split()[0]) * 1024
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+      left = min(left, limit - _pages(0))
+    return left
+  except (OSError, KeyError, ValueError):
+    return 0
 
 
 def _parts(value):

@@ -8,10 +8,12 @@ from .output import printable
 
 NO_SPACE = 'free some space, or name a folder that has it'
 NO_FOLDER = 'mend its rights, or name another folder'
+NO_NAME = 'name another one'
 CURES = {  # What the user can mend; any other error of the system is a fault of ours.
     errno.ENOSPC: NO_SPACE, errno.EDQUOT: NO_SPACE, errno.EFBIG: NO_SPACE,
     errno.EROFS: NO_FOLDER, errno.EACCES: NO_FOLDER, errno.EPERM: NO_FOLDER,
-    errno.ENOTDIR: NO_FOLDER, errno.EEXIST: NO_FOLDER}
+    errno.ENOTDIR: NO_FOLDER, errno.EEXIST: NO_FOLDER,
+    errno.ENAMETOOLONG: NO_NAME, errno.ELOOP: NO_NAME}
 
 
 class UserError(ValueError, SystemExit):

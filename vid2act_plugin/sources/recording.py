@@ -191,6 +191,8 @@ def _manifest_fault(manifest):
       return f"{entry['file']!r} is not the name of an episode"
     if not isinstance(entry.get('behaviour', {}), dict):
       return f"the behaviour of {entry['file']} is no dict"
+  if len({x['file'] for x in manifest['episodes']}) != len(manifest['episodes']):
+    return 'an episode is listed twice'
 
 
 def same_spaces(first, episode, manifest, path):

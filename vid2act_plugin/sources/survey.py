@@ -48,9 +48,8 @@ def convert(name, load, head, data, size=None):
   """Return what `load` loads as an episode in our format, `{key: [K, ...]}`.
 
   head: with `imported` (repeat, limit) and what `survey` returns. data: bytes of
-  all the data. size: height
-  and width of the images; None: as they are. Raises a `UserError` if the
-  episode has faults.
+  all the data. size: height and width of the images; None: as they are. Raises
+  a `UserError` if the episode has faults.
   """
   given, most = head['imported'], budget.Budget(data).bytes
   with budget.capped(most):

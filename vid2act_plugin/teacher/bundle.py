@@ -39,13 +39,15 @@ class Bundle:
     Of a teacher of separate models also `kind: separate`, `agents` (the
     configuration of each; `agent` is the first), `guide`: whether memory was
     made, and `updates` is the sum.
-  folder: where it was read from.
+  folder: where it was read from. compared: whether `params` are known to be of
+  the model.
   """
 
   params: dict
   memory: dict
   manifest: dict
   folder: str = ''
+  compared: bool = False
 
   @property
   def config(self):
@@ -86,8 +88,9 @@ class Bundle:
         from .model import SourceModel
         model = SourceModel(
             self.config, image, self.act_width, self.manifest['act_sizes'], folded)
-      if self.params:  # One whose parameters are still to be made has none.
+      if self.params and not self.compared:  # Some are still to be made.
         self._compare(model)
+        self.compared = True
     return model
 
   def _compare(self, model):

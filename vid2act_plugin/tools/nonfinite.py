@@ -8,6 +8,7 @@ import sys
 
 import elements
 
+from ..common import safe_yaml
 from ..common.errors import UserError, reading
 from ..common.output import say
 from ..host import checkpoints, platform
@@ -24,7 +25,7 @@ def main(argv=None):
         'needed: name that.')
   cure = 'name a folder as a run wrote it'
   with reading(f"The file {folder / 'config.yaml'}", cure):
-    config = elements.Config.load(folder / 'config.yaml')
+    config = elements.Config(safe_yaml.load(folder / 'config.yaml'))
     script, logdir = config.script, config.logdir
   config = platform.resolve(config)
   if script == 'pretrain':

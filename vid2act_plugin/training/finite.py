@@ -144,14 +144,14 @@ def write(logdir, update, carry, data, config, report):
 
 def read(folder, agent):
   """Return counter, carry and batch that `write` wrote, on the agent's devices."""
-  arrays = load_file(folder / 'batch.safetensors')
+  arrays = load_file(files.regular_file(folder, 'batch.safetensors'))
   part = lambda p: {k.removeprefix(p): v for k, v in sorted(arrays.items()) if k.startswith(p)}
   put = internals.put
   data, leaves = part('batch/'), list(part('carry/').values())
   seed = put(data.pop('seed'), agent.train_mirrored)
   shapes, tree = jax.tree.flatten(agent.init_train(len(data['is_first'])))
   carry = put([v.astype(x.dtype) for v, x in zip(leaves, shapes)], agent.train_sharded)
-  update = json.loads((folder / 'report.json').read_text())['update']
+  update = files.parse(folder, 'report.json')['update']
   return update, tree.unflatten(carry), {**put(data, agent.train_sharded), 'seed': seed}
 
 

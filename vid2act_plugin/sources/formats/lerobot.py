@@ -44,7 +44,7 @@ def episodes(path, options):
   info, entries = _metadata(path)
   names = _names(path, info['features'], options.get('keys', {}))
   for entry in entries(names['image']):
-    yield f"episode {entry['episode_index']}", functools.partial(_load, info, entry, names)
+    yield f"episode {entry['episode_index']}", functools.partial(_load, path, info, entry, names)
 
 
 def _metadata(path):
@@ -72,15 +72,21 @@ def _depth(feature):
 
 
 def _episodes2(path, info, image):
-  file = path / 'meta' / 'episodes.jsonl'
+  file, found = path / 'meta' / 'episodes.jsonl', []
   with _reading(file):
-    found = [files.loads(x) for x in files.lines(file) if x.strip()]
-    found = [{k: int(x[k]) for k in ('episode_index', 'length')} for x in found]
-  for entry in found:
-    index = entry['episode_index']
+    lines = [(i, x) for i, x in enumerate(files.lines(file), 1) if x.strip()]
+  for number, line in lines:
+    try:
+      with _reading(f'{file}, line {number},'):
+        entry = files.loads(line)
+        index, length = (int(entry[k]) for k in ('episode_index', 'length'))
+    except UserError as e:
+      found.append(dict(episode_index=f'of line {number}', fault=e))
+      continue
     names = dict(
         episode_index=index, episode_chunk=index // info['chunks_size'], video_key=image)
-    yield dict(entry, start=0.0, **_files(path, info, image, names, names))
+    found.append(dict(episode_index=index, length=length, start=0.0, places=(names, names)))
+  return found
 
 
 def _episodes3(path, info, image):
@@ -91,18 +97,19 @@ def _episodes3(path, info, image):
   columns += [f'videos/{image}/from_timestamp'] * video
   found = []
   for file in sorted(folder.glob('*/*.parquet')):
-    with _reading(file):
-      found += tables.parquet(file, ['episode_index', 'length', *columns]).to_pylist()
+    try:
+      with _reading(file):
+        rows = tables.parquet(file, ['episode_index', 'length', *columns]).to_pylist()
+        found += [dict(
+            {k: x[k] for k in ('episode_index', 'length')},
+            start=x[f'videos/{image}/from_timestamp'] if video else 0.0, places=[
+                dict(chunk_index=x[f'{k}/chunk_index'], file_index=x[f'{k}/file_index'],
+                     video_key=image) for k in (places[0], places[-1])]) for x in rows]
+    except UserError as e:
+      found.append(dict(episode_index=f'of {file.name}', fault=e))
   if not found:
     raise UserError(f'There is no parquet file with episodes in {folder}; {CURE}.')
-  for entry in found:
-    data, film = [
-        dict(chunk_index=entry[f'{x}/chunk_index'], file_index=entry[f'{x}/file_index'],
-             video_key=image) for x in (places[0], places[-1])]
-    yield dict(
-        {k: entry[k] for k in ('episode_index', 'length')},
-        start=entry[f'videos/{image}/from_timestamp'] if video else 0.0,
-        **_files(path, info, image, data, film))
+  return found
 
 
 def _files(path, info, image, data, video):
@@ -142,7 +149,10 @@ def _names(path, features, keys):
   return names
 
 
-def _load(info, entry, names):
+def _load(path, info, entry, names):
+  if 'fault' in entry:
+    raise entry['fault']
+  entry = {**entry, **_files(path, info, names['image'], *entry['places'])}
   columns = {k: v for k, v in names.items() if k != 'image'}
   with _reading(entry['data']):
     cut = columns.get('is_terminal') == 'next.done' and 'next.truncated' in info['features']

@@ -4,12 +4,9 @@ A run length or a dictionary makes gigabytes of a few bytes. What follows is
 capped by `survey` as well, for files whose own directories lie.
 """
 
-
-
 from ...common import files
 from ...common.budget import FEW, FREE, Budget
 
-SUFFIXES = {'.parquet': 'parquet', '.arrow': 'arrow'}
 WIDTHS = {'BOOLEAN': 1, 'INT32': 4, 'FLOAT': 4, 'INT64': 8, 'DOUBLE': 8, 'INT96': 12}
 ROWS = 16  # Of what is read at once, images among it.
 CELL = 64  # Bytes that a number takes as an object of Python.
@@ -22,6 +19,10 @@ def check(path, columns=None):
   """
   import pyarrow.parquet as pq
   limit, about = Budget.of(files.regular(path)), pq.read_metadata(path)
+  paths = [about.schema.column(i).path for i in range(about.num_columns)]
+  for name in columns or ():
+    if not any(_within(x, [name]) for x in paths):
+      raise ValueError(f"it has no column '{name:.80}'")
   for group in map(about.row_group, range(about.num_row_groups)):
     for i in range(group.num_columns):
       column = group.column(i)

@@ -69,16 +69,21 @@ def _actions(path):
 
 
 def _shared(path):
-  """Return path and columns of the table of all episodes, or None."""
+  """Return path and columns of the table of all episodes, None, or why it cannot be read."""
   found = [path / f'actions{x}' for x in ('.csv', '.parquet')] if path.is_dir() else []
   for file in found:
-    if file.is_file() and 'episode' in (table := _table(file)):
-      return file, table
+    try:
+      if file.exists() and 'episode' in (table := _table(file)):
+        return file, table
+    except UserError as e:  # It may be that nobody needs it.
+      return e
   return None
 
 
 def _load(source, shared, options):
   own = _actions(source)
+  if not own and isinstance(shared, UserError):
+    raise shared
   if not own and not shared:
     raise UserError(
         f'There are no actions for {source}; put them into {source.stem}.csv, .npy or .parquet '
