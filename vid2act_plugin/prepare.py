@@ -39,6 +39,7 @@ def prepare(config):
     teacher = bundle.load(given)
     teacher.check()
     initialise.check(config, teacher.manifest['sources'])
+    build.tied(config.logdir, teacher)
   if alone or recorded or taught and not given:
     found = locate.locate(config)
     _check(config, found, taught and not given and not alone)

@@ -117,9 +117,9 @@ def check_actions(config, act_space, width):
         f"the teacher's {width}; raise vid2act.act_width and pretrain again.")
 
 
-def _pin(logdir, bundle):
-  """Tie a run to its teacher: a run continued with another one would mix two meanings."""
-  folder = pathlib.Path(str(logdir))
+def tied(logdir, bundle):
+  """Return whether a run is tied to this teacher; False without one, a `UserError` with another."""
+  folder = pathlib.Path(str(logdir)).expanduser()
   try:
     before = files.parse(folder, PIN)
     if not isinstance(before, dict) or not isinstance(before.get('hash'), str):
@@ -130,11 +130,17 @@ def _pin(logdir, bundle):
           f'The file {folder / PIN} cannot be read ({reason(e)}), so that the teacher of this run is '
           f'not known; delete it if that is {bundle.hash[:12]} of sources '
           f"{bundle.manifest['sources']}, or choose another --logdir.") from e
-    with files.atomic_write(folder / PIN) as part:
+    return False
+  if before['hash'] != bundle.hash:
+    raise UserError(
+        f"The run {folder} was started with the teacher {before['hash'][:12]} of sources "
+        f"{before.get('sources')}, not with {bundle.hash[:12]}; continue with that teacher or "
+        'choose another --logdir.')
+  return True
+
+
+def _pin(logdir, bundle):
+  """Tie a run to its teacher: a run continued with another one would mix two meanings."""
+  if not tied(logdir, bundle):
+    with files.atomic_write(pathlib.Path(str(logdir)) / PIN) as part:
       part.write_text(json.dumps({'hash': bundle.hash, 'sources': bundle.manifest['sources']}))
-  else:
-    if before['hash'] != bundle.hash:
-      raise UserError(
-          f"The run {folder} was started with the teacher {before['hash'][:12]} of sources "
-          f"{before.get('sources')}, not with {bundle.hash[:12]}; continue with that teacher or "
-          'choose another --logdir.')
