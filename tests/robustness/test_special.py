@@ -1,37 +1,16 @@
 """Pipes, devices and folders in the place of files: no reader waits for them or reads them."""
 
 import os
-import pathlib
 
 import pytest
 from helpers.foreign import three
 from helpers.recordings import write
 from helpers.special import SPECIAL, in_time
 
-from bench.robustness import bad, fuzz, kinds
+from bench.robustness import bad, fuzz
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording as recordings
-
-
-@pytest.fixture(scope='module')
-def judge():
-  judge = fuzz.Judge()
-  yield judge
-  judge.close()
-
-
-def each(files):
-  """Return one file of every kind among the files of an input."""
-  return list({pathlib.PurePath(x).suffix or x: x for x in files}.values())
-
-
-@pytest.mark.parametrize('kind', sorted({*kinds.KINDS} - {*kinds.NAMELESS}))
-def test_no_reader_waits_for_a_pipe(judge, kind):
-  files = kinds.make(kind)
-  for name in each(files):
-    verdict, reason = judge(kind, {**files, name: b'\0pipe'})
-    assert verdict in ('read', 'refused'), f'{name}: {reason}'
 
 
 def test_every_special_file_is_made(tmp_path):
