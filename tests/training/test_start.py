@@ -151,6 +151,19 @@ def test_what_a_continued_run_may_change(continued, then, now):
   continued(then, now)
 
 
+def test_a_damaged_checkpoint_is_known_at_the_start(continued, tmp_path):
+  """Before the agent is compiled."""
+  continued({}, {})
+  (tmp_path / 'ckpt/x').mkdir()
+  (tmp_path / 'ckpt/x/agent.pkl').write_bytes(b'1')
+  (tmp_path / 'ckpt/x/sha256.json').write_text(json.dumps({'agent.pkl': 64 * '0', '../y': 'z'}))
+  with pytest.raises(UserError, match='x/agent.pkl is damaged'):
+    continued({}, {})
+  (tmp_path / 'ckpt/x/agent.pkl').unlink()
+  with pytest.raises(UserError, match='x/agent.pkl of a checkpoint is missing'):
+    continued({}, {})
+
+
 def test_another_teacher_is_known_at_the_start(small, bundle, tmp_path):
   """Before the settings of the run are written over."""
   (tmp_path / 'teacher.json').write_text(json.dumps({'hash': 64 * '0', 'sources': ['x']}))

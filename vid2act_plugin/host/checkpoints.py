@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import re
 
 import elements
 import numpy as np
@@ -77,11 +78,7 @@ def content(folder, name):
   Raises a `UserError` if it is missing, cannot be read, or is not the one that was written.
   """
   path = pathlib.Path(folder) / f'{name}.pkl'
-  if not path.is_file():
-    raise UserError(f'The file {path} of a checkpoint is missing; {CURE}.')
-  wanted = _hashes(path.parent).get(path.name)
-  if wanted and wanted != files.sha256(path):
-    raise UserError(f'The file {path} is damaged: it is not as it was written; {CURE}.')
+  _written(path)
   value = safe_pickle.load(path)
   known = type(value) is int or isinstance(value, np.integer)
   if name == 'step' and not (known and value >= 0):
@@ -89,10 +86,24 @@ def content(folder, name):
   return value
 
 
+def check(folder):
+  """Raise a `UserError` if a file of a checkpoint is missing or is not the one that was written."""
+  for name in filter(re.compile(r'\w+\.pkl').fullmatch, _hashes(folder)):
+    _written(pathlib.Path(folder) / name)
+
+
 def holds(folder, name):
   """Say whether a checkpoint has, or should have, the file NAME.pkl."""
   file = f'{name}.pkl'
   return (pathlib.Path(folder) / file).exists() or file in _hashes(folder)
+
+
+def _written(path):
+  if not path.is_file():
+    raise UserError(f'The file {path} of a checkpoint is missing; {CURE}.')
+  wanted = _hashes(path.parent).get(path.name)
+  if wanted and wanted != files.sha256(path):
+    raise UserError(f'The file {path} is damaged: it is not as it was written; {CURE}.')
 
 
 def _hashes(folder):

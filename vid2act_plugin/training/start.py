@@ -27,8 +27,10 @@ def check(config):
       loading.pattern(config.run.from_checkpoint_regex)
       loading.checkpoint(config.run.from_checkpoint)
     _free(logdir)
-  if checkpoints.latest(logdir):
+  checkpoint = checkpoints.latest(logdir)
+  if checkpoint:
     _continued(config, logdir)
+    checkpoints.check(checkpoint)
 
 
 def _free(logdir):
