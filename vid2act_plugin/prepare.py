@@ -10,6 +10,7 @@ import sys
 from .agent import build, initialise, options
 from .common import files, lifeline, progress
 from .common.errors import UserError
+from .common.output import say
 from .envs import suites
 from .host import platform
 from .sources import locate, recording
@@ -35,7 +36,10 @@ def prepare(config):
   config = platform.resolve(config)
   alone, given = config.script == 'pretrain', config.vid2act.teacher
   if taught and given and not alone:
-    initialise.check(config, bundle.load(given).manifest['sources'])
+    teacher = bundle.load(given)
+    teacher.check()
+    initialise.check(config, teacher.manifest['sources'])
+    build.tied(config.logdir, teacher)
   if alone or recorded or taught and not given:
     found = locate.locate(config)
     _check(config, found, taught and not given and not alone)
@@ -76,10 +80,10 @@ def _recordings(config, found):
       raise UserError(
           f"The key vid2act.recordings is '{config.vid2act.recordings}', which has no recording "
           f"of {', '.join(x.name for x in lacking)}; make it with {_shown(config, lacking)}.")
-    print(f'Recordings: given, {pathlib.Path(config.vid2act.recordings).expanduser()}')
+    say(f'Recordings: given, {pathlib.Path(config.vid2act.recordings).expanduser()}')
   elif not missing:
     places = sorted({str(x.folder.parent) for x in found})
-    print(f"Recordings: reused {len(found)} sources from {', '.join(places)}")
+    say(f"Recordings: reused {len(found)} sources from {', '.join(places)}")
   if missing and not config.vid2act.auto:
     raise UserError(
         f"There are no recordings of {', '.join(x.name for x in missing)} and the key "
@@ -95,7 +99,7 @@ def _teacher(config, found):
   logdir = _teacher_folder(config, found).parent
   path = logdir / 'teacher'
   if bundle.exists(path):
-    print(f'Teacher: reused {path}')
+    say(f'Teacher: reused {path}')
   else:
     if not config.vid2act.auto:
       raise UserError(

@@ -3,9 +3,11 @@
 An input is `{name: bytes}`, the files of a folder.
 """
 
+import gzip
 import hashlib
-import io
 import json
+import os
+import pathlib
 import pickle
 
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from . import odd
 from .arrays import npy, npz, tensors
 from .odd import raw, tree
+from .tables import arrow, csv, hdf5, parquet
 
 
 @st.composite
@@ -53,42 +56,37 @@ def yaml(draw, content):
 
 
 @st.composite
-def csv(draw, content):
-  """A table of text with odd cells, rows or bytes."""
-  rows = [x.split(',') for x in content.decode().splitlines()]
-  row = draw(st.sampled_from(rows))
-  how = draw(st.sampled_from(['cell', 'cell', 'row', 'bytes']))
+def scores(draw, content):
+  """A score file with odd rows or curves, bombs, or damaged."""
+  how = draw(st.sampled_from(['json', 'json', 'json', 'curve', 'bytes', 'zeros', 'plain']))
+  text = gzip.decompress(content)
   if how == 'bytes':
     return draw(raw(content))
-  if how == 'cell':
-    row[draw(st.integers(0, len(row) - 1))] = str(draw(st.sampled_from(odd.ODD)))
-  else:
-    rows.remove(row)
-  return '\n'.join(map(','.join, rows)).encode('utf-8', 'surrogatepass')
+  if how == 'zeros':
+    return gzip.compress(bytes(2 ** 29))
+  if how == 'plain':
+    return text
+  if how == 'json':
+    return gzip.compress(draw(jsons(text)))
+  rows = json.loads(text)
+  row, key = draw(st.sampled_from(rows)), draw(st.sampled_from(['xs', 'ys', 'seed', 'task']))
+  row[key] = draw(st.sampled_from([*odd.ODD, [[[1.0]]], [1, 1], [2, 1], [1e308] * 4, [None] * 4]))
+  return gzip.compress(json.dumps(rows).encode())
 
 
 @st.composite
-def parquet(draw, content):
-  """A table without a column, with empty cells, other types or rows, or damaged."""
-  import pyarrow as pa
-  import pyarrow.parquet as pq
-  how = draw(st.sampled_from(['bytes', 'bytes', 'gone', 'empty', 'text', 'rows', 'negative',
-      'huge']))
-  if how == 'bytes':
-    return draw(raw(content))
-  table = pq.read_table(io.BytesIO(content))
-  name = draw(st.sampled_from(table.column_names))
-  at, n = table.column_names.index(name), len(table)
-  values = dict(empty=[None] * n, text=['../x'] * n, negative=[-1] * n, huge=[2 ** 62] * n)
-  if how == 'gone':
-    table = table.remove_column(at)
-  elif how == 'rows':
-    table = table.slice(draw(st.integers(0, n)))
-  else:
-    table = table.set_column(at, name, pa.array(values[how]))
-  made = io.BytesIO()
-  pq.write_table(table, made)
-  return made.getvalue()
+def arguments(draw, content):
+  """A command line with odd, missing or repeated arguments."""
+  words = json.loads(content)
+  for _ in range(draw(st.integers(1, 2))):
+    at = draw(st.integers(1, len(words) - 1))
+    how = draw(st.sampled_from(['change'] * 4 + ['gone', 'more', 'twice']))
+    new = draw(st.sampled_from(odd.ARGUMENTS))
+    words[at: at + (how in ('change', 'gone'))] = {
+        'gone': [], 'twice': [words[at]] * 2}.get(how, [new])
+    if len(words) < 2:
+      break
+  return json.dumps(words).encode()
 
 
 @st.composite
@@ -109,10 +107,15 @@ def pickles(draw, content):
   return content.replace(old, new)
 
 
+# What an input has in the place of bytes -> what is no regular file.
+SPECIAL = {
+    b'\0pipe': os.mkfifo, b'\0folder': os.mkdir,
+    b'\0device': lambda path: path.symlink_to('/dev/zero'),
+    b'\0circle': lambda path: path.symlink_to(path.name)}
 BY_SUFFIX = {
     '.json': jsons, '.jsonl': jsons, '.npz': npz, '.npy': npy, '.safetensors': tensors,
-    '.yaml': yaml,
-    '.csv': csv, '.parquet': parquet, '.pkl': pickles}
+    '.yaml': yaml, '.csv': csv, '.parquet': parquet, '.pkl': pickles, '.arrow': arrow,
+    '.hdf5': hdf5, '.gz': scores, '.argv': arguments}
 
 
 @st.composite
@@ -120,12 +123,16 @@ def spoiled(draw, files, only=''):
   """One file of an input is spoiled; recordings and bundles mostly get the right hashes again."""
   files = dict(files)
   name = draw(st.sampled_from([x for x in sorted(files) if only in x]))
-  suffix = name[name.rindex('.'):]
-  how = draw(st.sampled_from(['spoil'] * 12 + ['empty', 'gone']))
+  suffix = pathlib.PurePath(name).suffix
+  spoil, others = BY_SUFFIX.get(suffix, raw), ['empty', 'gone', 'special']
+  # Command lines are in files for the sake of the fuzzer alone.
+  how = draw(st.sampled_from(['spoil'] * 12 + others * (suffix != '.argv')))
   if how == 'gone':
     del files[name]
+  elif how == 'special':
+    files[name] = draw(st.sampled_from(sorted(SPECIAL)))
   else:
-    files[name] = b'' if how == 'empty' else draw(BY_SUFFIX.get(suffix, raw)(files[name]))
+    files[name] = b'' if how == 'empty' else draw(spoil(files[name]))
   return rehashed(files) if draw(st.integers(0, 9)) else files
 
 

@@ -2,13 +2,16 @@
 
 import contextlib
 import functools
+import io
+import json
 import os
 import pathlib
-import pickle
 import shutil
 import tempfile
 
 import numpy as np
+
+from . import makers
 
 
 def recording(folder):
@@ -34,19 +37,11 @@ def bundle(folder):
 def overlay(folder):
   """Read an overlay and apply it as the host does."""
   import elements
-  host = presets()
+  host = makers.presets()
   config = elements.Config(host['defaults']).update(host[str(folder / 'mine.yaml')])
   config.save(folder.parent / 'config.yaml')
   elements.Config.load(folder.parent / 'config.yaml')
   (folder.parent / 'config.yaml').unlink()
-
-
-@functools.cache
-def presets():
-  """Return the host's presets, our defaults and overlays included."""
-  import dreamerv3
-  from dreamerv3 import plugins
-  return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
 
 
 def checkpoint(folder):
@@ -84,89 +79,87 @@ def importing(folder, kind):
     shutil.rmtree(out, ignore_errors=True)
 
 
-def make_recording(folder, **changes):
-  """Write two episodes and their manifest."""
-  from vid2act_plugin.sources import recording
-  entries = [recording.write_episode(folder, i, episode(i)) for i in range(2)]
-  recording.write_manifest(folder, dict(
-      source='one', suite='fake', task='one', behaviour={}, seed=0, env=dict(repeat=2, size=[16,
-          16]),
-      versions={}, act_size=2, episodes=entries, **changes))
+def run(folder):
+  """Read a run as `vid2act teacher import` does, and make a bundle of it."""
+  from vid2act_plugin.teacher import from_runs, runs
+  with away(folder) as out:
+    from_runs.build([folder], out / 'teacher', guide=False)
+    runs.windows(runs.read(folder), 4, 10)
 
 
-def make_bundle(folder):
-  from vid2act_plugin.teacher.bundle import Bundle
-  rng, M = np.random.default_rng(0), 5
-  Bundle(
-      {'dyn/a': rng.normal(size=(3, 4)).astype(np.float32), 'enc/b': np.zeros(5, np.float32)},
-      dict(deter=np.zeros((M, 8), np.float16), stoch=np.zeros((M, 4), np.uint8),
-           action=np.zeros((M, 3), np.float32), source=np.arange(M, dtype=np.int32) % 2),
-      dict(sources=['a', 'b'], act_sizes=[3, 2], act_width=3, image=[16, 16, 3], updates=7,
-           agent=dict(dyn=dict(rssm=dict(deter=8, stoch=4, classes=6))), env={}, recordings='abc',
-           host='host', jax='0')).save(folder)
+def teacher(folder):
+  """Read a bundle and build its model, as training does."""
+  from vid2act_plugin.teacher import bundle
+  loaded = bundle.load(folder)
+  loaded.check()
+  loaded.model()
 
 
-def make_overlay(folder):
-  from vid2act_plugin.common import resources as paths
-  shutil.copy(paths.data('configs') / 'quickstart.yaml', folder / 'mine.yaml')
+def ablation(folder):
+  """Read an ablation file, and list and write what it asks for."""
+  from vid2act_plugin.studies import matrix
+  plan = matrix.Matrix(folder / 'matrix.yaml')
+  with away(folder) as out:
+    plan.write(out)
+    assert [plan.names(x.method, out) for x in plan.runs]
 
 
-def make_checkpoint(folder):
-  params = {f'dyn/{i}': np.full((2, i), i, np.float32) for i in range(4)}
-  (folder / 'agent.pkl').write_bytes(pickle.dumps(
-      dict(params=params, counters=dict(updates=3, x=np.int64(4)))))
+def scores(folder):
+  """Read score files as `vid2act plot` does."""
+  from vid2act_plugin.training import scores
+  scores.read([folder])
 
 
-def make_dreamerv2(folder):
-  for i in range(2):
-    np.savez_compressed(folder / f'{i}.npz', **episode(i))
+def command(folder):
+  """Run the command lines of a folder in another one, which has a pipe in it."""
+  from vid2act_plugin import cli
+  with away(folder) as out, contextlib.chdir(out):
+    os.mkfifo('pipe')
+    for file in sorted(folder.glob('*.argv')):
+      words = json.loads(file.read_bytes())
+      with contextlib.redirect_stderr(io.StringIO()):
+        cli.main([str(folder / x[3:]) if x.startswith('IN/') else x for x in words])
 
 
-def make_dreamerv3(folder):
-  ids = ['a' * 22, 'b' * 22, '0' * 22]
-  for i in range(2):
-    name = f'20240101T00000{i}F000000-{ids[i]}-{ids[i + 1]}-6.npz'
-    np.savez_compressed(folder / name, **episode(i))
+def flags(folder):
+  """Read a command line of the host's as it does, up to the whole configuration."""
+  import elements
+  words = json.loads((folder / 'dreamerv3.argv').read_bytes())
+  known = makers.presets(tuple(words))
+  parsed, other = elements.Flags(configs=['defaults']).parse_known(words)
+  config = elements.Config(known['defaults'])
+  for name in parsed.configs:
+    config = config.update(known[name])
+  elements.Flags(config).parse(other)
 
 
-def make_exported(name, folder):
-  from vid2act_plugin.sources import export
-  make_recording(folder / 'one')
-  export.export([folder / 'one'], name, folder / 'made-v0')
-  shutil.rmtree(folder / 'one')
-  shutil.copytree(folder / 'made-v0', folder, dirs_exist_ok=True)
-  shutil.rmtree(folder / 'made-v0')
+@contextlib.contextmanager
+def away(folder):
+  """Yield a folder beside `folder` that is gone afterwards."""
+  out = folder.parent / 'out'
+  out.mkdir()
+  try:
+    yield out
+  finally:
+    shutil.rmtree(out)
 
 
-def make_video(folder):
-  import av
-  from PIL import Image
-  for i, suffix in enumerate(('.mp4', '.gif')):
-    made = episode(i, size=32)
-    with av.open(str(folder / f'{i}{suffix}'), 'w') as film:
-      stream = film.add_stream('libx264' if suffix == '.mp4' else 'gif', rate=10)
-      stream.height = stream.width = 32
-      stream.pix_fmt = 'yuv420p' if suffix == '.mp4' else 'rgb8'
-      for x in made['image']:
-        film.mux(stream.encode(av.VideoFrame.from_ndarray(x, 'rgb24')))
-      film.mux(stream.encode())
-    rows = [f'{x},{y},{r}' for (x, y), r in zip(made['action'], made['reward'])]
-    (folder / f'{i}.csv').write_text('\n'.join(['action_x,action_y,reward', *rows]))
-  (folder / 'png').mkdir()
-  for t, x in enumerate(episode(2, size=32)['image']):
-    Image.fromarray(x).save(folder / 'png' / f'{t}.png')
-  np.save(folder / 'png.npy', episode(2)['action'])
-
+IMPORTS = {
+    'dreamerv2': makers.dreamerv2, 'dreamerv3': makers.dreamerv3, 'video': makers.video,
+    **{x: functools.partial(makers.exported, x) for x in ('lerobot', 'minari')}}
+NAMELESS = 'command', 'flags'  # Their faults are in no file.
+COLUMNS = 'arrow', 'parquet'  # Forms of Minari's data sets beside HDF5.
 
 # Kind -> what writes a good input, what reads it, and which of its files are spoiled.
 KINDS = {
-    'manifest': (make_recording, recording, '.json'), 'episode': (make_recording, recording,
-        '.npz'),
-    'bundle': (make_bundle, bundle, ''), 'overlay': (make_overlay, overlay, ''),
-    'checkpoint': (make_checkpoint, checkpoint, ''),
-    **{kind: (write, functools.partial(importing, kind=kind), '') for kind, write in (
-        ('dreamerv2', make_dreamerv2), ('dreamerv3', make_dreamerv3), ('video', make_video),
-        *((x, functools.partial(make_exported, x)) for x in ('lerobot', 'minari')))}}
+    'manifest': (makers.recording, recording, '.json'),
+    'episode': (makers.recording, recording, '.npz'),
+    **{read.__name__: (getattr(makers, read.__name__), read, '') for read in (
+        bundle, overlay, checkpoint, run, teacher, ablation, scores)},
+    'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
+    **{k: (write, functools.partial(importing, kind=k), '') for k, write in IMPORTS.items()},
+    **{k: (functools.partial(makers.columns, k), functools.partial(importing, kind='minari'), k)
+       for k in COLUMNS}}
 
 
 def make(kind):
@@ -178,7 +171,7 @@ def make(kind):
 
 
 def faults(sentence, folder, names):
-  """Return what is wrong with an error's sentence."""
+  """Return what is wrong with an error's sentence, which has to name one of the files."""
   found = [] if sentence.isprintable() else ['it is not one line of plain characters']
   found += [] if sentence.endswith(('.', '?')) else ['it is no sentence']
   named = str(folder) in sentence or any(x in sentence for x in names)
@@ -190,15 +183,3 @@ def load(folder):
   """Return the files in a folder as an input."""
   files = [x for x in sorted(folder.rglob('*')) if x.is_file()]
   return {str(x.relative_to(folder)): x.read_bytes() for x in files}
-
-
-def episode(seed=0, steps=6, size=16, actions=2):
-  """Return a small episode in the format of recordings."""
-  rng, flags = np.random.default_rng(seed), np.zeros((3, steps), bool)
-  flags[0, 0] = flags[1, -1] = True
-  action = rng.uniform(-1, 1, (steps, actions)).astype(np.float32)
-  action[-1] = 0
-  return dict(
-      image=rng.integers(0, 256, (steps, size, size, 3), np.uint8), action=action,
-      reward=np.arange(steps, dtype=np.float32), is_first=flags[0], is_last=flags[1],
-      is_terminal=flags[2], success=np.zeros(steps, np.float32))

@@ -16,6 +16,13 @@ TYPES = [
     '<f99', '', [('a', '<f4'), ('b', '|O')], [('a', '<f4', (10 ** 6,))], None, 7]
 NAMES = ['../x.npy', '/tmp/x.npy', 'action', 'action.npy', 'a/b.npy', 'x.npy', '.npy', 'ä\n.npy',
     'x' * 9999]
+ARGUMENTS = [
+    '', '-', '--', '-1', '0', '1.5', '1e9', 'nan', '9' * 50, '9' * 5000, 'x', 'x' * 300, '.',
+    'a=b', '=', '=b',
+    'image=', '../x', '/dev/zero', '/dev/null', 'data', 'one', 'pipe', 'matrix.yaml', 'a\nb',
+    '\x1b]0;owned\x07', '\udcff', '@x', '%s', '{0}', '--out', '--format', '--help', '--name',
+    '--resize', '--key', '--repeat', 'minari', 'lerobot', 'video', '--configs', 'vid2act', 'nowhere',
+    '--agent', '--.*', '--agent.vid2act.floor', '--run.steps=1', '1e400', 'True', 'inf', '1,2', 'None']
 YAML = [
     'run: !!python/object/apply:os.system ["touch owned"]', 'task: !!python/name:os.system x',
     'a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\ntask: [*c, *c]', 'run: &r {steps: *r}',

@@ -154,12 +154,12 @@ def test_a_name_that_was_not_written(times, there, saved, tmp_path):
 
 def test_a_chunk_that_was_not_written_to_its_end(saved, tmp_path, capsys):
   (tmp_path / 'replay').mkdir()
-  for name in ('whole', 'torn'):
-    np.savez(tmp_path / 'replay' / f'{name}.npz', x=np.zeros(9))
-  torn = tmp_path / 'replay/torn.npz'
+  whole, torn = (tmp_path / 'replay' / f"2024{i}-{'a' * 22}-{'b' * 22}-9.npz" for i in range(2))
+  for path in (whole, torn):
+    np.savez(path, x=np.zeros(9))
   torn.write_bytes(torn.read_bytes()[:-9])
   resume.load_or_save(saved, elements.Path(tmp_path))
-  assert [x.name for x in torn.parent.iterdir()] == ['whole.npz']
+  assert list(torn.parent.iterdir()) == [whole]
   assert f'Removed {torn}' in capsys.readouterr().out
 
 

@@ -66,8 +66,8 @@ def data(tmp_path):
 
 @pytest.fixture
 def big(tmp_path):
-  """A recording of two episodes with 150 MB of images each, which are small files."""
-  entries, T = [], 800
+  """A recording of two episodes with 118 MB of images each, which are small files."""
+  entries, T = [], 600
   t = np.arange(T)
   for i in range(2):
     entries.append(recordings.write_episode(tmp_path / 'big', i, dict(

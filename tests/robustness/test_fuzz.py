@@ -3,13 +3,14 @@
 The short form of `bench/robustness/fuzz.py`.
 """
 
+import pathlib
 
 import pytest
 
 from bench.robustness import fuzz, kinds, odd
 from vid2act_plugin.common.errors import UserError
 
-INPUTS = 12  # Of each kind.
+INPUTS = 6  # Of each kind.
 
 
 @pytest.fixture(scope='module')
@@ -33,6 +34,19 @@ def test_a_bad_input_is_read_or_refused(judge, kind):
     assert seen[-1][0] in ('read', 'refused'), seen[-1][1]
   fuzz.spoil(kind, kinds.make(kind), INPUTS, 0, attempt)
   assert len(seen) >= INPUTS // 2
+
+
+def each(files):
+  """Return one file of every kind among the files of an input."""
+  return list({pathlib.PurePath(x).suffix or x: x for x in files}.values())
+
+
+@pytest.mark.parametrize('kind', sorted({*kinds.KINDS} - {*kinds.NAMELESS}))
+def test_no_reader_waits_for_a_pipe(judge, kind):
+  files = kinds.make(kind)
+  for name in each(files):
+    verdict, reason = judge(kind, {**files, name: b'\0pipe'})
+    assert verdict in ('read', 'refused'), f'{name}: {reason}'
 
 
 @pytest.mark.parametrize('before', ['', 'seed: 1\n'])
@@ -64,7 +78,7 @@ def change(folder):
 
 
 def grow(folder):
-  bytearray(10 ** 9)
+  bytearray(12 * 10 ** 8)
 
 
 @pytest.mark.parametrize('reader, words', [

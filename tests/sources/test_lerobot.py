@@ -12,6 +12,8 @@ import pytest
 from helpers.plays import LENGTHS, play, read, refuse
 from PIL import Image
 
+from vid2act_plugin.sources import formats
+
 CAMERA, FPS = 'observation.images.top', 20
 V2 = dict(
   data_path='data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
@@ -164,6 +166,19 @@ def test_video_and_rows_have_to_fit(tmp_path):
   lengths = (path / 'meta/episodes.jsonl').read_text()
   (path / 'meta/episodes.jsonl').write_text(lengths.replace('"length": 7', '"length": 8'))
   refuse(lambda: read(path), 'episode_000000.parquet', '7 rows, not 8')
+
+
+def test_a_line_that_cannot_be_read_costs_one_episode(tmp_path):
+  path = lerobot(tmp_path / 'data', 'v2.1')
+  with open(path / 'meta/episodes.jsonl', 'a') as file:
+    file.write('{"episode_index": 3\n\n{"episode_index": null, "length": 5}\n' + '[' * 9999)
+  found = dict(formats.find(path)[1].episodes(path, {}))
+  assert list(found) == [f'episode {x}' for x in (0, 1, 2, 'of line 4', 'of line 6', 'of line 7')]
+  for name, load in found.items():
+    if 'line' in name:
+      refuse(load, 'episodes.jsonl', name.removeprefix('episode of '))
+    else:
+      assert load().arrays
 
 
 @pytest.mark.parametrize('change,words', [

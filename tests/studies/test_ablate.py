@@ -16,6 +16,7 @@ from vid2act_plugin.common import lock
 from vid2act_plugin.common import parallel as jobs
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablate, matrix
+from vid2act_plugin.training import summary
 
 TASK = 'metaworld_door-lock'
 WHOLE = dict(
@@ -91,6 +92,27 @@ def test_the_ablations_that_we_ship_can_be_listed(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 2 * count + 1 and lines[1].startswith('  -m dreamerv3 --configs metaworld')
     assert not (tmp_path / name / 'results').exists()
+
+
+def test_a_run_that_left_nothing_readable_is_listed_as_not_finished(write, tmp_path, capsys):
+  path, folder = write(variants={'stock': []}, seeds=[0]), tmp_path / 'out' / 'stock' / TASK / '0'
+  (folder / 'scores').mkdir(parents=True)
+  (folder / 'metrics.jsonl').write_bytes(b'{"step": 10, "a": 1}\n\xff\0"step": ' + b'9' * 5000)
+
+  def listed():
+    cli.main(['ablate', str(path), '--dry-run', '--out', str(tmp_path / 'out')])
+    return capsys.readouterr().out
+  assert f'stock/{TASK}/0: 10 of' in listed()
+  summary.write(folder, dict(env_steps=10 ** 9))
+  assert f'stock/{TASK}/0: finished' in listed()
+  for content in (b'', b'{"env_st', b'[]', b'{}', b'\xff\0', b'[' * 10 ** 5):
+    (folder / summary.FILE).write_bytes(content)
+    text = listed()
+    assert 'does not count as finished' in text and 'summary.json is no summary of a run' in text
+    assert f'stock/{TASK}/0: 10 of' in text and text.count('Note') == 1
+  summary.write(folder, dict(env_steps=10 ** 9))
+  (folder / 'scores' / 'score.json.gz').write_bytes(b'torn')
+  assert 'score.json.gz cannot be read' in (text := listed()) and f'stock/{TASK}/0: 10 of' in text
 
 
 def test_a_reader_that_went_away_is_no_fault(write, tmp_path):

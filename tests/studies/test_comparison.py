@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -202,3 +203,13 @@ def test_nothing_to_plot(tmp_path):
   with pytest.raises(UserError, match='no scores of the metric score'):
     cli.main(['plot', str(tmp_path), '--out', str(tmp_path / 'out')])
   assert not (tmp_path / 'out').exists()
+
+
+def test_intervals_of_many_seeds_take_little_memory(monkeypatch):
+  monkeypatch.setattr(comparison, 'REPS', 1000)
+  tracemalloc.start()
+  try:
+    comparison.interval(comparison.improvement, [np.arange(200.), np.arange(200.)])
+    assert tracemalloc.get_traced_memory()[1] < 5e8
+  finally:
+    tracemalloc.stop()

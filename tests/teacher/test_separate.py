@@ -216,7 +216,7 @@ def test_report_names_every_tensor_that_does_not_fit(logdirs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('options, words', [
-    ({'names': ['one']}, '--name for 2 runs'), ({'names': ['a', 'b/c']}, "'b/c' of --name"),
+    ({'names': ['one']}, '--name for 2 runs'), ({'names': ['a', 'b/c']}, "--name is 'b/c'"),
     ({'memory': 0}, '--memory'),
     ({'act_width': 2}, '3 actions.*--act-width is 2')])
 def test_bad_options(options, words, logdirs, tmp_path):

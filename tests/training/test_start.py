@@ -1,5 +1,6 @@
 """What can be known before the first stage is refused before it, and nothing is changed."""
 
+import json
 import os
 import pathlib
 import tempfile
@@ -148,6 +149,28 @@ def test_another_run_is_not_mixed_in(continued, tmp_path, then, now, words):
                               'task': 'metaworld_reach'})])
 def test_what_a_continued_run_may_change(continued, then, now):
   continued(then, now)
+
+
+def test_a_damaged_checkpoint_is_known_at_the_start(continued, tmp_path):
+  """Before the agent is compiled."""
+  continued({}, {})
+  (tmp_path / 'ckpt/x').mkdir()
+  (tmp_path / 'ckpt/x/agent.pkl').write_bytes(b'1')
+  (tmp_path / 'ckpt/x/sha256.json').write_text(json.dumps({'agent.pkl': 64 * '0', '../y': 'z'}))
+  with pytest.raises(UserError, match='x/agent.pkl is damaged'):
+    continued({}, {})
+  (tmp_path / 'ckpt/x/agent.pkl').unlink()
+  with pytest.raises(UserError, match='x/agent.pkl of a checkpoint is missing'):
+    continued({}, {})
+
+
+def test_another_teacher_is_known_at_the_start(small, bundle, tmp_path):
+  """Before the settings of the run are written over."""
+  (tmp_path / 'teacher.json').write_text(json.dumps({'hash': 64 * '0', 'sources': ['x']}))
+  (tmp_path / 'config.yaml').write_text('task: x\n')
+  with pytest.raises(UserError, match='was started with the teacher 000000000000'):
+    prepare.prepare(small.update({'logdir': str(tmp_path), 'vid2act.teacher': str(bundle)}))
+  assert (tmp_path / 'config.yaml').read_text() == 'task: x\n'
 
 
 def test_settings_of_earlier_and_later_versions(continued, tmp_path):

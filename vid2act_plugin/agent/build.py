@@ -1,17 +1,22 @@
 """The finetuning agent beside its teacher: built, checked against each other, tied together."""
 
 import json
+import pathlib
 
 import elements
 from dreamerv3 import agent as hostagent
 from dreamerv3 import main as hostmain
 
-from ..common.errors import UserError, reading
+from ..common import files
+from ..common.errors import UserError, reading, reason
+from ..host import checkpoints
 from ..sources.locate import locate
 from ..teacher import bundle as bundles
 from . import initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
+
+PIN = 'teacher.json'  # In the logdir.
 
 
 def make(config, obs_space, act_space, agent_config):
@@ -31,6 +36,7 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
   if not (taught or options.init):
     return changed(hostagent.Agent)(obs_space, act_space, agent_config)
   bundle = bundles.load(config.vid2act.teacher)
+  bundle.check()
   check(bundle, config, obs_space, act_space)
   _pin(elements.Path(agent_config.logdir), bundle)
   if taught:
@@ -38,6 +44,7 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
     windows = _windows(config, bundle) if options.guide and options.vae.online else None
     agent = Taught(kind(obs_space, act_space, agent_config), bundle, windows)
   else:
+    bundle.model()  # Its parameters are looked up below, and have to be there.
     agent = changed(hostagent.Agent)(obs_space, act_space, agent_config)
   if options.init:
     initialise.initialise(agent, bundle, config)
@@ -110,14 +117,30 @@ def check_actions(config, act_space, width):
         f"the teacher's {width}; raise vid2act.act_width and pretrain again.")
 
 
+def tied(logdir, bundle):
+  """Return whether a run is tied to this teacher; False without one, a `UserError` with another."""
+  folder = pathlib.Path(str(logdir)).expanduser()
+  try:
+    before = files.parse(folder, PIN)
+    if not isinstance(before, dict) or not isinstance(before.get('hash'), str):
+      raise ValueError('it has no hash of a teacher')
+  except (OSError, ValueError) as e:
+    if checkpoints.latest(folder) and not isinstance(e, FileNotFoundError):
+      raise UserError(
+          f'The file {folder / PIN} cannot be read ({reason(e)}), so that the teacher of this run is '
+          f'not known; delete it if that is {bundle.hash[:12]} of sources '
+          f"{bundle.manifest['sources']}, or choose another --logdir.") from e
+    return False
+  if before['hash'] != bundle.hash:
+    raise UserError(
+        f"The run {folder} was started with the teacher {before['hash'][:12]} of sources "
+        f"{before.get('sources')}, not with {bundle.hash[:12]}; continue with that teacher or "
+        'choose another --logdir.')
+  return True
+
+
 def _pin(logdir, bundle):
   """Tie a run to its teacher: a run continued with another one would mix two meanings."""
-  path = logdir / 'teacher.json'
-  if path.exists():
-    before = json.loads(path.read())
-    if before['hash'] != bundle.hash:
-      raise UserError(
-          f"The run {logdir} was started with the teacher {before['hash'][:12]} of sources "
-          f"{before['sources']}, not with {bundle.hash[:12]}; continue with that teacher or "
-          'choose another --logdir.')
-  path.write(json.dumps({'hash': bundle.hash, 'sources': bundle.manifest['sources']}))
+  if not tied(logdir, bundle):
+    with files.atomic_write(pathlib.Path(str(logdir)) / PIN) as part:
+      part.write_text(json.dumps({'hash': bundle.hash, 'sources': bundle.manifest['sources']}))

@@ -3,12 +3,17 @@
 import contextlib
 import errno
 
+from . import budget
+from .output import printable
+
 NO_SPACE = 'free some space, or name a folder that has it'
 NO_FOLDER = 'mend its rights, or name another folder'
+NO_NAME = 'name another one'
 CURES = {  # What the user can mend; any other error of the system is a fault of ours.
     errno.ENOSPC: NO_SPACE, errno.EDQUOT: NO_SPACE, errno.EFBIG: NO_SPACE,
     errno.EROFS: NO_FOLDER, errno.EACCES: NO_FOLDER, errno.EPERM: NO_FOLDER,
-    errno.ENOTDIR: NO_FOLDER, errno.EEXIST: NO_FOLDER}
+    errno.ENOTDIR: NO_FOLDER, errno.EEXIST: NO_FOLDER,
+    errno.ENAMETOOLONG: NO_NAME, errno.ELOOP: NO_NAME}
 
 
 class UserError(ValueError, SystemExit):
@@ -18,12 +23,12 @@ class UserError(ValueError, SystemExit):
   cure. Uncaught, Python prints the sentence alone and exits with status 1,
   whichever entry point the process was started through; code and tests catch
   it as a `ValueError`. Names in it may come from files of others: whatever
-  would break the line or steer a terminal becomes '?'. A `report` of several
-  lines may follow.
+  would break the line or steer a terminal becomes '?'. A `report`,
+  a list of lines, may follow.
   """
 
-  def __init__(self, message, report=''):
-    SystemExit.__init__(self, printable(message) + f'\n{report}' * bool(report))
+  def __init__(self, message, report=()):
+    SystemExit.__init__(self, '\n'.join(map(printable, [message, *report])))
 
 
 @contextlib.contextmanager
@@ -54,14 +59,11 @@ def reading(what, cure, fault='cannot be read'):
   except UserError:
     raise
   except Exception as e:
-    raise UserError(f'{what} {fault} ({reason(e)}); {cure}.') from e
+    if budget.ran_out(e):
+      raise MemoryError(f'while reading {what}') from e
+    raise UserError(f'{what} {fault} ({reason(budget.fault(e))}); {cure}.') from e
 
 
 def reason(error):
   """Return what an exception of another library says, in one line of plain characters."""
   return f"{type(error).__name__}: {printable(' '.join(str(error).split())[:200])}"
-
-
-def printable(text):
-  """Return a text with '?' for all characters that are not printed."""
-  return ''.join(x if x.isprintable() else '?' for x in text)

@@ -12,47 +12,82 @@ import os
 import pathlib
 import secrets
 import shutil
+import stat
 
 from . import lock
+from .budget import DEPTH, Budget
 from .errors import UserError
 
 THERE = errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR
 FOUND = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # How to open what others may have put there.
-DEPTH = 20  # Levels of JSON; what is nested deeper exhausts the stack of whoever prints it.
+TEXT = 2 ** 26  # Bytes of a text that is read as a whole.
+KINDS = {
+    stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a pipe', stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
+
+
+def regular(path):
+  """Return `path` if a regular file is there, links followed; otherwise raise an `OSError`.
+
+  Reading a pipe or a device may never end, and may change what it is read from.
+  """
+  mode = os.stat(path).st_mode
+  if not stat.S_ISREG(mode):
+    kind = KINDS.get(stat.S_IFMT(mode), 'something else')
+    raise OSError(errno.EINVAL, f'it is {kind} and no regular file', str(path))
+  return path
 
 
 def regular_file(folder, name):
   """Return the path of the regular file `name` in `folder`.
 
-  Raises an `OSError` if it is not there, no regular file (reading a pipe or a
-  device may never end), or a link that leads out of the folder.
+  Raises an `OSError` if it is not there, no regular file, or a link that leads
+  out of the folder.
   """
-  path = pathlib.Path(folder) / name
-  if not path.is_file():
-    path.stat()
-    raise OSError(errno.EINVAL, 'it is no file', str(path))
+  path = regular(pathlib.Path(folder) / name)
   if path.resolve().parent != pathlib.Path(folder).resolve():
     raise OSError(errno.EINVAL, f'it is a link to {os.path.realpath(path)}', str(path))
   return path
 
 
+def read(path, most=TEXT):
+  """Return the bytes of a regular file; more than `most` are a `ValueError`."""
+  with open(regular(path), 'rb') as file:
+    # Not `most`: Python allocates at once as much as it is asked for.
+    content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+  if len(content) > most:
+    raise ValueError(f'it has more than {most:,} bytes')
+  return content
+
+
 def parse(folder, name):
   """Return what a JSON file holds; raises an `OSError` as `regular_file` does, or a `ValueError`."""
-  content = regular_file(folder, name).read_bytes()
+  return loads(read(regular_file(folder, name)))
+
+
+def loads(content):
+  """Return the value of JSON, bytes or text; a `ValueError` if it is none or nested too deep."""
   try:
     value = json.loads(content)
-    deep = _deep(value, DEPTH)
-  except RecursionError:
-    deep = True
-  if deep:
-    raise ValueError(f'it is nested more than {DEPTH} times')
+  except RecursionError as e:
+    raise ValueError(f'it is nested more than {DEPTH} times') from e
+  Budget(len(content)).measure(value)
   json.dumps(value, ensure_ascii=False).encode()  # Half a character could not be printed.
   return value
 
 
+def lines(path):
+  """Yield the lines of a regular file, bytes; one of more than `TEXT` is a `ValueError`."""
+  with open(regular(path), 'rb') as file:
+    while line := file.readline(TEXT + 1):
+      if len(line) > TEXT:
+        raise ValueError(f'it has a line of more than {TEXT:,} bytes')
+      yield line
+
+
 def sha256(path):
-  """Return the hash of a file, read piece by piece."""
-  with open(path, 'rb') as file:
+  """Return the hash of a regular file, read piece by piece."""
+  with open(regular(path), 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
@@ -155,10 +190,3 @@ def _exchange(one, two):
   rename = getattr(ctypes.CDLL(None), 'renameat2', None)
   here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
   return bool(rename) and not rename(here, os.fsencode(one), here, os.fsencode(two), swap)
-
-
-def _deep(value, left):
-  if not isinstance(value, (dict, list)):
-    return False
-  values = value.values() if isinstance(value, dict) else value
-  return not left or any(_deep(x, left - 1) for x in values)

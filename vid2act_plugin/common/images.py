@@ -1,20 +1,32 @@
 """Images and films in files, and matplotlib without a display."""
 
+import contextlib
+import pathlib
+
 import numpy as np
+
+from . import files
+from .budget import Budget
+from .output import printable
+
+LONGEST = 40  # Characters of a name in a picture.
+PICTURES = 'PNG', 'JPEG'  # To show some others, Pillow starts programs.
 
 
 def gif(path, video, fps=10):
   """Write a film `[T, H, W, 3]` uint8 as an animated GIF that repeats."""
   from PIL import Image
   first, *rest = map(Image.fromarray, np.asarray(video))
-  first.save(
-      path, 'GIF', save_all=True, append_images=rest, duration=1000 / fps, loop=0, disposal=2)
+  with _written(path) as part:
+    first.save(
+        part, 'GIF', save_all=True, append_images=rest, duration=1000 / fps, loop=0, disposal=2)
 
 
 def png(path, image):
   """Write an image `[H, W, 3]` uint8."""
   from PIL import Image
-  Image.fromarray(np.asarray(image)).save(path, 'PNG')
+  with _written(path) as part:
+    Image.fromarray(np.asarray(image)).save(part, 'PNG')
 
 
 def pyplot():
@@ -23,3 +35,53 @@ def pyplot():
   matplotlib.use('Agg')
   import matplotlib.pyplot as plt
   return plt
+
+
+@contextlib.contextmanager
+def figure(path, *args, **kwargs):
+  """Yield figure and axes as `plt.subplots` makes them; in the end they are drawn into `path`."""
+  plt = pyplot()
+  fig, axes = plt.subplots(*args, **kwargs)
+  try:
+    yield fig, axes
+    with _written(path) as part:
+      fig.savefig(part, format='png', dpi=110)
+  finally:
+    plt.close(fig)
+
+
+def label(name):
+  """Return a name of others as matplotlib shows it: no formula, not left out, and not endless."""
+  text = printable(str(name))
+  text = text if len(text) <= LONGEST else f'{text[:LONGEST - 1]}…'
+  # A legend leaves out what begins with an underscore.
+  return (' ' * text.startswith('_') + text).replace('$', r'\$')
+
+
+def _written(path):
+  return files.atomic_write(pathlib.Path(str(path)))
+
+
+def rgb(source, limit):
+  """Return the picture `[H, W, 3]` uint8 of a path or stream, if `limit`, a `Budget`, allows it."""
+  from PIL import Image
+  with Image.open(source, formats=PICTURES) as picture:
+    limit.fits(4 * picture.width * picture.height, 'a picture')
+    return np.asarray(picture.convert('RGB'))
+
+
+@contextlib.contextmanager
+def film(path, form, **options):
+  """Open a video; yields its container and first stream, whose images the file's size allows.
+
+  form: FFmpeg's name of the format: never guessed from content, which may name
+  other files. options: of the codec.
+  """
+  import av
+  limit = Budget.of(files.regular(path))
+  most = {'max_pixels': str(limit.bytes // 8)}  # Decoded, and converted to RGB.
+  with av.open(str(path), format=form, options=most) as container:
+    stream = container.streams.video[0]
+    stream.codec_context.options = {**most, **options}
+    limit.fits(8 * stream.codec_context.width * stream.codec_context.height, 'an image')
+    yield container, stream

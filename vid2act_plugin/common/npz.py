@@ -10,11 +10,10 @@ import zipfile
 
 import numpy as np
 
+from . import budget, files
 from .errors import UserError, reason
 
 DENSEST = 1032  # Deflate makes nothing smaller than by this factor.
-# What is read at once may be larger than FREE bytes only if the file is not smaller by USUAL.
-FREE, USUAL = 2 ** 28, 100
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -25,10 +24,10 @@ def keys(path):
     return [x.removesuffix('.npy') for x in archive.namelist()]
 
 
-def read(path, key):
-  """Return a whole array."""
+def read(path, key, limit=None):
+  """Return a whole array; limit: the `Budget` that it is taken from, default the file's own."""
   with _archive(path) as archive, _open(archive, path, key) as (stream, shape, order, dtype):
-    return _array(stream, shape, order, dtype, path)
+    return _array(stream, shape, order, dtype, (limit or budget.Budget.of(path)).take)
 
 
 def rows(path, key, start=0, stop=None):
@@ -37,12 +36,13 @@ def rows(path, key, start=0, stop=None):
   The rest is read as well, because the checksum covers the whole array.
   """
   with _archive(path) as archive, _open(archive, path, key) as (stream, shape, order, dtype):
+    fits = budget.Budget.of(path).fits
     if order == 'F' and len(shape) > 1:  # Its rows do not lie together.
-      yield from _array(stream, shape, order, dtype, path)[start: stop]
+      yield from _array(stream, shape, order, dtype, fits)[start: stop]
       return
     stop = shape[0] if stop is None else stop
     for i in range(stop):
-      row = _array(stream, shape[1:], order, dtype, path)
+      row = _array(stream, shape[1:], order, dtype, fits)
       if i >= start:
         yield row
     while stream.read(1 << 20):
@@ -58,16 +58,16 @@ def shape(path, key):
 @contextlib.contextmanager
 def _archive(path):
   try:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(files.regular(path)) as archive:
       yield archive
   except UserError:
     raise
-  except MemoryError as e:  # The file is as it should be.
-    raise MemoryError(f'while reading {path}') from e
   except Exception as e:  # Zip, zlib and NumPy each raise errors of their own.
+    if isinstance(e, budget.TooLarge) or budget.ran_out(e):  # The file is as it should be.
+      raise MemoryError(f'{e} while reading {path}'.strip()) from e
     raise UserError(
-        f'The file {path} is no readable .npz file of plain arrays ({reason(e)}); copy it again or '
-        'delete it.') from e
+        f'The file {path} is no readable .npz file of plain arrays ({reason(budget.fault(e))}); '
+        'copy it again or delete it.') from budget.fault(e)
 
 
 @contextlib.contextmanager
@@ -88,10 +88,9 @@ def _open(archive, path, key):
     yield stream, shape, 'F' if fortran else 'C', dtype
 
 
-def _array(stream, shape, order, dtype, path):
+def _array(stream, shape, order, dtype, ask):
   size = math.prod(shape) * dtype.itemsize
-  if size > max(FREE, USUAL * os.path.getsize(path)):
-    raise ValueError(f'{size:,} bytes of one array are more than a file of this size can mean')
+  ask(size, 'an array')
   content = stream.read(size)
   if len(content) < size:
     raise ValueError('an array ends too early')

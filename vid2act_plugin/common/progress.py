@@ -5,6 +5,8 @@ import sys
 import threading
 import time
 
+from .output import encodes, printable, say
+
 HEARTBEAT = 10.0  # Seconds between plain lines, whether or not anything advanced.
 
 _lock = threading.RLock()
@@ -18,8 +20,8 @@ def stage(title):
 
   Yields an object whose `seconds` is the duration, set when the block is left.
   """
-  dash = '──' if 'utf' in (getattr(sys.stdout, 'encoding', '') or '').lower() else '--'
-  _say(f'{dash} {title}')
+  dash = '──' if encodes('─') else '--'
+  say(f'{dash} {title}')
   timer = _Timer()
   ended = 'stopped after'
   try:
@@ -27,7 +29,7 @@ def stage(title):
     ended = 'done in'
   finally:
     timer.seconds = timer.elapsed()
-    _say(f'{dash} {title}: {ended} {clock(timer.seconds)}')
+    say(f'{dash} {title}: {ended} {clock(timer.seconds)}')
 
 
 def waiting(description):
@@ -49,7 +51,7 @@ def bar(description, total, unit=''):
     yield task
     ended = 'done in'
   finally:
-    _say(task.line(ended))
+    say(task.line(ended))
     task.close()
 
 
@@ -77,7 +79,7 @@ class _Task(_Timer):
 
   def __init__(self, description, total, unit):
     super().__init__()
-    self.description, self.total, self.unit = description, total, unit
+    self.description, self.total, self.unit = printable(description), total, unit
     self.count, self.extra = 0, ''
 
   def advance(self, n=1):
@@ -92,7 +94,7 @@ class _Task(_Timer):
 
   def text(self, extra):
     with _lock:
-      self.extra = str(extra)
+      self.extra = printable(str(extra))
       self.draw()
 
   def amount(self):
@@ -117,13 +119,13 @@ class _Printed(_Task):
   def __init__(self, *args):
     super().__init__(*args)
     self.ended = threading.Event()
-    _say(f'{self.description} ...')
+    say(f'{self.description} ...')
     threading.Thread(target=self._beat, daemon=True).start()
 
   def _beat(self):
     while not self.ended.wait(HEARTBEAT):
       try:
-        _say(self.line())
+        say(self.line())
       except (OSError, ValueError):  # Standard output was closed.
         return
 
@@ -159,15 +161,12 @@ class _Drawn(_Task):
         _live = None
 
 
-def _say(line):
-  print(line, flush=True)
-
-
 def _terminal():
   from rich.console import Console
   console = Console()
   # FORCE_COLOR makes rich call a log file a terminal; ours has to be one.
-  return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
+  return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal and (
+      encodes('⠋━'))
 
 
 def _display():

@@ -10,11 +10,13 @@ import reprlib
 import ml_dtypes
 import numpy as np
 
+from . import files
+from .budget import Budget
 from .errors import UserError, reason
 
 # What containers, numbers, strings and arrays are written with: no opcode for any other object.
 OPCODES = (
-    'PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT '
+    'PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT '
     'SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE1 '
     'TUPLE2 TUPLE3 TUPLE EMPTY_LIST APPEND APPENDS EMPTY_DICT MEMOIZE BINPUT LONG_BINPUT BINGET '
     'LONG_BINGET GLOBAL STACK_GLOBAL REDUCE').split()
@@ -30,8 +32,12 @@ def load(path):
   path = pathlib.Path(path)
   try:
     # Mapped, so that a length beyond the end of the file allocates nothing.
-    with path.open('rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
-      return _Unpickler(content).load()
+    with files.regular(path).open('rb') as f, (
+        mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)) as content:
+      limit = Budget.of(path)
+      value = _Unpickler(content, limit).load()
+      limit.measure(value)
+      return value
   except UserError as e:
     raise UserError(
         f'The checkpoint {path} {e}; a checkpoint of DreamerV3 holds arrays alone, so do not trust '
@@ -47,6 +53,10 @@ class _Unpickler(pickle._Unpickler):
 
   dispatch = {getattr(pickle, x)[0]: pickle._Unpickler.dispatch[getattr(pickle, x)[0]]
               for x in OPCODES}
+
+  def __init__(self, content, limit):
+    super().__init__(content)
+    self.limit = limit
 
   def find_class(self, module, name):
     if (module, name) not in ADMITTED:
@@ -82,6 +92,10 @@ class _Unpickler(pickle._Unpickler):
     if type(made) is not np.ndarray:
       raise UserError(f'sets the state of a {type(made).__name__}')
     _, shape, dtype, fortran, content = state
+    # To compare tuples of tuples can take for ever, and what many share is copied for each.
+    if not all(type(x) is int for x in shape) or type(content) not in (bytes, bytearray):
+      raise UserError('has an array without a shape or content')
+    self.limit.take(len(content), 'an array')
     if min(shape, default=0) < 0 or math.prod(shape) * _numbers(dtype).itemsize != len(content):
       raise UserError('has an array whose shape is not that of its content')
     made.__setstate__((1, shape, dtype, bool(fortran), bytes(content)))

@@ -1,16 +1,21 @@
 """Checkpoints of the host on disk: which one is the newest whole one, and what it holds."""
 
 import contextlib
+import json
 import pathlib
+import re
 
 import elements
 import numpy as np
 
-from ..common import safe_pickle
-from ..common.errors import UserError, reason
+from ..common import files, safe_pickle
+from ..common.errors import UserError, reading, reason
+from ..common.output import say
 
 FOLDERS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
 COUNTERS = ('updates', 'batches', 'actions')
+HASHES = 'sha256.json'  # Of its files; checkpoints of the host and of earlier versions have none.
+CURE = 'copy the checkpoint again, or name another run or --logdir'
 
 
 class Checkpoint(elements.Checkpoint):
@@ -21,14 +26,20 @@ class Checkpoint(elements.Checkpoint):
   """
 
   def load(self, path=None, keys=None):
-    """Load the objects `keys`, all by default; a `UserError` names what cannot be read."""
-    folder = pathlib.Path(str(path or self.latest()))
-    for key in keys or self._saveables:
-      self._saveables[key].load(safe_pickle.load(folder / f'{key}.pkl'))
-    print(f'Loaded checkpoint: {folder}')
+    """Load the objects `keys`, all by default; a `UserError` names what cannot be read.
 
-  def _cleanup(self):
+    All that can be read is read before anything is loaded.
+    """
+    folder = pathlib.Path(str(path or self.latest()))
+    found = {k: content(folder, k) for k in keys or self._saveables}
+    for key in list(found):
+      with reading(f"The file {folder / f'{key}.pkl'}", CURE, 'does not fit this run'):
+        self._saveables[key].load(found.pop(key))
+    say(f'Loaded checkpoint: {folder}')
+
+  def _cleanup(self):  # The last step of the host's `save`.
     newest = self.latest()
+    _write_hashes(pathlib.Path(str(newest)))
     for folder in self._directory.glob('*'):
       if folder.name not in ('latest', newest.name):
         folder.remove(recursive=True)
@@ -55,7 +66,64 @@ def latest(path):
 def whole(folder):
   """Say whether a checkpoint was written to its end."""
   folder = pathlib.Path(str(folder))  # The host's own paths have no `is_file`.
-  return (folder / 'agent.pkl').is_file() and (folder / 'done').exists()
+  try:
+    return (folder / 'agent.pkl').is_file() and (folder / 'done').exists()
+  except OSError:  # Such as a name that is too long for any file.
+    return False
+
+
+def content(folder, name):
+  """Return what the file NAME.pkl of a checkpoint holds, without executing anything in it.
+
+  Raises a `UserError` if it is missing, cannot be read, or is not the one that was written.
+  """
+  path = pathlib.Path(folder) / f'{name}.pkl'
+  _written(path)
+  value = safe_pickle.load(path)
+  known = type(value) is int or isinstance(value, np.integer)
+  if name == 'step' and not (known and value >= 0):
+    raise UserError(f'The file {path} holds no number of steps; {CURE}.')
+  return value
+
+
+def check(folder):
+  """Raise a `UserError` if a file of a checkpoint is missing or is not the one that was written."""
+  for name in filter(re.compile(r'\w+\.pkl').fullmatch, _hashes(folder)):
+    _written(pathlib.Path(folder) / name)
+
+
+def holds(folder, name):
+  """Say whether a checkpoint has, or should have, the file NAME.pkl."""
+  file = f'{name}.pkl'
+  return (pathlib.Path(folder) / file).exists() or file in _hashes(folder)
+
+
+def _written(path):
+  if not path.is_file():
+    raise UserError(f'The file {path} of a checkpoint is missing; {CURE}.')
+  wanted = _hashes(path.parent).get(path.name)
+  if wanted and wanted != files.sha256(path):
+    raise UserError(f'The file {path} is damaged: it is not as it was written; {CURE}.')
+
+
+def _hashes(folder):
+  """Return `{file: sha256}` of a checkpoint, empty where none were written."""
+  path = pathlib.Path(folder) / HASHES
+  if not path.exists():
+    return {}
+  try:
+    found = files.parse(path.parent, path.name)
+    if not isinstance(found, dict):
+      raise ValueError('it is no JSON object')
+    return found
+  except (OSError, ValueError) as e:
+    raise UserError(f'The file {path} cannot be read ({reason(e)}); {CURE}.') from e
+
+
+def _write_hashes(folder):
+  found = {x.name: files.sha256(x) for x in sorted(folder.glob('*.pkl'))}
+  with files.atomic_write(folder / HASHES) as part:
+    part.write_text(json.dumps(found, indent=1))
 
 
 def newest(path):
@@ -70,13 +138,12 @@ def read(folder):
   Returns `params` `{name: array}` and `counters`. Raises a `UserError` if the
   file cannot be read or is no agent's.
   """
-  path = folder / 'agent.pkl'
-  content = safe_pickle.load(path)
+  path, found = folder / 'agent.pkl', content(folder, 'agent')
   try:
-    params = content['params']
+    params = found['params']
     good = params and all(
         isinstance(v, (np.ndarray, np.generic)) and v.dtype != object for v in params.values())
-    counters = {k: int(content['counters'][k]) for k in COUNTERS}
+    counters = {k: int(found['counters'][k]) for k in COUNTERS}
     why = 'its params are no arrays'
   except (KeyError, TypeError, ValueError, AttributeError) as e:
     good, why = False, reason(e)
@@ -94,7 +161,7 @@ def last(logdir):
 
 def step(folder):
   """Return the number of steps that a checkpoint was written after."""
-  return int(safe_pickle.load(folder / 'step.pkl'))
+  return int(content(folder, 'step'))
 
 
 def _step(folder):

@@ -15,6 +15,7 @@ import tempfile
 
 from ..common import lifeline
 from ..common.errors import UserError
+from ..common.output import say
 from . import tree as host
 
 BUILT = 'dreamer-3.3.0'
@@ -33,7 +34,7 @@ def build(sdist=None):
   _buildable(root)
   with tempfile.TemporaryDirectory(prefix='vid2act-host-') as tmp:
     tree = source(pathlib.Path(tmp), sdist)
-    print(f'Building and installing {entry["title"]} ...', flush=True)
+    say(f'Building and installing {entry["title"]} ...')
     _pip('install', '--no-index', '--no-deps', '--no-build-isolation', '--force-reinstall', tree)
   return host.verify(host.find() or pathlib.Path(site.getsitepackages()[0]))
 
@@ -103,17 +104,17 @@ def add_parser(sub):
 def main(args):
   """Run `vid2act host` for parsed arguments and print the outcome."""
   if args.action == 'build':
-    print(build(args.sdist))
+    say(build(args.sdist))
     return
   root = _root(args.dir)
   if args.action == 'patch':
     files = host.patch(root, args.refresh)
-    print(*[f'patched {x}' for x in files] or ['Nothing to do.'], host.verify(root), sep='\n')
+    say(*[f'patched {x}' for x in files] or ['Nothing to do.'], host.verify(root))
   elif args.action == 'revert':
     files = host.revert(root)
-    print(*[f'restored {x}' for x in files] or [f'Nothing to do: {root} is as it was.'], sep='\n')
+    say(*[f'restored {x}' for x in files] or [f'Nothing to do: {root} is as it was.'])
   else:
-    print(dict(verify=host.verify, status=status)[args.action](root))
+    say(*dict(verify=host.verify, status=status)[args.action](root).split('\n'))
 
 
 def _root(folder):
@@ -141,7 +142,7 @@ def _buildable(root):
 
 
 def _download(sdist, folder):
-  print(f'Downloading {sdist["name"]} {sdist["version"]} ...', flush=True)
+  say(f'Downloading {sdist["name"]} {sdist["version"]} ...')
   lock = folder / 'requirements.txt'
   lock.write_text('{name}=={version} --hash=sha256:{sha256}\n'.format(**sdist))
   _pip('download', '--no-deps', '--no-binary', ':all:', '--no-build-isolation',

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from ..common.errors import UserError
+from ..common.output import say
 from . import checkpoints
 
 FRESH = dict.fromkeys(checkpoints.COUNTERS, 0)  # Counters of an agent that has done nothing.
@@ -34,7 +35,8 @@ class Report:
     """Return the names of the tensors that are not as initialised."""
     return {name for name, status, _ in self.rows if status in TAKEN}
 
-  def __str__(self):
+  def lines(self):
+    """Return it in lines: every module, and below it the tensors of which there is more to say."""
     modules = collections.defaultdict(collections.Counter)
     for name, status, _ in self.rows:
       modules[name.split('/')[0]][status] += 1
@@ -45,7 +47,10 @@ class Report:
       lines += [] if whole else [
           f'    {name:<26} {status:<13} {note}'.rstrip() for name, status, note in self.rows
           if name.split('/')[0] == module and status not in ('matched', 'fresh')]
-    return '\n'.join(lines)
+    return lines
+
+  def __str__(self):
+    return '\n'.join(self.lines())
 
 
 def match(params, given, title, special=None, selected=lambda name: True):
@@ -106,12 +111,12 @@ def load(agent, path, regex=''):
     if not report.taken():
       raise UserError(
           f"The key run.from_checkpoint is '{path}', of which nothing fits the agent; choose a "
-          f'checkpoint of this kind and size of agent.', report)
+          f'checkpoint of this kind and size of agent.', report.lines())
     agent.load({'params': params, 'counters': FRESH})
-  print(report)
+  say(*report.lines())
   left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
   if left:
-    print(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
+    say(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
 
 
 def checkpoint(path):

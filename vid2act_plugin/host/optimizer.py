@@ -9,6 +9,7 @@ import embodied.jax
 import jax.numpy as jnp
 import ninjax as nj
 
+from ..common.output import say
 from .convolutions import recast
 
 
@@ -31,7 +32,8 @@ class Optimizer(embodied.jax.Optimizer):
     params = {k: v for k, v in nj.context().items() if k.startswith(paths)}
     self.sub('state', nj.Tree, self.opt.init, params).read()
     self.step.read()
-    print(self._summarize_params({k: v.size for k, v in params.items()}, self.summary_depth))
+    sizes = {k: v.size for k, v in params.items()}
+    say(*self._summarize_params(sizes, self.summary_depth).split('\n'))
     return {}, out[1] if has_aux else {}
 
   def _once(self, lossfn, has_aux):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 from ..common.errors import UserError
+from ..common.output import say
 
 PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
 
@@ -27,11 +28,11 @@ def resolve(config, find_gpu=None):
   if platform == 'auto':
     platform = 'cuda' if gpu and cuda else 'cpu'
     if gpu and not cuda:
-      print(f'A GPU is present ({gpu}), but jaxlib has no CUDA support: {_install()}')
+      say(f'A GPU is present ({gpu}), but jaxlib has no CUDA support: {_install()}')
   if platform == 'cpu':
     config = _cpu(config)
   else:
-    print(f'JAX platform: {platform} ({gpu}), {config.jax.compute_dtype}')
+    say(f'JAX platform: {platform} ({gpu}), {config.jax.compute_dtype}')
   _cache(config)
   return config.update({'jax.platform': platform})
 
@@ -52,7 +53,7 @@ def _cpu(config):
   dtype = config.jax.compute_dtype
   if dtype == 'bfloat16':  # Emulated on most CPUs.
     dtype = 'float32'
-  print(f'JAX platform: cpu ({os.cpu_count()} cores), {dtype}')
+  say(f'JAX platform: cpu ({os.cpu_count()} cores), {dtype}')
   flag = '--xla_backend_optimization_level=1'  # A quarter less compilation at equal speed.
   if 'xla_backend_optimization_level' not in os.environ.get('XLA_FLAGS', ''):
     os.environ['XLA_FLAGS'] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()

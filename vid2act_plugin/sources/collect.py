@@ -10,6 +10,7 @@ import numpy as np
 
 from ..common import lock, parallel, progress, resources
 from ..common.errors import UserError
+from ..common.output import say
 from ..envs import suites
 from . import entries, play, recording
 from .writer import Writer
@@ -68,9 +69,9 @@ class Source(Writer):
     found = [i for i, x in enumerate(names) if x not in self.entries]
     stray = [i for i in found if (self.folder / names[i]).exists()]
     if stray:
-      print(f"{self.head['source']}: episodes {stray} are incomplete and are recorded again")
+      say(f"{self.head['source']}: episodes {stray} are incomplete and are recorded again")
     if self.entries:
-      print(f"{self.head['source']}: {len(self.entries)} episodes are there already")
+      say(f"{self.head['source']}: {len(self.entries)} episodes are there already")
     return found
 
   def job(self, index):
@@ -91,7 +92,7 @@ class Source(Writer):
   def _check_earlier(self):
     for path, before, now in _differences(self.earlier, self.head) if self.earlier else ():
       if path.startswith('versions'):
-        print(f'Note: {self.folder} was begun with {path[9:]} {before}; this is {now}.')
+        say(f'Note: {self.folder} was begun with {path[9:]} {before}; this is {now}.')
         continue
       raise UserError(
           f"The recording {self.folder} was made with {path} = {before}, not {now}; use the "
@@ -139,10 +140,10 @@ def main(args):
         args.sources, args.out, env, args.episodes, args.noise, args.random_share, args.seed,
         args.workers)
   except KeyboardInterrupt:
-    print('Interrupted: complete episodes are kept, the same command continues.')
+    say('Interrupted: complete episodes are kept, the same command continues.')
     raise SystemExit(130) from None
   for folder in folders:
-    print(summary(folder))
+    say(summary(folder))
 
 
 def summary(folder):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common import progress
 from ..common.errors import UserError
+from ..common.output import say
 from . import recording
 from .recording import content_key, count, load_manifest
 
@@ -36,10 +37,11 @@ class Sources:
     self.env = manifests[0]['env']
     self.streams = {split: [] for split in SPLITS}
     self._check(manifests)
+    limit = recording.budget(folders, manifests)
     with progress.bar(
         'loading recordings', sum(len(x['episodes']) for x in manifests), 'episodes') as bar:
       for folder, manifest in zip(folders, manifests):
-        self._load(folder, holdout)
+        self._load(folder, holdout, limit)
         bar.advance(len(manifest['episodes']))
     self._check_images()
     self.image = self.streams['train'][0]['image'].shape[1:]
@@ -84,8 +86,8 @@ class Sources:
           'vid2act.pretrain.batch_length.')
     return have - length + 1
 
-  def _load(self, folder, holdout):
-    _, episodes = recording.load(folder)
+  def _load(self, folder, holdout, limit):
+    _, episodes = recording.load(folder, limit=limit)
     for episode in episodes:
       pad = self.act_width - episode['action'].shape[1]
       episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))
@@ -106,7 +108,7 @@ class Sources:
     for other in manifests[1:]:
       keys = [k for k, v in manifests[0]['env'].items() if other['env'].get(k, v) != v]
       if keys:
-        print(
+        say(
             f"Note: the sources '{self.names[0]}' and '{other['source']}' were recorded with "
             f"different {', '.join(keys)}.")
 

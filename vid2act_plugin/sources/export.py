@@ -4,6 +4,7 @@ import pathlib
 
 from ..common import files, progress
 from ..common.errors import UserError
+from ..common.output import say
 from . import formats, recording
 
 
@@ -50,7 +51,7 @@ def episodes(folders):
   if not first:
     raise UserError(f"There are no episodes in {', '.join(map(str, folders))}; record some first.")
   if early:
-    print(
+    say(
         f'Note: {early} episodes begin with a reward or success, before any action; LeRobot has no '
         'place for either and Minari none for the reward.')
 
@@ -71,7 +72,7 @@ def main(args):
   try:
     out = export(args.folders, args.format, args.out)
   except KeyboardInterrupt:
-    print('Interrupted: nothing was written.')
+    say('Interrupted: nothing was written.')
     raise SystemExit(130) from None
   size = sum(x.stat().st_size for x in out.rglob('*') if x.is_file()) / 1e6
-  print(f'{out}: {size:.1f} MB')
+  say(f'{out}: {size:.1f} MB')

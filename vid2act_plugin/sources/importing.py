@@ -6,11 +6,13 @@ beyond [-1, 1] are scaled from the range that they have in all the data.
 """
 
 import json
+import os
 import pathlib
 import time
 
-from ..common import lock, progress
-from ..common.errors import UserError
+from ..common import files, lock, progress
+from ..common.errors import UserError, reading
+from ..common.output import say
 from . import formats, recording, survey
 from .writer import Writer
 
@@ -28,12 +30,13 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
   continues. Raises a `UserError` if nothing can be imported, or if `folder`
   was made from other data or with other options.
   """
-  path, folder = (pathlib.Path(x).expanduser().resolve() for x in (path, folder))
+  path, folder = map(_resolved, (path, folder))
   options = dict(resize=resize, repeat=repeat, limit=limit, episodes=episodes, key=keys or {})
   _check(path, folder, options)
   format, module = formats.find(path, format)
   found = list(module.episodes(path, {'keys': options['key']}))
-  facts, faults = survey.survey(found)
+  size = _size(path)
+  facts, faults = survey.survey(found, size)
   wanted = options.pop('episodes') or len(found)
   head = dict(
       source=folder.name, suite='import', task=folder.name, seed=0, versions={},
@@ -41,7 +44,7 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
       imported=dict(path=str(path), format=format, **options), **facts)
   head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
   with lock.locked(folder):
-    return Import(folder, head).run(found, faults, wanted)
+    return Import(folder, head, size).run(found, faults, wanted)
 
 
 def complete(folder):
@@ -54,8 +57,9 @@ def complete(folder):
 class Import(Writer):
   """One recording while it grows; its episodes are known by their names in the data."""
 
-  def __init__(self, folder, head):
+  def __init__(self, folder, head, data):
     super().__init__(folder, head, 'name')
+    self.data = data  # Bytes.
     self.size = head['imported']['resize']
     self.skipped, self.saved, self.complete = [], 0.0, False
     if self.earlier:
@@ -83,7 +87,7 @@ class Import(Writer):
     finally:
       self._save()
     for sentence in self.skipped:
-      print(f'Skipped: {sentence}')
+      say(f'Skipped: {sentence}')
     if not self.entries:
       raise UserError(
           f"The data in {self.head['imported']['path']} has no episode that can be imported, see "
@@ -114,7 +118,7 @@ class Import(Writer):
     try:
       if fault:
         raise UserError(fault)
-      return survey.convert(name, load(), self.head, self.size)
+      return survey.convert(name, load, self.head, self.data, self.size)
     except Exception as e:  # One bad episode costs no other; each library has its own errors.
       self.skipped.append(survey.sentence(name, e))
 
@@ -137,7 +141,7 @@ class Import(Writer):
     entries = manifest['episodes']
     size = sum((self.folder / x['file']).stat().st_size for x in entries) / 1e6
     missing = [x for x in ('reward', 'success') if not manifest[x]]
-    print(
+    say(
         f"{self.folder}{'' if new else ' is complete already'}: {len(entries)} episodes, "
         f"{sum(x['steps'] for x in entries)} steps, images of {'x'.join(map(str, self.size))}, "
         f"{manifest['act_size']} actions, {size:.1f} MB, {len(self.skipped)} skipped"
@@ -148,6 +152,9 @@ class Import(Writer):
 def _check(path, folder, options):
   if not path.exists():
     raise UserError(f'There is no {path}; name a file or folder of recordings.')
+  if not path.is_dir():
+    with reading(f'The data {path}', 'name a file or folder of recordings'):
+      files.regular(path)
   if folder == path or path in folder.parents:
     raise UserError(
         f'The recording {folder} would lie in the data {path}; name another folder (--out).')
@@ -163,6 +170,16 @@ def _check(path, folder, options):
        f"give OURS=THEIRS, where OURS is one of {', '.join(formats.KEYS)}")):
     if not good:
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
+
+
+def _resolved(path):
+  # Unlike pathlib's, neither raises for a link to itself or a home that is not there.
+  return pathlib.Path(os.path.realpath(os.path.expanduser(path)))
+
+
+def _size(path):
+  """Return the bytes of all data in a file or folder."""
+  return sum(x.stat().st_size for x in (path, *path.rglob('*')) if x.is_file())
 
 
 def _ours(path):
@@ -197,7 +214,7 @@ def add_parser(sub):
 
 def main(args):
   """Run the command line `vid2act import`."""
-  path = pathlib.Path(args.path).expanduser().resolve()
+  path = _resolved(args.path)
   name = args.name or (path.stem if path.is_file() else path.name)
   if name != pathlib.Path(name).name or name == '..':
     raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")
@@ -207,5 +224,5 @@ def main(args):
     run(path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
         args.episodes, keys)
   except KeyboardInterrupt:
-    print('Interrupted: complete episodes are kept, the same command continues.')
+    say('Interrupted: complete episodes are kept, the same command continues.')
     raise SystemExit(130) from None

@@ -14,6 +14,7 @@ import zipfile
 import numpy as np
 
 from ..common import files, npz
+from ..common.budget import Budget
 from ..common.errors import UserError, reason
 
 FORMAT = 1
@@ -55,10 +56,10 @@ def write_episode(folder, index, episode, behaviour=None):
       'success_last': bool(episode['success'][-1] > 0), 'behaviour': behaviour or {}}
 
 
-def read_episode(folder, entry, verify=True):
+def read_episode(folder, entry, verify=True, limit=None):
   """Read the episode of a manifest's entry, `{key: [T, ...]}`.
 
-  Raises a `UserError` if the file is missing, damaged, not of the hash in the
+  limit: the `Budget` of several that are kept. Raises a `UserError` if the file is missing, damaged, not of the hash in the
   manifest (unless `verify` is off), or not an episode.
   """
   path = pathlib.Path(folder) / entry['file']
@@ -72,8 +73,8 @@ def read_episode(folder, entry, verify=True):
         f'The file {path} is not the one in its manifest: it was changed or is incomplete; {CURE}.')
   try:
     names = npz.keys(path)
-    known = set(names) == set(SPACES)
-    episode = {k: npz.read(path, k) if known else None for k in names}
+    known, limit = set(names) == set(SPACES), limit or Budget.of(path)
+    episode = {k: npz.read(path, k, limit) if known else None for k in names}
   except UserError as e:
     raise UserError(
         f'The file {path} is no readable .npz file of plain arrays ({reason(e.__cause__)}); '
@@ -117,14 +118,22 @@ def load_manifest(folder):
   return manifest
 
 
-def load(folder, verify=True):
+def load(folder, verify=True, limit=None):
   """Return manifest and episodes of a recording, all checked; see `read_episode`."""
   manifest = load_manifest(folder)
+  limit = limit or budget([folder], [manifest])
   episodes = []
   for entry in manifest['episodes']:
-    episodes.append(read_episode(folder, entry, verify))
+    episodes.append(read_episode(folder, entry, verify, limit))
     same_spaces(episodes[0], episodes[-1], manifest, pathlib.Path(folder) / entry['file'])
   return manifest, episodes
+
+
+def budget(folders, manifests):
+  """Return the `Budget` of all episodes of several recordings."""
+  return Budget.of(*[
+      pathlib.Path(folder) / x['file'] for folder, manifest in zip(folders, manifests)
+      for x in manifest['episodes']])
 
 
 def count(folder):
@@ -132,7 +141,7 @@ def count(folder):
   folder = pathlib.Path(folder)
   if not (folder / MANIFEST).exists():
     return 0
-  return sum((folder / x['file']).exists() for x in load_manifest(folder)['episodes'])
+  return sum((folder / x['file']).is_file() for x in load_manifest(folder)['episodes'])
 
 
 def content_key(manifests):
@@ -182,6 +191,8 @@ def _manifest_fault(manifest):
       return f"{entry['file']!r} is not the name of an episode"
     if not isinstance(entry.get('behaviour', {}), dict):
       return f"the behaviour of {entry['file']} is no dict"
+  if len({x['file'] for x in manifest['episodes']}) != len(manifest['episodes']):
+    return 'an episode is listed twice'
 
 
 def same_spaces(first, episode, manifest, path):

@@ -5,19 +5,21 @@ Axes: T images of an episode, K of them kept, A actions.
 
 import numpy as np
 
-from ..common import progress
+from ..common import budget, progress
 from ..common.errors import UserError, printable, reason
+from ..common.output import say
 from . import recording
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
 FACTS = ('act_size', 'action_low', 'action_high', 'fps')
 NUMBERS = 'fiub'  # Kinds of data types.
+MOST = budget.FREE // 8  # Numbers of one array: at work they have 8 bytes each.
 
 
-def survey(found):
+def survey(found, size):
   """Read the arrays of all episodes `[(name, load)]`, one at a time.
 
-  Returns what they have in common, `act_size`, `fps`, whether all have `reward`
+  size: bytes of all the data. Returns what they have in common, `act_size`, `fps`, whether all have `reward`
   and `success`, and `action_low` and `action_high` `[A]`, which become -1 and 1
   (-1 and 1 themselves for an action that is within); and `{name: sentence}` for
   those with faults. The number of actions, and images per second where known,
@@ -27,8 +29,9 @@ def survey(found):
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
       try:
-        episode = load()
-        arrays = _arrays(name, episode)
+        with budget.capped(budget.Budget(size).bytes):
+          episode = load()
+          arrays = _arrays(name, episode)
         seen[name] = key = arrays['action'].shape[1], episode.fps and round(episode.fps, 2)
         used = arrays['action'][:-1]
         count, low, high, have = groups.get(key, (0, np.inf, -np.inf, set(arrays)))
@@ -41,19 +44,23 @@ def survey(found):
   return _common(groups), {**faults, **dict(_odd(groups, seen))}
 
 
-def convert(name, episode, head, size=None):
-  """Return an `Episode` in our format, `{key: [K, ...]}`.
+def convert(name, load, head, data, size=None):
+  """Return what `load` loads as an episode in our format, `{key: [K, ...]}`.
 
-  head: with `imported` (repeat, limit) and what `survey` returns. size: height
-  and width of the images; None: as they are. Raises a `UserError` if the
-  episode has faults.
+  head: with `imported` (repeat, limit) and what `survey` returns. data: bytes of
+  all the data. size: height and width of the images; None: as they are. Raises
+  a `UserError` if the episode has faults.
   """
-  given, arrays = head['imported'], _arrays(name, episode)
+  given, most = head['imported'], budget.Budget(data).bytes
+  with budget.capped(most):
+    episode = load()
+    arrays = _arrays(name, episode)
   steps = len(arrays['action'])
   stop = min(steps, given['limit'] + 1) if given['limit'] else steps
-  keep = np.unique([*range(0, stop, given['repeat']), stop - 1])
+  keep = np.unique(np.append(np.arange(0, stop, given['repeat']), stop - 1))
   since = np.array([0, *(keep[:-1] + 1)])  # The first step after the image kept before.
-  made = {'image': _images(name, episode.frames, keep, steps, size, given['resize'])}
+  frames = _capped(episode.frames, most)
+  made = {'image': _images(name, frames, keep, steps, size, given['resize'])}
   low, high = (np.array(head[f'action_{k}']) for k in ('low', 'high'))
   action = scale(arrays['action'][keep], low, high).astype(np.float32)
   action[-1] = 0
@@ -77,11 +84,11 @@ def scale(action, low, high):
 
 def sentence(name, error):
   """Return what is wrong with an episode as a sentence that names it; memory is not its fault."""
-  if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+  if budget.ran_out(error):
     raise MemoryError(f'while reading {printable(name)}') from error
   if not isinstance(error, UserError):
-    return (f'The episode {printable(name)} cannot be read ({reason(error)}); copy it again or '
-            'delete it.')
+    return (f'The episode {printable(name)} cannot be read ({reason(budget.fault(error))}); copy it '
+            'again or delete it.')
   return str(error) if printable(name) in str(error) else f'{printable(name)}: {error}'
 
 
@@ -93,7 +100,7 @@ def _common(groups):
   low, high = np.min([x[1] for x in same], 0), np.max([x[2] for x in same], 0)
   within = (low >= -1 - ROUNDING) & (high <= 1 + ROUNDING)
   if not within.all():
-    print('Note: actions are scaled to [-1, 1]: ' + ', '.join(
+    say('Note: actions are scaled to [-1, 1]: ' + ', '.join(
         f'{i} from [{low[i]:.4g}, {high[i]:.4g}]' for i in np.flatnonzero(~within)))
   low, high = np.where(within, -1.0, low), np.where(within, 1.0, high)
   known = {k: all(k in x[3] for x in same) for k in ('reward', 'success')}
@@ -126,6 +133,10 @@ def _arrays(name, episode):
         f'The episode {name} has actions of shape {action.shape} and type {action.dtype}, which '
         'have to be numbers of shape [T, A]; name others with --key action=THEIRS.')
   steps = len(action)
+  if action.size > MOST:
+    raise UserError(
+        f'The episode {name} has {action.size:,} numbers of actions, and {MOST:,} are read; cut it '
+        'into shorter ones.')
   if steps < 2:
     raise UserError(f'The episode {name} has fewer than 2 images; delete it.')
   for key, value in arrays.items():
@@ -152,6 +163,7 @@ def _images(name, frames, keep, steps, size, resize):
             f'The episode {name} has images of {frame.shape[0]}x{frame.shape[1]} and those before '
             f'have {size[0]}x{size[1]}; give one size with --resize.')
       if images is None:
+        _room(name, len(keep) * frame.nbytes)
         images, size = np.empty((len(keep), *frame.shape), np.uint8), frame.shape[:2]
       images[row] = frame
       row += 1
@@ -164,6 +176,25 @@ def _images(name, frames, keep, steps, size, resize):
         f'The episode {name} has more images than its {steps} rows of actions; write both to the '
         'same step.')
   return images
+
+
+def _room(name, size):
+  have = int(budget.SHARE * budget.memory())
+  if size > have:
+    raise UserError(
+        f'The episode {name} has {size:,} bytes of images, and {have:,} can be kept here; give '
+        '--resize, or cut it with --limit.')
+
+
+def _capped(frames, size):
+  """Yield the images with a cap on what it takes to read each; see `budget.capped`."""
+  frames = iter(frames)
+  while True:
+    with budget.capped(size):
+      frame = next(frames, None)
+    if frame is None:
+      return
+    yield frame
 
 
 def _resized(name, frame, size):

@@ -10,7 +10,8 @@ import threading
 
 from ..common import files, lock, parallel, progress
 from ..common.errors import UserError
-from ..training import curves, scores
+from ..common.output import say
+from ..training import curves, scores, summary
 from . import matrix, plot
 
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -44,7 +45,7 @@ def main(args):
     except (KeyboardInterrupt, SystemExit) as e:
       if isinstance(e, UserError):
         raise
-      print('Stopped: what ran has saved, and the same command continues.')
+      say('Stopped: what ran has saved, and the same command continues.')
       ablation.compare()
       if not over():
         raise SystemExit(130) from None
@@ -68,6 +69,7 @@ class Ablation:
   def __init__(self, plan, out):
     self.plan, self.out, self.overlays = plan, out, out / 'overlays'
     self.results, self.owners = out / 'results', {}
+    self.ended, self.told = set(), set()
     self._compare_with_before()
     plan.write(self.overlays)
     self.configs = plan.configurations(self.overlays)
@@ -77,16 +79,16 @@ class Ablation:
     shown, total = 0, sum(map(self.steps, self.plan.runs))
     for run in self.plan.runs:
       state = 'finished' if self.finished(run) else f'{self.step(run):,} of {self.steps(run):,} env steps'
-      print(f'{run.name}: {state}')
-      print('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
+      say(f'{run.name}: {state}')
+      say('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
       shown += self.step(run)
-    print(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; every run of a method with a '
+    say(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; every run of a method with a '
           'teacher gets --vid2act.teacher, made once.')
 
   def run(self, count):
     """Make what the runs share and run them, `count` at once; return the names of those that failed."""
     todo = {x.name: x for x in self.plan.runs if not self.finished(x)}
-    print(f'{len(self.plan.runs)} runs, {len(self.plan.runs) - len(todo)} of them finished, in {self.out}')
+    say(f'{len(self.plan.runs)} runs, {len(self.plan.runs) - len(todo)} of them finished, in {self.out}')
     self.gather()  # Now, so that a folder knows its matrix before the first run ends.
     commands, failed = self._commands(todo.values()), []
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar:
@@ -132,22 +134,40 @@ class Ablation:
     if self.finished(run):
       return self.steps(run)
     path = self.logdir(run) / 'metrics.jsonl'
-    if not path.exists():
+    if not path.is_file():
       return 0
     with open(path, 'rb') as file:
       file.seek(max(0, path.stat().st_size - TAIL))
-      found = re.findall(rb'"step": (\d+)', file.read())
+      found = re.findall(rb'"step": (\d{1,15})[,}]', file.read())
     return min(int(found[-1]), self.steps(run)) if found else 0
 
   def finished(self, run):
-    path = self.logdir(run) / 'summary.json'
-    return path.exists() and json.loads(path.read_text())['env_steps'] >= self.steps(run)
+    """Say whether a run has ended and left what can be read; any other is continued."""
+    if run not in self.ended and self._whole(run):
+      self.ended.add(run)
+    return run in self.ended
+
+  def _whole(self, run):
+    folder = self.logdir(run)
+    about, fault = summary.read(folder), ''
+    if about and about['env_steps'] < self.steps(run):
+      return False
+    if not about and (folder / summary.FILE).exists():
+      fault = f'{folder / summary.FILE} is no summary of a run'
+    try:
+      scores.read([folder / 'scores'] if about else [])
+    except UserError as e:
+      fault = str(e).removesuffix('.')
+    if fault and run not in self.told:
+      self.told.add(run)
+      say(f'Note: {run.name} does not count as finished, so that it makes its results again: {fault}.')
+    return bool(about) and not fault
 
   def _needed(self, run):
     """Say whether a run is to be started now; None while another process is at work on it."""
     owner = lock.owner(self.logdir(run))
     if owner and self.owners.get(run) != owner:
-      print(f'{run.name}: waiting for {owner}, which is at work on it', flush=True)
+      say(f'{run.name}: waiting for {owner}, which is at work on it')
     self.owners[run] = owner
     return None if owner else not self.finished(run)
 
@@ -170,8 +190,8 @@ class Ablation:
     relevance = [
         {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
         for x in rows if any(k.startswith(key) for k in x)]
-    summary = json.loads((self.logdir(run) / 'summary.json').read_text())
-    return dict(method=run.method, **summary, relevance=relevance)
+    ours = dict(method=run.method, relevance=relevance)
+    return {**ours, **(summary.read(self.logdir(run)) or {}), **ours}
 
   def _compare_with_before(self):
     """Refuse a folder in which runs were begun with other settings."""

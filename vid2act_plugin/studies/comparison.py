@@ -11,6 +11,7 @@ import numpy as np
 import scipy.stats
 
 REPS = 10_000  # Of the bootstrap; other draws move a bound by about a hundredth of the interval.
+MEMORY = 10 ** 7  # Numbers at once.
 POINTS = 50  # Of a curve.
 COLUMNS = 'method', 'task', 'metric', 'mean', 'iqm', 'low', 'high', 'seeds', 'steps'
 
@@ -67,7 +68,7 @@ def curves(rows):
 
 
 def span(rows):
-  """Return the first and the last step that all rows have."""
+  """Return the first and the last step that all rows have; without any, the last is smaller."""
   return max(x['xs'][0] for x in rows), min(x['xs'][-1] for x in rows)
 
 
@@ -89,8 +90,10 @@ def interval(statistic, samples):
     return 2 * (statistic(*samples, axis=0),)
   # Two equal values are drawn from as one is, which SciPy refuses.
   samples = [np.repeat(x, 2, 0) if len(x) == 1 else x for x in samples]
+  pairs = max(x.size for x in samples) * max(map(len, samples))
+  batch = max(1, min(1000, MEMORY // pairs))
   return tuple(scipy.stats.bootstrap(
-      samples, statistic, n_resamples=REPS, batch=1000, axis=0, vectorized=True,
+      samples, statistic, n_resamples=REPS, batch=batch, axis=0, vectorized=True,
       method='percentile', rng=np.random.default_rng(0)).confidence_interval)
 
 

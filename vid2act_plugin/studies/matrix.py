@@ -3,14 +3,16 @@
 import dataclasses
 import pathlib
 import re
+import reprlib
 import sys
 
 from ruamel.yaml import YAML
 
-from ..common import files
+from ..common import files, safe_yaml
 from ..common.errors import UserError, reason
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
+MOST = 10_000  # Runs.
 COMMON = '.configs'  # Of the files of overlays that every run has; no variant is named so.
 KEYS = {
     'configs': 'a list of overlays that every run has',
@@ -95,11 +97,15 @@ class Matrix:
 
   def _read(self):
     try:
-      content = YAML(typ='safe').load(self.path.read_text())
+      content = safe_yaml.load(self.path)
     except OSError as e:
-      raise UserError(f'The ablation {self.path} cannot be read: {e.strerror}.') from e
-    except Exception as e:  # Malformed values raise what Python's own types do.
-      raise UserError(f'The ablation {self.path} is not valid YAML ({reason(e)}).') from e
+      raise UserError(
+          f'The ablation {self.path} cannot be read ({e.strerror}); name a YAML file such as '
+          'configs/ablations/cpu.yaml.') from e
+    except ValueError as e:
+      raise UserError(
+          f'The ablation {self.path} is not valid YAML ({reason(e)}); mend it, or begin with a copy '
+          'of configs/ablations/cpu.yaml.') from e
     if not isinstance(content, dict):
       raise UserError(f"The ablation {self.path} is no mapping; give it {', '.join(KEYS)}.")
     for key in content.keys() - KEYS.keys():
@@ -110,21 +116,25 @@ class Matrix:
         'configs': isinstance(content.setdefault('configs', []), list),
         'variants': isinstance(variants, dict) and bool(variants) and all(map(_name, variants)),
         'tasks': _unique(content.get('tasks'), _name),
-        'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and x >= 0),
-        'against': isinstance(variants, dict) and content.get('against') in variants}
+        'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and 0 <= x < 2 ** 32),
+        'against': isinstance(variants, dict) and content.get('against') in [*variants]}
     for key, right in good.items():
       if not right:
         raise UserError(
-            f"The key {key} of the ablation {self.path} is {content.get(key)!r}; give it "
-            f'{KEYS[key]}, each once.')
+            f"The key {key} of the ablation {self.path} is "
+            f'{reprlib.repr(content.get(key))}; give it {KEYS[key]}, each once.')
+    count = len(variants) * len(content['tasks']) * len(content['seeds'])
+    if count > MOST:
+      raise UserError(
+          f'The ablation {self.path} asks for {count:,} runs; give it at most {MOST:,}.')
     return content
 
   def _overlays(self, key, overlays):
     overlays = overlays or []
     if not isinstance(overlays, list) or not all(isinstance(x, (str, dict)) for x in overlays):
       raise UserError(
-          f'The key {key} of the ablation {self.path} is {overlays!r}; give it a list of overlays, '
-          'names or mappings of settings.')
+          f'The key {key} of the ablation {self.path} is {reprlib.repr(overlays)}; give it a list '
+          'of overlays, names or mappings of settings.')
     return overlays
 
 

@@ -3,10 +3,12 @@
 import csv
 import pathlib
 
-from ..common import images
+from ..common import files, images, progress
 from ..common.errors import UserError
+from ..common.output import say
 from ..training import scores
 from . import comparison
+from .comparable import comparable
 
 FEW = 5  # Seeds below which intervals mean little.
 
@@ -40,21 +42,31 @@ def plot(paths, out, against='stock', metric='score', references=()):
         f"There are no scores of the metric {metric} below {', '.join(map(str, paths))}; finished "
         'runs have them in LOGDIR/scores/.')
   known = [row for path in references for row in scores.reference(path)]
-  table = [
-      row for name in scores.METRICS if name in found and name not in ('length', 'train_score')
-      for row in comparison.compare(found[name], against, name)]
+  tasks = {x['task'] for x in found[metric]}
+  shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
+  compared = [x for x in scores.METRICS if x in found and x not in ('length', 'train_score')]
+  for name in dict.fromkeys([*compared, metric]):
+    found[name], more = comparable(found[name], f'the curves of {name}')
+    notes += more
+    if name == metric and not found[name]:
+      raise UserError(
+          f"There is nothing to compare below {', '.join(map(str, paths))}: "
+          f"{more[-1].removeprefix('Note: ').removesuffix('.')}; name other runs.")
   out = pathlib.Path(out).expanduser()
   out.mkdir(parents=True, exist_ok=True)
-  with open(out / 'comparison.csv', 'w', newline='') as file:
-    writer = csv.DictWriter(file, comparison.COLUMNS, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows({k: _number(v) for k, v in row.items()} for row in table)
-  text = markdown(table, against)
-  (out / 'comparison.md').write_text(text)
-  picture(out / 'comparison.png', found[metric], table, against, metric, known)
-  print(text)
+  with progress.waiting('comparing'):
+    table = [row for x in compared for row in comparison.compare(found[x], against, x)]
+    with files.atomic_write(out / 'comparison.csv') as part, open(part, 'w', newline='') as file:
+      writer = csv.DictWriter(file, comparison.COLUMNS, lineterminator='\n')
+      writer.writeheader()
+      writer.writerows({k: _number(v) for k, v in row.items()} for row in table)
+    text = markdown(table, against)
+    with files.atomic_write(out / 'comparison.md') as part:
+      part.write_text(text)
+    picture(out / 'comparison.png', found[metric], table, against, metric, shown)
+  say(*text.split('\n'), *notes)
   _note(found[metric], against, known)
-  print(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
+  say(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
 
 
 def markdown(table, against):
@@ -66,46 +78,46 @@ def markdown(table, against):
   for row in table:
     mean, iqm, low, high = (f'{row[k]:.3g}' for k in ('mean', 'iqm', 'low', 'high'))
     lines.append(
-        f"| {row['task']} | {row['method']} | {row['metric']} | {mean} | {iqm} | {low} to {high} "
+        f"| {_cell(row['task'])} | {_cell(row['method'])} | {row['metric']} | {mean} | {iqm} | {low} to {high} "
         f"| {row['seeds']} | {row['steps']:,.0f} |")
   return '\n'.join(lines) + '\n'
 
 
 def picture(path, rows, table, against, metric, known=()):
   """Draw sample-efficiency curves per task, and differences to `against` over paired seeds."""
-  plt = images.pyplot()
   tasks = list(dict.fromkeys(x['task'] for x in rows))
   name = comparison.named('paired_difference', metric)
   differences = [x for x in table if x['metric'] == name and x['task'] == 'all']
   panels = len(tasks) + bool(differences)
-  fig, axes = plt.subplots(
-      1, panels, figsize=(4.4 * panels, 3.6), squeeze=False, layout='constrained')
   methods = list(dict.fromkeys(x['method'] for x in rows))
   color = {x: f'C{i % 10}' for i, x in enumerate(methods)}
-  for ax, task in zip(axes[0], tasks):
-    mine = [x for x in rows if x['task'] == task]
-    for method, curve in comparison.curves(mine).items():
-      count = sum(x['method'] == method for x in mine)
-      band(ax, curve, color[method], f'{method} ({count} seeds)')
-    ax.set_xlim(ax.get_xlim())  # Published curves may be far longer.
-    for i, (method, (xs, iqm, _, _)) in enumerate(_known(known, task)):
-      ax.plot(xs, iqm, '--', color='0.4' if not i else f'C{(len(methods) + i) % 10}',
-              label=f'{method} (published)')
-    ax.set(title=task, xlabel='env steps', ylabel=f'{metric} (IQM)')
-    ax.grid(alpha=0.3)
-    ax.legend(fontsize=7)
-  if differences:
-    ax = axes[0][-1]
-    for y, row in enumerate(differences):
-      ax.plot([row['low'], row['high']], [y, y], color=color[row['method']], linewidth=3, alpha=0.5)
-      ax.plot([row['mean']], [y], 'o', color=color[row['method']])
-    ax.axvline(0, color='0.5', linewidth=1)
-    ax.set(title=f'{metric} over training, minus {against}', xlabel='mean over paired seeds',
-           yticks=range(len(differences)), yticklabels=[x['method'] for x in differences])
-    ax.invert_yaxis()
-    ax.grid(alpha=0.3, axis='x')
-  fig.savefig(path, dpi=110)
-  plt.close(fig)
+  with images.figure(
+      path, 1, panels, figsize=(4.4 * panels, 3.6), squeeze=False, layout='constrained') as (_, axes):
+    for ax, task in zip(axes[0], tasks):
+      mine = [x for x in rows if x['task'] == task]
+      for method, curve in comparison.curves(mine).items():
+        count = sum(x['method'] == method for x in mine)
+        band(ax, curve, color[method], f'{images.label(method)} ({count} seeds)')
+      ax.set_xlim(ax.get_xlim())  # Published curves may be far longer.
+      for i, (method, (xs, iqm, _, _)) in enumerate(_known(known, task)):
+        ax.plot(xs, iqm, '--', color='0.4' if not i else f'C{(len(methods) + i) % 10}',
+                label=f'{images.label(method)} (published)')
+      ax.set(title=images.label(task), xlabel='env steps', ylabel=f'{metric} (IQM)')
+      ax.grid(alpha=0.3)
+      ax.legend(fontsize=7)
+    if differences:
+      _differences(axes[0][-1], differences, color, f'{metric} over training, minus {images.label(against)}')
+
+
+def _differences(ax, rows, color, title):
+  for y, row in enumerate(rows):
+    ax.plot([row['low'], row['high']], [y, y], color=color[row['method']], linewidth=3, alpha=0.5)
+    ax.plot([row['mean']], [y], 'o', color=color[row['method']])
+  ax.axvline(0, color='0.5', linewidth=1)
+  ax.set(title=title, xlabel='mean over paired seeds', yticks=range(len(rows)),
+         yticklabels=[images.label(x['method']) for x in rows])
+  ax.invert_yaxis()
+  ax.grid(alpha=0.3, axis='x')
 
 
 def band(ax, curve, color, label):
@@ -123,13 +135,17 @@ def _known(known, task):
 def _note(rows, against, known):
   theirs = {x['task'] for x in known}
   if theirs and theirs.isdisjoint(x['task'] for x in rows):
-    print(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
+    say(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
   if against not in {x['method'] for x in rows}:
-    print(f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
+    say(f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
   counts = {m: len({x['seed'] for x in rows if x['method'] == m}) for m in {x['method'] for x in rows}}
   few = [f'{k} ({v})' for k, v in sorted(counts.items()) if v < FEW]
   if few:
-    print(f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few mean little.")
+    say(f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few mean little.")
+
+
+def _cell(name):
+  return name.replace('|', r'\|')
 
 
 def _number(value):

@@ -9,7 +9,8 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from ..common import files
-from ..common.errors import UserError, reason
+from ..common.errors import UserError, reading, reason
+from . import claims
 
 FORMAT = 1
 MANIFEST = 'manifest.json'
@@ -18,7 +19,10 @@ FILES = ('teacher.safetensors', 'memory.safetensors')
 FIELDS = {
     'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'agent': dict, 'env': dict,
     'recordings': str, 'updates': int}
-LARGEST = 2 ** 16  # Of any size in a manifest.
+CLASSES = 256  # As many as a byte of `memory` tells apart.
+MEMORY = {  # dtype and what it is as wide as.
+    'deter': (np.float16, 'deter'), 'stoch': (np.uint8, 'stoch'), 'action': (np.float32, 'act_width'),
+    'source': (np.int32, None)}
 
 
 @dataclasses.dataclass
@@ -35,11 +39,15 @@ class Bundle:
     Of a teacher of separate models also `kind: separate`, `agents` (the
     configuration of each; `agent` is the first), `guide`: whether memory was
     made, and `updates` is the sum.
+  folder: where it was read from. compared: whether `params` are known to be of
+  the model.
   """
 
   params: dict
   memory: dict
   manifest: dict
+  folder: str = ''
+  compared: bool = False
 
   @property
   def config(self):
@@ -58,18 +66,40 @@ class Bundle:
   def hash(self):
     return self.manifest['hash']
 
-  def model(self, folded=True):
-    """Return the network as a `TeacherModel`; folded: see `host.convolutions`."""
-    import elements
+  def check(self):
+    """Raise a `UserError` unless memory and manifest are of one model; needs neither JAX nor host."""
+    fault = _memory_fault(self.memory, self.manifest)
+    if fault:
+      raise UserError(f'The teacher bundle {self.folder} is not whole: {fault}; pretrain again.')
 
-    image = elements.Space(np.uint8, tuple(self.manifest['image']))
-    if self.manifest.get('kind') == 'separate':
-      from .separate import SeparateModels
-      agents = [elements.Config(x) for x in self.manifest['agents']]
-      return SeparateModels(agents, image, self.manifest['act_sizes'], folded)
-    from .model import SourceModel
-    return SourceModel(
-        self.config, image, self.act_width, self.manifest['act_sizes'], folded)
+  def model(self, folded=True):
+    """Return the network as a `TeacherModel`; folded: see `host.convolutions`.
+
+    Raises a `UserError` unless it is the one that `params` are of.
+    """
+    import elements
+    with reading(f'The model of the teacher bundle {self.folder}', 'pretrain it again'):
+      image = elements.Space(np.uint8, tuple(self.manifest['image']))
+      if self.manifest.get('kind') == 'separate':
+        from .separate import SeparateModels
+        agents = [elements.Config(x) for x in self.manifest['agents']]
+        model = SeparateModels(agents, image, self.manifest['act_sizes'], folded)
+      else:
+        from .model import SourceModel
+        model = SourceModel(
+            self.config, image, self.act_width, self.manifest['act_sizes'], folded)
+      if self.params and not self.compared:  # Some are still to be made.
+        self._compare(model)
+        self.compared = True
+    return model
+
+  def _compare(self, model):
+    from .model import shapes
+    for name, shape in shapes(model, self.manifest['image'], self.act_width).items():
+      have = self.params.get(name)
+      if have is None or have.shape != shape or have.dtype.kind != 'f':
+        is_ = 'is missing' if have is None else f'is {have.dtype} of shape {list(have.shape)}'
+        raise ValueError(f'its tensor {name} {is_} instead of floats of shape {list(shape)}')
 
   def save(self, folder):
     """Write the bundle at once: `folder` is either absent or complete."""
@@ -129,7 +159,7 @@ def load(folder):
   fault = _content_fault(params, memory, content)
   if fault:
     raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
-  return Bundle(params, memory, content)
+  return Bundle(params, memory, content, str(folder))
 
 
 def exists(folder):
@@ -140,24 +170,41 @@ def _fault(manifest):
   for key, kind in FIELDS.items():
     if type(manifest.get(key)) is not kind:
       return f"the field '{key}' of its manifest is missing or no {kind.__name__}"
-  names, sizes, width = (manifest[k] for k in ('sources', 'act_sizes', 'act_width'))
-  if not names or not all(isinstance(x, str) and x.isprintable() for x in names):
-    return 'its sources have no names'
-  if len(sizes) != len(names) or not _sizes(width, *sizes) or max(sizes) > width:
+  names, width = manifest['sources'], manifest['act_width']
+  if not names or not all(isinstance(x, str) and x.isprintable() for x in names) or (
+      len(set(names)) != len(names)):
+    return 'its sources have no names of their own'
+  if len(manifest['act_sizes']) != len(names) or not claims.sizes(
+      width, *manifest['act_sizes']) or max(manifest['act_sizes']) > width:
     return 'its act_sizes are not one number up to act_width for each source'
-  if len(manifest['image']) != 3 or not _sizes(*manifest['image']):
+  if len(manifest['image']) != 3 or not claims.sizes(*manifest['image']):
     return 'its image is not height, width and channels'
-  try:
-    rssm = manifest['agent']['dyn']['rssm']
-    sizes = [rssm[x] for x in ('deter', 'stoch', 'classes')]
-  except (KeyError, TypeError):
-    sizes = [None]
-  if not _sizes(*sizes):
-    return 'its agent lacks deter, stoch or classes of dyn.rssm'
+  if not 0 <= manifest['updates'] < 2 ** 63:
+    return f"its updates are {manifest['updates']:.3g}"
+  if manifest.get('kind', 'separate') != 'separate' or not all(
+      type(manifest.get(x, True)) is bool for x in ('guide', 'actions')):
+    return 'its kind, guide or actions are none of those that there are'
+  return _agents_fault(manifest)
 
 
-def _sizes(*values):
-  return all(type(x) is int and 0 < x < LARGEST for x in values)
+def _agents_fault(manifest):
+  agents = [manifest['agent']]
+  if 'kind' in manifest:
+    agents = manifest.get('agents')
+    if not isinstance(agents, list) or len(agents) != len(manifest['sources']) or (
+        not all(isinstance(x, dict) for x in agents) or agents[0] != manifest['agent']):
+      return 'its agents are not one for each source, the first of them its agent'
+  for agent in agents:
+    try:
+      rssm = agent['dyn']['rssm']
+      sizes = [rssm[x] for x in ('deter', 'stoch', 'classes')]
+    except (KeyError, TypeError):
+      sizes = [None]
+    if not claims.sizes(*sizes) or sizes[2] > CLASSES:
+      return 'its agent lacks deter, stoch or classes of dyn.rssm'
+    fault = claims.fault(agent)
+    if fault:
+      return f'its {fault}'
 
 
 def _content_fault(params, memory, manifest):
@@ -170,6 +217,20 @@ def _content_fault(params, memory, manifest):
   for name, value in [*params.items(), *memory.items()]:
     if value.dtype.kind == 'f' and not np.isfinite(value).all():
       return f'{name!r:.80} has values that are not finite'
+
+
+def _memory_fault(memory, manifest):
+  wide = {**manifest['agent']['dyn']['rssm'], 'act_width': manifest['act_width']}
+  for key, (dtype, width) in MEMORY.items():
+    have, axes = memory.get(key), 2 if width else 1
+    if have is None or have.dtype != dtype or have.ndim != axes or not len(have) or (
+        width and have.shape[1] != wide[width]):
+      found = 'missing' if have is None else f'{have.dtype} of shape {list(have.shape)}'
+      return f"'{key}' of its memory is {found}, which is not of its manifest's model"
+  if len(np.unique(memory['source'])) != len(manifest['sources']):
+    return 'its memory has no states of some of its sources'
+  if memory['stoch'].max() >= wide['classes']:
+    return f"its memory has states of more than {wide['classes']} classes"
 
 
 def _found(folder, name):

@@ -12,9 +12,10 @@ import ninjax as nj
 import numpy as np
 
 from ..common import progress
-from ..common.errors import UserError, reason
+from ..common.errors import UserError, reading
+from ..common.output import say
 from ..host import internals, loading, tree
-from . import runs, separate
+from . import claims, runs, separate
 from .bundle import MODEL, Bundle
 from .memory import join, pick, usable
 
@@ -51,7 +52,7 @@ def main(args):
   """Run `vid2act teacher import` for parsed arguments and print the outcome."""
   bundle = build(
       args.logdirs, args.out, args.name, args.memory, args.act_width, not args.no_guide)
-  print(f"Teacher bundle: {args.out} of {', '.join(bundle.manifest['sources'])} "
+  say(f"Teacher bundle: {args.out} of {', '.join(bundle.manifest['sources'])} "
         '(use it with --vid2act.teacher)')
 
 
@@ -93,7 +94,7 @@ def _report(found, names):
     title = f'{name} from {run.checkpoint}, {run.updates} updates'
     fresh = {k: np.zeros(v, np.float32) for k, v in _shapes(run).items()}
     _, report = loading.match(fresh, run.params, title)
-    print(report)
+    say(*report.lines())
     if any(status != 'matched' for _, status, _ in report.rows):
       wrong.append(run.checkpoint / 'agent.pkl')
   if wrong:
@@ -104,13 +105,10 @@ def _report(found, names):
 
 
 def _shapes(run):
-  try:
+  with reading(
+      f'The encoder or RSSM of {run.folder / "config.yaml"}', 'import runs that were made with it',
+      f'cannot be built for images of {list(run.image)} by the installed host, {tree.title()},'):
     return separate.shapes(run.config.agent, run.image, run.act_size)
-  except (TypeError, AssertionError, AttributeError, ValueError) as e:
-    raise UserError(
-        f'The encoder or RSSM of {run.folder / "config.yaml"} cannot be built for images of '
-        f'{list(run.image)} by the installed host, {tree.title()} ({reason(e)}); '
-        'import runs that were made with it.') from e
 
 
 def _names(found, names):
@@ -120,16 +118,23 @@ def _names(found, names):
         f'There are {len(names)} values of --name for {len(found)} runs; give one for each, in '
         'the same order.')
   unique = []
-  for name in names or [x.config.task for x in found]:
+  for name, run in zip(names or [x.config.task for x in found], found):
     if not re.fullmatch(r'[\w.-]+', name):
-      raise UserError(f"The value '{name}' of --name is a part of metrics' names; use letters, "
-                      'digits, dots, hyphens and underscores alone.')
+      what = 'value of --name' if names else f"task of {run.folder / 'config.yaml'}"
+      raise UserError(
+          f"The {what} is '{name}' and a part of metrics' names; name the source with --name, with "
+          'letters, digits, dots, hyphens and underscores alone.')
     numbered = (f'{name}-{i}' for i in itertools.count(2))
     unique.append(next(x for x in itertools.chain([name], numbered) if x not in unique))
   return unique
 
 
 def _check_sizes(found, act_width):
+  for run in found:
+    if not claims.sizes(*[run.config.agent.dyn.rssm.get(k) for k in SIZES]):
+      raise UserError(
+          f"The file {run.folder / 'config.yaml'} lacks a size in agent.dyn.rssm, one of "
+          f"{', '.join(SIZES)}; name the folder of a DreamerV3 run.")
   sizes = [
       {**{k: x.config.agent.dyn.rssm[k] for k in SIZES}, 'image': list(x.image)} for x in found]
   if any(x != sizes[0] for x in sizes):
@@ -206,7 +211,8 @@ def _blank(run, act_width):
 def _manifest(found, names, act_width, guide):
   first = found[0]
   agents = [{k: x.config.agent[k] for k in MODEL if k in x.config.agent} for x in found]
-  settings = first.config.env.get(first.suite, {}) if 'env' in first.config else {}
+  settings = runs.found(first.config, f'env.{first.suite}')
+  settings = settings if isinstance(settings, dict) else {}
   digest = hashlib.sha256(''.join(x.digest for x in found).encode()).hexdigest()
   return dict(
       kind='separate', sources=names, act_sizes=[x.act_size for x in found], act_width=act_width,

@@ -10,6 +10,7 @@ import elements
 import embodied.jax
 import jax
 import jax.numpy as jnp
+import ninjax as nj
 import numpy as np
 from dreamerv3 import rssm
 
@@ -134,6 +135,20 @@ class SourceModel:
   def _tokens(self, encoder, key, value, training, single=False):
     first = jnp.zeros(value.shape[:1 if single else 2], bool)
     return encoder({}, {key: value}, first, training, single=single)[2]
+
+
+def shapes(model, image, act_width):
+  """Return `{name: shape}` of the parameters that a `TeacherModel` needs.
+
+  image: shape of one. Nothing is computed, and no device is needed.
+  """
+  def fn(image, action, first):
+    model.step(model.initial(1), image, action, first)
+  array = lambda dtype, *shape: jax.ShapeDtypeStruct((1, *shape), dtype)
+  params = jax.eval_shape(
+      nj.init(fn), {}, array(jnp.uint8, *image), array(f32, act_width), array(bool),
+      seed=jax.ShapeDtypeStruct((2,), jnp.uint32))
+  return {k: tuple(v.shape) for k, v in params.items()}
 
 
 def pack(feat):

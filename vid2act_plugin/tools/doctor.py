@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 from ..common.errors import UserError
+from ..common.output import say
 from ..common.resources import defaults
 
 NAME = 'vid2act-plugin'
@@ -42,10 +43,10 @@ def main(args):
   for name in CHECKS:
     found.append(examine(name))
     if not args.json:
-      print(_line(found[-1]), flush=True)
+      say(_line(found[-1]))
   ok = all(x['status'] != 'fail' for x in found)
   if args.json:
-    print(json.dumps(dict(checks=found, ok=ok), indent=2))
+    say(*json.dumps(dict(checks=found, ok=ok), indent=2).split('\n'))
   raise SystemExit(0 if ok else 1)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..common import files, progress
 from ..common.errors import UserError
+from ..common.output import say
 from ..envs import suites
 from ..sources import recording
 from ..teacher import bundle
@@ -51,7 +52,7 @@ def main(args):
       with aside():
         reports[-1]['pictures'] = preview.draw(_shown(found, entries), stem)
   if args.json:
-    print(json.dumps({'paths': reports}, indent=1))
+    say(*json.dumps({'paths': reports}, indent=1).split('\n'))
   if any(x['damaged'] for report in reports for x in report['found']):
     raise SystemExit(1)
 
@@ -123,7 +124,7 @@ def _recording(folder, bar):
       image=list(first['image'].shape[1:]) if first else [],
       **{k: manifest[k] for k in ('seed', 'env', 'versions')},
       renderer=manifest.get('renderer', ''), imported=manifest.get('imported', {}),
-      skipped=manifest.get('skipped', []),
+      skipped=_list(manifest.get('skipped', [])),
       bytes=sum(x.stat().st_size for x in paths if x.exists()), damaged=damaged), intact
 
 
@@ -138,6 +139,10 @@ def _facts(episode, entry):
 
 def _won(facts):
   return dict(episodes=len(facts), **{k: sum(x[k] for x in facts) for k in ('any', 'last')})
+
+
+def _list(value):
+  return value if isinstance(value, list) else [value]
 
 
 def _behaviour(entry):

@@ -8,7 +8,9 @@ import sys
 
 import elements
 
-from ..common.errors import UserError
+from ..common import safe_yaml
+from ..common.errors import UserError, reading
+from ..common.output import say
 from ..host import checkpoints, platform
 from ..training import finite, pretrain
 
@@ -21,20 +23,26 @@ def main(argv=None):
     raise UserError(
         f"The folder is '{' '.join(argv)}', but one LOGDIR/nonfinite-UPDATE that a run wrote is "
         'needed: name that.')
-  config = platform.resolve(elements.Config.load(folder / 'config.yaml'))
-  if config.script == 'pretrain':
+  cure = 'name a folder as a run wrote it'
+  with reading(f"The file {folder / 'config.yaml'}", cure):
+    config = elements.Config(safe_yaml.load(folder / 'config.yaml'))
+    script, logdir = config.script, config.logdir
+  config = platform.resolve(config)
+  if script == 'pretrain':
     agent = pretrain.build(config, pretrain.recordings(config))
   else:
     from dreamerv3 import main as hostmain
     agent = hostmain.make_agent(config)
-  content = checkpoints.last(config.logdir)
+  content = checkpoints.last(logdir)
   if not content:
-    raise UserError(f'There is no checkpoint in {config.logdir}, the run of {folder}; restore it.')
-  bad, params = finite.repeat(agent, content, *finite.read(folder, agent))
-  print(f"From the checkpoint of update {content['counters']['updates']}:")
-  print(f"not finite in the update: {', '.join(bad) or 'nothing'}")
+    raise UserError(f'There is no checkpoint in {logdir}, the run of {folder}; restore it.')
+  with reading(f'The update in {folder}', cure):
+    update = finite.read(folder, agent)
+  bad, params = finite.repeat(agent, content, *update)
+  say(f"From the checkpoint of update {content['counters']['updates']}:")
+  say(f"not finite in the update: {', '.join(bad) or 'nothing'}")
   modules = dict.fromkeys(x.split('/')[0] for x in params)
-  print(f"parameters not finite after it: {', '.join(modules) or 'none'}")
+  say(f"parameters not finite after it: {', '.join(modules) or 'none'}")
 
 
 if __name__ == '__main__':

@@ -9,9 +9,11 @@ import numpy as np
 
 from ..common import files, progress
 from ..common.errors import UserError
+from ..common.output import printable, say
 from ..sources import recording
 
 SIDE, LABEL = 128, 44  # Pixels: of the square that an image is fitted into, of the text above it.
+LONGEST = 200  # Characters of a line of that: no font is small enough for any number of them.
 FRAMES = 10  # Of each episode on the sheet.
 PAGE, COLUMNS = 12, 4  # Episodes side by side in the film; the next page follows after.
 FPS, SECONDS = 20, 20  # The film leaves out frames rather than last longer.
@@ -36,7 +38,7 @@ def draw(shown, stem):
     raise UserError(
         f'The pictures {sheet} and {film} cannot be written ({e.strerror or e}); name another '
         'folder with --out, or leave them out with --no-pictures.') from e
-  print(f'Pictures: {sheet} and {film}')
+  say(f'Pictures: {sheet} and {film}')
   return [str(sheet), str(film)]
 
 
@@ -50,7 +52,7 @@ def _film(shown, strips, bar):
     for folder, entry, lines in page:
       image = recording.read_episode(folder, entry, verify=False)['image']
       strips.append(_strip(image, ', '.join(lines)))
-      videos.append(_video(image[::stride], '\n'.join(lines)))
+      videos.append(_video(image[::stride], lines))
       bar.advance()
     yield from _grid(videos, len(pages[0]))
 
@@ -59,12 +61,12 @@ def _strip(image, text):
   """Draw evenly spaced frames of `image` `[T, H, W, 3]` uint8 in a row below a line of text."""
   steps = np.linspace(0, len(image) - 1, FRAMES).round().astype(int)
   row = np.concatenate([_fit(image[t]) for t in steps], 1)
-  return np.concatenate([_label(text, row.shape[1], LABEL // 2), row])
+  return np.concatenate([_label([text], row.shape[1], LABEL // 2), row])
 
 
-def _video(image, text):
-  """Return frames `[t, L + S, S, 3]` uint8 of an episode below its text."""
-  label = _label(text, SIDE, LABEL)
+def _video(image, lines):
+  """Return frames `[t, L + S, S, 3]` uint8 of an episode below its lines of text."""
+  label = _label(lines, SIDE, LABEL)
   return np.stack([np.concatenate([label, _fit(x)]) for x in image])
 
 
@@ -84,13 +86,14 @@ def _fit(image):
   return np.asarray(ImageOps.pad(Image.fromarray(image), (SIDE, SIDE), Image.Resampling.BOX))
 
 
-def _label(text, width, height):
+def _label(lines, width, height):
   """Draw lines of text, white on black, small enough for the width -> `[height, width, 3]`."""
   from PIL import Image, ImageDraw, ImageFont
+  lines = [printable(x)[:LONGEST] for x in lines]
   image = Image.new('RGB', (width, height))
-  widest = max(ImageFont.load_default(12).getlength(x) for x in text.split('\n'))
+  widest = max(1, *(ImageFont.load_default(12).getlength(x) for x in lines))
   font = ImageFont.load_default(min(12, 12 * (width - 10) / widest))
-  ImageDraw.Draw(image).text((2, 2), text, 'white', font, spacing=1)
+  ImageDraw.Draw(image).text((2, 2), '\n'.join(lines), 'white', font, spacing=1)
   return np.asarray(image)
 
 

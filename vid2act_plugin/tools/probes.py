@@ -8,6 +8,7 @@ import sys
 import time
 
 from ..common import lifeline
+from ..common.output import say
 
 MARK = 'vid2act:'
 TIMEOUT = 60  # Seconds; on a cold disk the imports take most of it.
@@ -72,7 +73,7 @@ def answer(function):
     result = globals()[function](), None
   except Exception as e:
     result = None, f'{type(e).__name__}: {e}'
-  print(MARK + json.dumps(result), flush=True)
+  say(MARK + json.dumps(result))
 
 
 def _rate(function, seconds=1):

@@ -10,6 +10,8 @@ from ..common import images
 AXES = {
     'Success rate': dict(ylim=(-0.05, 1.05)), 'World-model losses': dict(yscale='log'),
     'Relevance': dict(ylim=(0, 1))}
+LARGEST = 2 ** 53  # Steps; beyond, they are not told apart.
+LIMIT = 1e100  # Of a number, either way; beyond, sums and the scale of a picture overflow.
 
 
 def curves(logdir):
@@ -17,7 +19,6 @@ def curves(logdir):
 
   Success and relevance are left out where the run has none.
   """
-  plt = images.pyplot()
   rows = metrics(logdir)
   panels = {
       'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation'},
@@ -27,20 +28,19 @@ def curves(logdir):
   for title in ('Success rate', 'Relevance'):
     if not any(k in x for x in rows for k in panels[title]):
       del panels[title]
-  fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
-  for ax, (title, names) in zip(axes[0], panels.items()):
-    for key, name in names.items():
-      xs, ys = zip(*[(x['step'], x[key]) for x in rows if key in x] or [((), ())])
-      ax.plot(xs, ys, marker='o', markersize=3, label=name)
-    ax.set_title(title)
-    ax.set_xlabel('env steps')
-    ax.grid(alpha=0.3)
-    if ax.has_data():
-      ax.legend(fontsize=7)
-    ax.set(**AXES.get(title, {}))
-  fig.tight_layout()
-  fig.savefig(pathlib.Path(logdir) / 'curves.png', dpi=110)
-  plt.close(fig)
+  with images.figure(
+      pathlib.Path(logdir) / 'curves.png', 1, len(panels), figsize=(4.2 * len(panels), 3.4),
+      squeeze=False, layout='tight') as (_, axes):
+    for ax, (title, names) in zip(axes[0], panels.items()):
+      for key, name in names.items():
+        xs, ys = zip(*[(x['step'], x[key]) for x in rows if key in x] or [((), ())])
+        ax.plot(xs, ys, marker='o', markersize=3, label=images.label(name))
+      ax.set_title(title)
+      ax.set_xlabel('env steps')
+      ax.grid(alpha=0.3)
+      if ax.has_data():
+        ax.legend(fontsize=7)
+      ax.set(**AXES.get(title, {}))
 
 
 def episode(frames, weights):
@@ -56,7 +56,7 @@ def episode(frames, weights):
       2, 1, figsize=(12, 3.6), height_ratios=[1, 2.2], layout='constrained')
   top.imshow(np.concatenate([frames[t] for t in shown], 1), aspect='auto')
   top.set_axis_off()
-  bottom.stackplot(range(T), *weights.values(), labels=list(weights), alpha=0.85)
+  bottom.stackplot(range(T), *weights.values(), labels=list(map(images.label, weights)), alpha=0.85)
   bottom.set(xlim=(0, T - 1), ylim=(0, 1), xlabel='step of the episode', ylabel='relevance')
   bottom.legend(fontsize=7, loc='upper right')
   fig.canvas.draw()
@@ -66,15 +66,26 @@ def episode(frames, weights):
 
 
 def metrics(logdir):
-  """Return the rows of `metrics.jsonl`; a torn last line is left out."""
+  """Return the rows of `metrics.jsonl`: `step`, a whole number, and all else that is a number.
+
+  Left out is what has no step, such as the torn last line of a killed run.
+  """
   path = pathlib.Path(logdir) / 'metrics.jsonl'
   rows = []
-  for line in path.read_text().splitlines() if path.exists() else ():
+  for line in path.read_bytes().splitlines() if path.is_file() else ():
     try:
-      rows.append(json.loads(line))
-    except ValueError:
+      row = json.loads(line)
+    except (ValueError, RecursionError):
       continue
+    if isinstance(row, dict) and type(row.get('step')) is int and 0 <= row['step'] < LARGEST:
+      numbers = {k: float(v) for k, v in row.items() if number(v)}
+      rows.append({**numbers, 'step': row['step']})
   return rows
+
+
+def number(value):
+  """Say whether a value of JSON is a number that can be drawn, or NaN, which leaves a gap."""
+  return type(value) in (int, float) and not abs(value) > LIMIT
 
 
 def _keys(rows, prefix):

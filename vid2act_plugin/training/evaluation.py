@@ -8,6 +8,7 @@ import numpy as np
 
 from ..common import images
 from ..common.errors import UserError
+from ..common.output import say
 from . import curves, environments
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
@@ -84,10 +85,10 @@ class Evaluation:
     logdir = pathlib.Path(config.logdir).expanduser()
     if self.frames:
       images.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
-      print(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
+      say(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
     if self.picture is not None:
       images.png(logdir / 'eval_relevance.png', self.picture)
-      print(f"Relevance along it: {logdir / 'eval_relevance.png'}")
+      say(f"Relevance along it: {logdir / 'eval_relevance.png'}")
 
   def _add(self, tran, worker):
     if not self.owed[worker]:

@@ -4,6 +4,7 @@
 more, from the parameters of the run's last checkpoint.
 """
 
+import contextlib
 import json
 import math
 import pathlib
@@ -91,7 +92,9 @@ def stop(agent, config, update, bad, mets):
   """
   logdir, after = pathlib.Path(str(elements.Path(config.logdir))), tensors(agent.save()['params'])
   # Metrics come when the next update is under way, too late to see what this one did to whom.
-  known, again, exact = checkpoints.last(logdir), ([], []), [] if mets else after
+  known, again, exact = None, ([], []), [] if mets else after
+  with contextlib.suppress(UserError):  # One that is damaged must not hide what is said here.
+    known = checkpoints.last(logdir)
   if known:
     again = repeat(agent, known, *update)
   bad, seen, at = bad or again[0], any(again), known and int(known['counters']['updates'])
@@ -101,7 +104,7 @@ def stop(agent, config, update, bad, mets):
           k: float(v) for k, v in mets.items() if np.ndim(v) == 0},
       params=after, checkpoint=at, repeated=seen))
   does = 'does the same to' if seen else 'does no harm to'
-  kept = 'there is no checkpoint yet' if not known else \
+  kept = 'there is no checkpoint that can be read' if not known else \
       f'{does} the last good checkpoint, which is that after {at} updates and is kept'
   cure = 'mend the data' if seen else 'lower agent.opt.lr'
   return UserError(
@@ -141,14 +144,14 @@ def write(logdir, update, carry, data, config, report):
 
 def read(folder, agent):
   """Return counter, carry and batch that `write` wrote, on the agent's devices."""
-  arrays = load_file(folder / 'batch.safetensors')
+  arrays = load_file(files.regular_file(folder, 'batch.safetensors'))
   part = lambda p: {k.removeprefix(p): v for k, v in sorted(arrays.items()) if k.startswith(p)}
   put = internals.put
   data, leaves = part('batch/'), list(part('carry/').values())
   seed = put(data.pop('seed'), agent.train_mirrored)
   shapes, tree = jax.tree.flatten(agent.init_train(len(data['is_first'])))
   carry = put([v.astype(x.dtype) for v, x in zip(leaves, shapes)], agent.train_sharded)
-  update = json.loads((folder / 'report.json').read_text())['update']
+  update = files.parse(folder, 'report.json')['update']
   return update, tree.unflatten(carry), {**put(data, agent.train_sharded), 'seed': seed}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
+from ..common.output import say
 from ..host import checkpoints, internals, tree
 from ..sources import dataset
 from ..sources.locate import locate
@@ -28,7 +29,7 @@ def run(config, args):
   with lock.locked(config.logdir):  # Another run may be making the same one.
     data, path = recordings(config), elements.Path(config.logdir) / 'teacher'
     if _made(path, data, config):
-      print(f'Teacher bundle: reused {path}')
+      say(f'Teacher bundle: reused {path}')
     else:
       _run(config, data)
 
@@ -64,7 +65,7 @@ def _run(config, data):
   with progress.waiting('writing the teacher bundle'):
     bundle(agent, data, config).save(str(logdir / 'teacher'))
   logger.close()
-  print(f'Teacher bundle: {logdir / "teacher"} (use it with --vid2act.teacher)')
+  say(f'Teacher bundle: {logdir / "teacher"} (use it with --vid2act.teacher)')
 
 
 def recordings(config):

@@ -2,13 +2,16 @@
 
 import collections
 import os
+import pathlib
 import signal
 import threading
 import time
 import zipfile
 
 from ..common.errors import UserError
+from ..common.output import say
 from ..host import checkpoints, internals
+from . import chunks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
@@ -42,7 +45,7 @@ class Stop:
   def save(self, cp, what):
     """Save the checkpoint `cp`, say how to continue, and leave with the status of the signal."""
     cp.save()
-    print(f'Stopped and saved after {what}; repeat the command to continue from there.', flush=True)
+    say(f'Stopped and saved after {what}; repeat the command to continue from there.')
     raise SystemExit(128 + self.signal) from None
 
   def _ask(self, number, frame):
@@ -76,9 +79,9 @@ class Place:
     return dict(prev=internals.ratio(self.ratio), evaluated=self.evaluated, begun=dict(self.begun))
 
   def load(self, data):
-    internals.set_ratio(self.ratio, data['prev'])
-    self.evaluated = data['evaluated']
-    self.begun.update(data['begun'])
+    prev, self.evaluated = data['prev'], int(data['evaluated'])
+    internals.set_ratio(self.ratio, prev if prev is None else float(prev))
+    self.begun.update({int(k): int(v) for k, v in data['begun'].items()})
 
 
 def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
@@ -90,6 +93,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   where the folder that `latest` names is not whole.
   """
   _discard(logdir / 'replay')
+  _end_lines(pathlib.Path(str(logdir)))
   root = logdir / 'ckpt'
   folder = checkpoints.latest(root)
   if not folder:
@@ -99,7 +103,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
     raise UserError(
         f"{root / 'latest'} names '{folder.name}', which is not a whole checkpoint; write the name "
         f'of one in {root} that has a file `done` into it, or choose another --logdir.')
-  known = (folder / 'place.pkl').exists()
+  known = checkpoints.holds(folder, 'place')
   cp.load(folder, keys=[*keys, *['place'] * known])
   return known
 
@@ -107,6 +111,16 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
 def _discard(folder):
   """Remove chunks of a replay that were not written to their end, which no checkpoint needs."""
   for path in folder.glob('*.npz'):
-    if not zipfile.is_zipfile(str(path)):
-      print(f'Removed {path}, which a killed run did not write to its end.')
+    if chunks.NAME.fullmatch(path.name) and not zipfile.is_zipfile(str(path)):
+      say(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
+
+
+def _end_lines(folder):
+  """End the last line of each log where a killed run did not, so that it spoils no other one."""
+  for path in folder.glob('*.jsonl'):
+    if path.is_file() and path.stat().st_size:
+      with open(path, 'rb+') as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b'\n':
+          file.write(b'\n')

@@ -8,16 +8,21 @@ many runs are joined by concatenating their lists.
 import gzip
 import json
 import pathlib
+import re
 
 import numpy as np
 
 from ..common import safe_pickle
-from ..common.errors import UserError, reading
+from ..common.errors import UserError, reading, reason
 from ..common.files import atomic_write
+from ..common.output import printable
 from . import curves
 
-LARGEST = 2 ** 28  # Bytes of a score file, unpacked.
+LARGEST = 2 ** 27  # Bytes of a score file, unpacked.
+VALUES, LISTS = 2 ** 22, 2 ** 18  # In it; each takes far more memory than it has bytes.
+NAME = 200  # Characters of a task or method.
 APV_EVERY = 10_000  # Env steps between the points of APV's curves.
+CURE = 'it is to be a list of {task, method, seed, xs, ys}, as JSON in gzip'
 
 METRICS = {
     'score': 'eval/score', 'success_any': 'eval/success_any', 'success_last': 'eval/success_last',
@@ -53,7 +58,8 @@ def points(rows, key):
   """
   found = {}
   for row in rows:
-    found = {x: y for x, y in found.items() if x <= row['step']}
+    if next(reversed(found), 0) > row['step']:
+      found = {x: y for x, y in found.items() if x <= row['step']}
     if key in row:
       found[row['step']] = row[key]
   return [int(x) for x in found], [float(y) for y in found.values()]
@@ -79,15 +85,17 @@ def read(paths, metrics=tuple(METRICS)):
 
 
 def load(path):
-  """Return the rows `{task, method, seed, xs, ys}` of one file in the host's format."""
-  cure = 'it is to be a list of {task, method, seed, xs, ys}, as JSON in gzip'
-  with reading(f'The score file {path}', cure):
-    for row in (rows := json.loads(_unpacked(path))):
-      xs, ys = np.asarray(row['xs'], float), np.asarray(row['ys'], float)
-      if not (xs.ndim == 1 and xs.shape == ys.shape and len(xs) and (np.diff(xs) > 0).all()):
-        raise ValueError('xs do not grow, or ys are not as many')
-      row.update(xs=xs.tolist(), ys=ys.tolist(), task=str(row['task']), method=str(row['method']))
-  return rows
+  """Return the rows `{task, method, seed, xs, ys}` of one file in the host's format.
+
+  xs are steps that grow. ys are numbers, as many as xs; NaN and what is beyond
+  1e100 become NaN: no value there. task and method are names of printed
+  characters, seed a whole number. Anything else is a `UserError`.
+  """
+  with reading(f'The score file {path}', CURE):
+    rows = json.loads(_unpacked(path))
+    if type(rows) is not list:
+      raise ValueError('it is no list')
+    return [_row(i, row) for i, row in enumerate(rows)]
 
 
 def reference(path):
@@ -100,19 +108,57 @@ def reference(path):
   else:
     cure = "name a score file (.json.gz) or one of APV's data/*.pkl"
     with reading(f'The file {path}', cure, 'holds no curves'):
-      rows = [
-          dict(task=task, method=method, seed=seed, ys=np.asarray(ys, float).tolist(),
+      given = [
+          dict(task=task, method=method, seed=seed, ys=ys,
                xs=[APV_EVERY * (i + 1) for i in range(len(ys))])
           for method, tasks in safe_pickle.load(path).items()
           for task, curves in tasks.items() for seed, ys in enumerate(curves)]
+      rows = [_row(i, row) for i, row in enumerate(given)]
   return [{**row, 'task': _ours(row['task'])} for row in rows]
 
 
+def _row(index, row):
+  """Return a row as `load` describes it, or raise a `ValueError` that says which one is not."""
+  try:
+    xs, ys = (np.asarray(row[k], float) for k in ('xs', 'ys'))
+  except (TypeError, KeyError, ValueError, OverflowError) as e:
+    raise ValueError(f'its row {index} has no task, method, seed, xs and ys: {reason(e)}') from e
+  seed, names = _seed(row.get('seed')), [row.get(k) for k in ('task', 'method')]
+  fault = _fault(xs, ys, names, seed)
+  if fault:
+    raise ValueError(f'its row {index}: {fault}')
+  ys = np.where(np.abs(ys) <= curves.LIMIT, ys, np.nan)
+  task, method = map(printable, names)
+  return dict(task=task, method=method, seed=seed, xs=xs.tolist(), ys=ys.tolist())
+
+
+def _fault(xs, ys, names, seed):
+  if xs.ndim != 1 or xs.shape != ys.shape or not len(xs):
+    return 'ys are not as many numbers as xs, or there are none'
+  if not (np.diff(xs) > 0).all() or not 0 <= xs[0] <= xs[-1] < curves.LARGEST:
+    return f'xs do not grow from 0 to at most {curves.LARGEST:,}'
+  if not all(isinstance(x, str) and x.strip() and len(x) <= NAME for x in names):
+    return f'task or method is no name of up to {NAME} characters'
+  if seed is None:
+    return 'seed is no whole number'
+
+
+def _seed(value):
+  """Return a seed as a whole number, which 2, 2.0 and '2' are alike; None if it is none."""
+  found = re.fullmatch(r'(-?[0-9]{1,18})(\.0)?', str(value))
+  return int(found[1]) if found else None
+
+
 def _unpacked(path):
+  if not pathlib.Path(path).is_file():
+    raise ValueError('it is no file')
   with gzip.open(path) as file:
     content = file.read(LARGEST + 1)
-  if len(content) > LARGEST:
-    raise ValueError(f'it has more than {LARGEST:,} bytes')
+  for what, count, most in (
+      ('bytes', len(content), LARGEST), ('numbers', content.count(b','), VALUES),
+      ('lists', content.count(b'[') + content.count(b'{'), LISTS)):
+    if count > most:
+      raise ValueError(f'it has more than {most:,} {what}')
   return content
 
 
@@ -125,11 +171,11 @@ def _ours(task):
 
 
 def _add(rows, row, file):
-  key = row['task'], row['method'], row.get('seed')
+  key = row['task'], row['method'], row['seed']
   before, other = rows.get(key, (row, file))
   short, long = sorted((before, row), key=lambda x: len(x['xs']))
-  count = len(short['xs'])
-  if short['xs'] != long['xs'][:count] or short['ys'] != long['ys'][:count]:
+  begins = lambda k: np.array_equal(short[k], long[k][:len(short[k])], equal_nan=True)
+  if not (begins('xs') and begins('ys')):
     raise UserError(
         f"{file} and {other} have different runs of the method '{key[1]}' with the seed {key[2]} on "
         f'{key[0]}; leave one out, or name another --method in one of them.')

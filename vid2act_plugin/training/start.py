@@ -4,9 +4,7 @@ import os
 import pathlib
 import re
 
-from ruamel.yaml import YAML
-
-from ..common import files, lock
+from ..common import files, lock, safe_yaml
 from ..common.errors import UserError, reading
 from ..host import checkpoints, loading
 
@@ -29,8 +27,10 @@ def check(config):
       loading.pattern(config.run.from_checkpoint_regex)
       loading.checkpoint(config.run.from_checkpoint)
     _free(logdir)
-  if checkpoints.latest(logdir):
+  checkpoint = checkpoints.latest(logdir)
+  if checkpoint:
     _continued(config, logdir)
+    checkpoints.check(checkpoint)
 
 
 def _free(logdir):
@@ -60,7 +60,7 @@ def _continued(config, logdir):
   if not path.exists():
     return
   with reading(f'The file {path} of the run to be continued', 'choose another --logdir'):
-    before = dict(_flat(YAML(typ='safe').load(files.regular_file(logdir, path.name).read_text())))
+    before = dict(_flat(safe_yaml.load(files.regular_file(logdir, path.name))))
     if 'task' not in before:
       raise ValueError('it has no task')
   now = dict(_flat(config))

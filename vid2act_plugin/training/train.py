@@ -6,7 +6,6 @@ are the same every time and not those of training; and at the end the run
 evaluates, logs, draws and saves.
 """
 
-import json
 import time
 import types
 from functools import partial as bind
@@ -17,9 +16,10 @@ from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
 from ..common.errors import UserError
+from ..common.output import say
 from ..host import checkpoints, internals, loading, tree
 from ..teacher import bundle
-from . import curves, environments, finite, resume, scores
+from . import chunks, curves, environments, finite, resume, scores, summary
 from .evaluation import Episodes, Evaluation
 
 
@@ -51,11 +51,10 @@ def eval_only(config, args):
   finally:
     evaluation.close()
     logger.close()
-  print(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
+  say(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
   scores.write(config)
   evaluation.video(config)
-  path = elements.Path(config.logdir) / 'summary.json'
-  path.write(json.dumps({'eval': means, **_versions()}, indent=1))
+  summary.write(config.logdir, {'eval': means, **_versions()})
 
 
 def _train(config, args, evaluate):
@@ -68,7 +67,7 @@ def _train(config, args, evaluate):
   learner = Learner(config, args, agent, replay, logger.step)
   place = resume.Place(learner.ratio)
   cp = checkpoints.Checkpoint(logdir / 'ckpt')
-  cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, replay, place
+  cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, chunks.Chunks(replay), place
   if args.from_checkpoint and not cp.exists():
     _load(agent, args)
   if not resume.load_or_save(cp, logdir):
@@ -125,7 +124,7 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
         cp.save()
   if evaluation:
     learner.scores = evaluate()
-    print(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
+    say(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
   learner.report(logger)
   learner.log(logger)
   cp.save()
@@ -233,14 +232,13 @@ def _finish(config, agent, learner, evaluation, logger, start):
       images.png(logdir / f'{name}.png', value)
   teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
   seconds = {k: v for k, v in config.vid2act.seconds.items()}
-  summary = dict(
+  path = summary.write(logdir, dict(
       stages={**seconds, 'train': round(time.time() - start, 1)},
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
       pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
       final_relevance=learner.relevance, eval=learner.scores, task=config.task, seed=config.seed,
-      **_versions())
-  (logdir / 'summary.json').write(json.dumps(summary, indent=1))
-  print(f'Summary: {logdir / "summary.json"}, curves: {logdir / "curves.png"}')
+      **_versions()))
+  say(f'Summary: {path}, curves: {logdir / "curves.png"}')
 
 
 def _versions():

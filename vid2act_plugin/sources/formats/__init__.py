@@ -67,6 +67,6 @@ def theirs(ours, have, options, path, required=False):
     return key
   if named or required:
     raise UserError(
-        f"The data in {path} has no key '{key}', only {', '.join(map(str, have)) or 'none'}; name "
+        f"The data in {path} has no key '{key}', only {', '.join(map(str, [*have][:20])) or 'none'}; name "
         f'the right one with --key {ours}=THEIRS.')
   return None

@@ -8,7 +8,9 @@ import functools
 import numpy as np
 
 from ...common import npz
+from ...common.budget import Budget
 from ...common.errors import UserError
+from ...common.output import say
 from . import Episode, dreamerv3, theirs
 
 
@@ -31,23 +33,24 @@ def _files(path):
 
 
 def _load(path, options, warn):
-  have = npz.keys(path)
+  have, limit = npz.keys(path), Budget.of(path)
+  read = lambda key: npz.read(path, key, limit)
   name = lambda ours, required=False: theirs(ours, have, options, path, required)
   image = name('image', True)
-  action = npz.read(path, name('action', True))
+  action = read(name('action', True))
   shape, _ = npz.shape(path, image)
   if action.ndim != 2 or shape[:1] != action.shape[:1]:
     raise UserError(
         f'The file {path} has actions of shape {action.shape} and images of shape {shape}; it '
         'takes [T, A] and [T, H, W, 3], or other keys, see --key.')
   if warn and action[:1].any():
-    print(
+    say(
         f'Note: the first action in {path} is not zero, though no image comes before it; make sure '
         'that the action in a row is the one that led to the image in it.')
-  arrays = {k: npz.read(path, name(k)) for k in ('reward', 'success', 'is_terminal') if name(k)}
+  arrays = {k: read(name(k)) for k in ('reward', 'success', 'is_terminal') if name(k)}
   if 'is_terminal' not in arrays and 'discount' in have:
-    arrays['is_terminal'] = npz.read(path, 'discount') == 0
-  if name('is_first') and npz.read(path, name('is_first'))[1:].any():
+    arrays['is_terminal'] = read('discount') == 0
+  if name('is_first') and read(name('is_first'))[1:].any():
     raise UserError(
         f'The file {path} has is_first within it, so several episodes; write one file for each.')
   arrays['action'] = np.concatenate([action[1:], np.zeros_like(action[:1])])

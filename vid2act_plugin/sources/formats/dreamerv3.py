@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from ...common import npz
+from ...common.budget import Budget
 from ...common.errors import UserError
 from . import Episode, theirs
 
@@ -126,7 +127,8 @@ def _load(parts, options):
 
 
 def _column(parts, key):
-  return np.concatenate([npz.read(x.path, key)[start: stop] for x, start, stop in parts])
+  limit = Budget.of(*{x.path for x, _, _ in parts})
+  return np.concatenate([npz.read(x.path, key, limit)[start: stop] for x, start, stop in parts])
 
 
 def _frames(parts, key):

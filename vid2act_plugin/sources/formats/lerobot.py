@@ -2,18 +2,23 @@
 
 import functools
 import io
-import json
 import pathlib
+import re
 
 import numpy as np
 
+from ...common import files, images
+from ...common.budget import Budget
 from ...common.errors import UserError, reading
-from . import Episode
+from . import Episode, tables
 from .lerobot_writer import write as write  # A part of what a format's module has.
 
 KEYS = {'action': 'action', 'reward': 'next.reward', 'success': 'next.success'}
 ARRAYS = (*KEYS, 'is_terminal')
 CURE = 'download or write the data set again'
+# What a template of a path may ask for: a width of many digits would fill the memory.
+FIELDS = re.compile(r'([^{}]|\{(episode_chunk|episode_index|chunk_index|file_index|video_key)'
+                    r'(:0?[0-9]{1,2}d?)?\})*')
 AHEAD = 'next.'  # Names of columns about what followed the action of their row begin like this.
 
 
@@ -39,13 +44,13 @@ def episodes(path, options):
   info, entries = _metadata(path)
   names = _names(path, info['features'], options.get('keys', {}))
   for entry in entries(names['image']):
-    yield f"episode {entry['episode_index']}", functools.partial(_load, info, entry, names)
+    yield f"episode {entry['episode_index']}", functools.partial(_load, path, info, entry, names)
 
 
 def _metadata(path):
   file = path / 'meta' / 'info.json'
   with _reading(file):
-    info = json.loads(file.read_text())
+    info = files.loads(files.read(file))
     version = str(info['codebase_version'])
     info = dict(
         fps=float(info['fps']), data_path=info['data_path'], video_path=info.get('video_path'),
@@ -67,19 +72,24 @@ def _depth(feature):
 
 
 def _episodes2(path, info, image):
-  file = path / 'meta' / 'episodes.jsonl'
+  file, found = path / 'meta' / 'episodes.jsonl', []
   with _reading(file):
-    found = [json.loads(x) for x in file.read_text().splitlines() if x.strip()]
-    found = [{k: int(x[k]) for k in ('episode_index', 'length')} for x in found]
-  for entry in found:
-    index = entry['episode_index']
+    lines = [(i, x) for i, x in enumerate(files.lines(file), 1) if x.strip()]
+  for number, line in lines:
+    try:
+      with _reading(f'{file}, line {number},'):
+        entry = files.loads(line)
+        index, length = (int(entry[k]) for k in ('episode_index', 'length'))
+    except UserError as e:
+      found.append(dict(episode_index=f'of line {number}', fault=e))
+      continue
     names = dict(
         episode_index=index, episode_chunk=index // info['chunks_size'], video_key=image)
-    yield dict(entry, start=0.0, **_files(path, info, image, names, names))
+    found.append(dict(episode_index=index, length=length, start=0.0, places=(names, names)))
+  return found
 
 
 def _episodes3(path, info, image):
-  import pyarrow.parquet as pq
   folder = path / 'meta' / 'episodes'
   video = info['features'][image] == 'video'
   places = ('data', f'videos/{image}') if video else ('data',)
@@ -87,19 +97,19 @@ def _episodes3(path, info, image):
   columns += [f'videos/{image}/from_timestamp'] * video
   found = []
   for file in sorted(folder.glob('*/*.parquet')):
-    with _reading(file):
-      found += pq.read_table(
-          file, columns=['episode_index', 'length', *columns], partitioning=None).to_pylist()
+    try:
+      with _reading(file):
+        rows = tables.parquet(file, ['episode_index', 'length', *columns]).to_pylist()
+        found += [dict(
+            {k: x[k] for k in ('episode_index', 'length')},
+            start=x[f'videos/{image}/from_timestamp'] if video else 0.0, places=[
+                dict(chunk_index=x[f'{k}/chunk_index'], file_index=x[f'{k}/file_index'],
+                     video_key=image) for k in (places[0], places[-1])]) for x in rows]
+    except UserError as e:
+      found.append(dict(episode_index=f'of {file.name}', fault=e))
   if not found:
     raise UserError(f'There is no parquet file with episodes in {folder}; {CURE}.')
-  for entry in found:
-    data, film = [
-        dict(chunk_index=entry[f'{x}/chunk_index'], file_index=entry[f'{x}/file_index'],
-             video_key=image) for x in (places[0], places[-1])]
-    yield dict(
-        {k: entry[k] for k in ('episode_index', 'length')},
-        start=entry[f'videos/{image}/from_timestamp'] if video else 0.0,
-        **_files(path, info, image, data, film))
+  return found
 
 
 def _files(path, info, image, data, video):
@@ -109,6 +119,8 @@ def _files(path, info, image, data, video):
       continue
     template = info[f'{key}_path']
     with _reading(path / 'meta' / 'info.json'):
+      if not FIELDS.fullmatch(template):
+        raise ValueError(f"{key}_path is '{template:.80}'")
       name = pathlib.PurePath(template.format(**names))
       if name.is_absolute() or '..' in name.parts:
         raise ValueError(f"{key}_path is '{template}' and leaves the folder")
@@ -137,12 +149,15 @@ def _names(path, features, keys):
   return names
 
 
-def _load(info, entry, names):
+def _load(path, info, entry, names):
+  if 'fault' in entry:
+    raise entry['fault']
+  entry = {**entry, **_files(path, info, names['image'], *entry['places'])}
   columns = {k: v for k, v in names.items() if k != 'image'}
   with _reading(entry['data']):
     cut = columns.get('is_terminal') == 'next.done' and 'next.truncated' in info['features']
     wanted = dict.fromkeys(['timestamp', *columns.values(), *['next.truncated'] * cut])
-    table = _rows(entry, list(wanted)).to_table()
+    table = _rows(entry, list(wanted), 1024).to_table()
     if len(table) != entry['length'] or not len(table):
       raise ValueError(
           f"episode {entry['episode_index']} has {len(table)} rows, not {entry['length']}")
@@ -158,21 +173,18 @@ def _load(info, entry, names):
   return Episode(frames, arrays, info['fps'])
 
 
-def _rows(entry, columns):
+def _rows(entry, columns, rows=tables.ROWS):
   import pyarrow.dataset as ds
+  tables.check(entry['data'], ['episode_index', *columns])
   return ds.dataset(entry['data'], format='parquet').scanner(
       columns=columns, filter=ds.field('episode_index') == entry['episode_index'],
-      batch_size=16, batch_readahead=1, fragment_readahead=1)
+      batch_size=rows, batch_readahead=1, fragment_readahead=1)
 
 
 def _array(column, name):
-  import pyarrow as pa
-  flat = column.combine_chunks()
-  while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
-    flat = flat.flatten()
-  if flat.null_count:
+  if column.null_count:
     raise ValueError(f"the column '{name}' has empty cells")
-  return flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
+  return tables.numbers(column).reshape(len(column), -1)
 
 
 def _arrived(key, name, value):
@@ -188,11 +200,9 @@ def _arrived(key, name, value):
 
 
 def _film(path, times, fps):
-  # Yields the images nearest to `times`; by name no other container or playlist is opened.
-  import av
+  # Yields the images nearest to `times`.
   near = 0.5 / fps
-  with _reading(path), av.open(str(path), format='mp4') as container:
-    stream = container.streams.video[0]
+  with _reading(path), images.film(path, 'mp4') as (container, stream):
     rate = float(stream.average_rate or fps)
     if abs(rate / fps - 1) > 0.05:
       raise UserError(
@@ -212,14 +222,12 @@ def _film(path, times, fps):
 
 
 def _pictures(entry, key):
-  from PIL import Image
   with _reading(entry['data']):
     for batch in _rows(entry, [key]).to_batches():
       for cell in batch.column(0).to_pylist():
         if not cell['bytes']:
           raise ValueError(f"the images of '{key}' are not in it")
-        with Image.open(io.BytesIO(cell['bytes'])) as picture:
-          yield np.asarray(picture.convert('RGB'))
+        yield images.rgb(io.BytesIO(cell['bytes']), Budget(len(cell['bytes'])))
 
 
 def _reading(path):

@@ -1,20 +1,32 @@
 """Minari data sets: arrays of episodes in HDF5, Arrow or Parquet files."""
 
 import functools
-import importlib.metadata
 import io
-import json
+import math
 import pathlib
 import re
+import typing
 
 import numpy as np
 
+from ...common import files, images
+from ...common.budget import FEW, Budget
 from ...common.errors import UserError, reading
-from . import Episode
+from . import Episode, tables
+from .minari_writer import write as write  # A part of what a format's module has.
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
 SUCCESS = ('infos/success', 'infos/is_success')
 CURE = 'download or write the data set again'
+HDF5 = 'main_data.hdf5'
+
+
+class Leaf(typing.NamedTuple):
+  """A space without others in it; a shape of None is that of anything but a box."""
+
+  kind: str
+  dtype: str
+  shape: tuple | None
 
 
 def detect(path):
@@ -39,42 +51,10 @@ def episodes(path, options):
     yield f'episode {index}', functools.partial(_load, path, form, index, image, shape, keys)
 
 
-def write(folders, episodes, out):
-  """Write recordings as one Minari data set, images without loss, into the empty folder `out`.
-
-  The folder's name is the data set's, such as `door-v0`: `minari.load_dataset`
-  finds it by this name where MINARI_DATASETS_PATH is the folder above.
-  Observations `[T, H, W, 3]` uint8, actions, rewards, terminations and
-  truncations `[T - 1]`, `infos/success` `[T]`.
-  """
-  import gymnasium as gym
-  from minari.data_collector import EpisodeBuffer
-  from minari.dataset.minari_storage import MinariStorage
-
-  if not re.fullmatch(r'[-\w]+-v\d+', out.name):
-    raise UserError(
-        f"The folder is called '{out.name}', but it names the Minari data set; end it with a "
-        f"version, such as {re.sub('[^-a-zA-Z0-9_]', '-', out.name)}-v0.")
-  storage = None
-  for _, episode in episodes:
-    if not storage:
-      storage = MinariStorage.new(
-          out / 'data', gym.spaces.Box(0, 255, episode['image'].shape[1:], np.uint8),
-          gym.spaces.Box(-1, 1, episode['action'].shape[1:], np.float32), jpeg_encoding=False)
-      storage.update_metadata(dict(
-          dataset_id=out.name, minari_version=importlib.metadata.version('minari'),
-          description=f"Recordings of {', '.join(x.name for x in folders)}"))
-    last, terminal = episode['is_last'][1:], episode['is_terminal'][1:]
-    storage.update_episodes([EpisodeBuffer(
-        observations=episode['image'], actions=episode['action'][:-1],
-        rewards=episode['reward'][1:], terminations=terminal, truncations=last & ~terminal,
-        infos={'success': episode['success']})])
-
-
 def _folder(path):
   for folder in (pathlib.Path(path) / 'data', pathlib.Path(path)):
     try:
-      metadata = json.loads((folder / 'metadata.json').read_text())
+      metadata = files.loads(files.read(folder / 'metadata.json'))
     except (OSError, ValueError):
       continue
     if isinstance(metadata, dict) and 'data_format' in metadata:
@@ -82,25 +62,52 @@ def _folder(path):
 
 
 def _metadata(path):
-  from minari.serialization import deserialize_space
   file = path / 'metadata.json'
   with _reading(file):
-    metadata = json.loads(file.read_text())
+    metadata = files.loads(files.read(file))
     form, count = metadata['data_format'], int(metadata['total_episodes'])
-    # Minari itself would make the environment otherwise, and import whatever the file names.
-    spaces = [deserialize_space(metadata[f'{x}_space']) for x in ('observation', 'action')]
+    # Minari itself would make the environment otherwise, and import whatever the file names;
+    # and Gymnasium fills arrays of any shape that it is told.
+    spaces = [
+        dict(_flat(metadata[f'{x}_space'], f'{x}s')) for x in ('observation', 'action')]
     if form not in ('hdf5', 'arrow', 'parquet'):
       raise ValueError(f"its data_format is '{form}'")
-  if type(spaces[1]).__name__ != 'Box':
+    if count > FEW and count > (there := _there(path, form)):
+      raise ValueError(f'it claims {count:,} episodes, and there are {there:,}')
+  kinds = [x.kind for x in spaces[1].values()]
+  if kinds != ['Box']:
     raise UserError(
-        f'The actions in {path} are {spaces[1]}; choose a data set with actions of the kind Box.')
+        f"The actions in {path} are of the kind {', '.join(kinds)}; choose a data set with actions "
+        'of the kind Box.')
   return form, count, spaces[0]
+
+
+def _there(path, form):
+  """Return how many episodes there are at most."""
+  if form != 'hdf5':
+    return sum(1 for _ in path.iterdir())
+  with _hdf5(path) as file:
+    return len(file)
+
+
+def _flat(spec, path):
+  """Yield the leaves of a space as Minari writes it: ('observations/a/b', leaf)."""
+  spec = files.loads(spec) if isinstance(spec, str) else spec
+  inner = spec.get('subspaces') if spec['type'] in ('Dict', 'Tuple') else None
+  if inner is None:
+    shape = spec['shape'] if spec['type'] == 'Box' else None
+    if shape is not None and not all(type(x) is int and x >= 0 for x in shape):
+      raise ValueError(f'the shape of {path} is {shape}')
+    yield path, Leaf(spec['type'], str(spec.get('dtype')), shape and tuple(shape))
+    return
+  for key, x in inner.items() if isinstance(inner, dict) else enumerate(inner):
+    yield from _flat(x, f'{path}/{key}')
 
 
 def _camera(path, space, name):
   cameras = {
-      k: v.shape for k, v in _flat(space).items()
-      if v.dtype == np.uint8 and len(v.shape) == 3 and v.shape[-1] == 3}
+      k: v.shape for k, v in space.items()
+      if v.dtype == 'uint8' and len(v.shape or ()) == 3 and v.shape[-1] == 3}
   if name is None and len(cameras) == 1:
     name, = cameras
   for key in (name, f'observations/{name}'):
@@ -149,15 +156,13 @@ def _arrived(value, dtype, T):
 
 
 def _images(path, form, index, leaf, shape, T):
-  from PIL import Image
   count = 0
   with _reading(path, f', episode {index},'):
     for row in _rows(path, form, index, leaf):
       if form != 'hdf5' and isinstance(row, np.ndarray):
         row = row.reshape(shape)
       if np.ndim(row) < 3:  # The bytes of a JPEG file.
-        with Image.open(io.BytesIO(bytes(row))) as picture:
-          row = np.asarray(picture.convert('RGB'))
+        row = images.rgb(io.BytesIO(row := bytes(row)), Budget(len(row)))
       count += 1
       yield row
     if count != T:
@@ -167,10 +172,10 @@ def _images(path, form, index, leaf, shape, T):
 def _leaves(path, form, index):
   # Names as those of a space -> names in the file.
   if form != 'hdf5':
-    names = _fields(_arrow(path, form, index).schema)
+    names = _fields(tables.schema(_parts(path, form, index)[0], form))
     return {x: x for x in names}
   import h5py
-  with h5py.File(path / 'main_data.hdf5') as file:
+  with _hdf5(path) as file:
     group, leaves, links = _group(file, index), [], []
     group.visititems_links(lambda _, x: links.append(x))
     group.visititems(lambda k, x: leaves.append((k, x)) if isinstance(x, h5py.Dataset) else None)
@@ -183,16 +188,31 @@ def _leaves(path, form, index):
 
 def _rows(path, form, index, leaf):
   if form == 'hdf5':
-    import h5py
-    with h5py.File(path / 'main_data.hdf5') as file:
+    with _hdf5(path) as file:
       data = _group(file, index)[leaf]
-      for t in range(0, len(data), 16):
-        yield from data[t: t + 16]
+      _claimed(data, path / HDF5)
+      for t in range(0, len(data), tables.ROWS):
+        yield from data[t: t + tables.ROWS]
     return
-  import pyarrow.dataset as ds
-  for batch in _arrow(path, form, index).scanner(
-      columns={'row': ds.field(*leaf.split('/'))}, batch_size=16, batch_readahead=1).to_batches():
-    yield from batch.column(0).to_numpy(zero_copy_only=False)
+  first, *inner = leaf.split('/')
+  for part in _parts(path, form, index):
+    for batch in tables.batches(part, form, [leaf.replace('/', '.')]):
+      column = batch.column(first)
+      for name in inner:
+        column = column.field(name)
+      yield from column.to_numpy(zero_copy_only=False)
+
+
+def _claimed(data, path):
+  """Refuse an HDF5 data set that claims more than what is stored of it can mean."""
+  limit = Budget(min(data.id.get_storage_size(), path.stat().st_size))
+  for shape in (data.shape, data.chunks or ()):
+    limit.fits(math.prod(shape) * data.dtype.itemsize, data.name[:80])
+
+
+def _hdf5(path):
+  import h5py
+  return h5py.File(files.regular(path / HDF5))
 
 
 def _group(file, index):
@@ -203,11 +223,13 @@ def _group(file, index):
   return file[name]
 
 
-def _arrow(path, form, index):
-  import pyarrow.dataset as ds
-  return ds.dataset(
-      path / str(index), format=form, partitioning=None,
-      ignore_prefixes=['_', '.', 'metadata.json'])
+def _parts(path, form, index):
+  """Return the files of an episode in Arrow or Parquet."""
+  number = lambda x: [int(y) for y in re.findall(r'[0-9]+', x.name)]
+  found = sorted((path / str(index)).glob(f'*.{form}'), key=lambda x: (number(x), x.name))
+  if not found:
+    raise ValueError(f'there is no file *.{form} in {path / str(index)}')
+  return found
 
 
 def _fields(fields, path=''):
@@ -217,15 +239,6 @@ def _fields(fields, path=''):
       yield from _fields(field.type, f'{path}{field.name}/')
     else:
       yield f'{path}{field.name}'
-
-
-def _flat(space, path='observations'):
-  # Dicts and tuples of leaves as {'observations/a/b': leaf, 'observations/c/0': leaf}.
-  inner = getattr(space, 'spaces', None)
-  if inner is None:
-    return {path: space}
-  items = inner.items() if hasattr(inner, 'items') else enumerate(inner)
-  return {k: v for key, x in items for k, v in _flat(x, f'{path}/{key}').items()}
 
 
 def _reading(path, where=''):

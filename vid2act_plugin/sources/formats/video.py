@@ -13,10 +13,12 @@ import re
 
 import numpy as np
 
+from ...common import budget, files, images
+from ...common.budget import Budget
 from ...common.errors import UserError, reading, reason
-from . import Episode
+from . import Episode, tables
 
-VIDEOS = {  # Suffix -> FFmpeg's name: never guessed from content, which may name other files.
+VIDEOS = {  # Suffix -> FFmpeg's name.
     '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.gif': 'gif', '.mkv': 'matroska',
     '.webm': 'matroska', '.avi': 'avi'}
 PICTURES = ('.png', '.jpg', '.jpeg')
@@ -67,16 +69,21 @@ def _actions(path):
 
 
 def _shared(path):
-  """Return path and columns of the table of all episodes, or None."""
+  """Return path and columns of the table of all episodes, None, or why it cannot be read."""
   found = [path / f'actions{x}' for x in ('.csv', '.parquet')] if path.is_dir() else []
   for file in found:
-    if file.is_file() and 'episode' in (table := _table(file)):
-      return file, table
+    try:
+      if file.exists() and 'episode' in (table := _table(file)):
+        return file, table
+    except UserError as e:  # It may be that nobody needs it.
+      return e
   return None
 
 
 def _load(source, shared, options):
   own = _actions(source)
+  if not own and isinstance(shared, UserError):
+    raise shared
   if not own and not shared:
     raise UserError(
         f'There are no actions for {source}; put them into {source.stem}.csv, .npy or .parquet '
@@ -86,8 +93,8 @@ def _load(source, shared, options):
     mine = [_same(x, source.stem) for x in table['episode'].tolist()]
     table = {k: v[mine] for k, v in table.items()}
   arrays = _arrays(table, options, path)
-  images = _pictures(source) if source.is_dir() else source
-  count, fps = (len(images), None) if source.is_dir() else _probe(source)
+  shown = _pictures(source) if source.is_dir() else source
+  count, fps = (len(shown), None) if source.is_dir() else _probe(source)
   rows = len(arrays['action'])
   if rows not in (count, count - 1):
     raise UserError(
@@ -97,7 +104,7 @@ def _load(source, shared, options):
     arrays = {
         k: np.concatenate([v, 0 * v[:1]] if k == 'action' else [0 * v[:1], v])
         for k, v in arrays.items()}
-  return Episode((_drawn if source.is_dir() else _decoded)(images), arrays, fps)
+  return Episode((_drawn if source.is_dir() else _decoded)(shown), arrays, fps)
 
 
 def _same(value, stem):
@@ -128,40 +135,18 @@ def _table(path):
   try:
     if path.suffix == '.npy':
       # Mapped, so that a header which claims more than the file holds allocates nothing.
-      value = np.load(path, mmap_mode='r', allow_pickle=False)
+      value = np.load(files.regular(path), mmap_mode='r', allow_pickle=False)
       if not isinstance(value, np.ndarray):
         raise ValueError('it is an archive')
       return {'action': np.array(value)}
-    table = _csv(path) if path.suffix == '.csv' else _parquet(path)
-    return {k: _numbers(table[k]) for k in table.column_names}
+    table = tables.csv(path) if path.suffix == '.csv' else tables.parquet(path)
+    return {k: tables.numbers(table[k]) for k in table.column_names}
   except Exception as e:  # NumPy and Arrow each raise errors of their own.
+    if budget.ran_out(e):
+      raise
     raise UserError(
-        f'The file {path} is no readable table of numbers ({reason(e)}); write it again.') from e
-
-
-def _csv(path):
-  import pyarrow.csv
-  with open(path, encoding='utf-8-sig') as f:
-    bare = all(map(_is_number, f.readline().split(',')))
-  return pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(autogenerate_column_names=bare))
-
-
-def _parquet(path):
-  import pyarrow.parquet
-  return pyarrow.parquet.read_table(path)
-
-
-def _is_number(text):
-  try:
-    float(text)
-  except ValueError:
-    return False
-  return True
-
-
-def _numbers(column):
-  value = column.to_numpy()
-  return np.array(value.tolist()) if value.dtype == object else value  # Lists, or text.
+        f'The file {path} is no readable table of numbers ({reason(budget.fault(e))}); write it '
+        'again.') from e
 
 
 def _reading(path):
@@ -170,24 +155,19 @@ def _reading(path):
 
 def _probe(path):
   """Return number of images and images per second of a video, without decoding it."""
-  import av
-  with _reading(path), av.open(str(path), format=VIDEOS[path.suffix.lower()]) as container:
-    stream = container.streams.video[0]
+  with _reading(path), images.film(path, VIDEOS[path.suffix.lower()]) as (container, stream):
     count = sum(x.size > 0 and not x.is_discard for x in container.demux(stream))
     return count, float(stream.average_rate) if stream.average_rate else None
 
 
 def _decoded(path):
-  import av
-  with _reading(path), av.open(str(path), format=VIDEOS[path.suffix.lower()]) as container:
-    stream = container.streams.video[0]
-    stream.codec_context.options = {'err_detect': 'explode'}  # Else damage is painted over.
+  form = VIDEOS[path.suffix.lower()]  # Exploding, because else damage is painted over.
+  with _reading(path), images.film(path, form, err_detect='explode') as (container, stream):
     for frame in container.decode(stream):
       yield frame.to_ndarray(format='rgb24')
 
 
 def _drawn(paths):
-  from PIL import Image
   for path in paths:
-    with _reading(path), Image.open(path) as image:
-      yield np.array(image.convert('RGB'))
+    with _reading(path):
+      yield images.rgb(files.regular(path), Budget.of(path))
