@@ -3,8 +3,8 @@
     python -m bench.timings.suite BEFORE AFTER [--print]
 
 BEFORE and AFTER are checkouts in which `make install` has run. Their tests run one
-after the other as `make test` runs them, each with a home folder of its own, so that
-nothing compiled is found. CPU seconds, user and system, are those of pytest and of
+after the other, AFTER first, as `make test` runs them, each with a home folder of its
+own, so that nothing compiled is found. CPU seconds, user and system, are those of pytest and of
 every process below it. Results and table are written as by `bench.timings.run`; with
 --print nothing is.
 """
@@ -45,7 +45,8 @@ def main():
       raise SystemExit(f'There is no {_python(folder)}; run `make install` in {folder}.')
   ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
   began = time.monotonic()
-  cpu, wall, tests = zip(*map(_tests, folders.values()))
+  found = {k: _tests(v) for k, v in reversed(folders.items())}
+  cpu, wall, tests = zip(*(found[k] for k in folders))
   ratio = cpu[1] / cpu[0]
   pair = lambda values: dict(zip(folders, values))
   report = measure.report(
@@ -74,6 +75,7 @@ def _tests(folder):
         print(line, end='', flush=True)
     seconds = time.monotonic() - began
     _reap()
+  print(f'{folder}: {_used() - used:.0f} CPU seconds in {seconds:.0f} s', flush=True)
   if process.returncode:
     raise SystemExit(f'Tests of {folder} fail, status {process.returncode}: the time says nothing.')
   return _used() - used, seconds, re.sub(r' in [\d.]+s.*|[= ]*$|^[= ]*', '', line.strip())
