@@ -3,10 +3,12 @@
 import json
 import os
 import pathlib
+import pickle
 import tempfile
 
 import elements
 import pytest
+from helpers.payloads import touch, works
 from ruamel.yaml import YAML
 
 from vid2act_plugin import prepare
@@ -162,6 +164,25 @@ def test_a_damaged_checkpoint_is_known_at_the_start(continued, tmp_path):
   (tmp_path / 'ckpt/x/agent.pkl').unlink()
   with pytest.raises(UserError, match='x/agent.pkl of a checkpoint is missing'):
     continued({}, {})
+
+
+@pytest.mark.parametrize('every', [0, 30])
+def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, tmp_path, every):
+  """With `run.eval_every` 0 the host's own loop would load the checkpoint."""
+  folder = tmp_path / 'ckpt/x'
+  folder.mkdir(parents=True)
+  for name in ('agent', 'step', 'other'):
+    (folder / f'{name}.pkl').write_bytes(pickle.dumps(3))
+  (folder / 'done').touch()
+  continued({}, {'run.eval_every': every})
+  (folder / 'other.pkl').write_bytes(pickle.dumps(touch()))
+  works(owned, pickle.loads, (folder / 'other.pkl').read_bytes())
+  if every:  # Ours reads what it needs, and reads it so.
+    continued({}, {'run.eval_every': every})
+    return
+  for changes in ({}, {'logdir': str(tmp_path / 'new'), 'run.from_checkpoint': str(tmp_path)}):
+    with pytest.raises(UserError, match='x/other.pkl'):
+      continued({}, {'run.eval_every': every, **changes})
 
 
 def test_another_teacher_is_known_at_the_start(small, bundle, tmp_path):

@@ -86,10 +86,15 @@ def content(folder, name):
   return value
 
 
-def check(folder):
-  """Raise a `UserError` if a file of a checkpoint is missing or is not the one that was written."""
-  for name in filter(re.compile(r'\w+\.pkl').fullmatch, _hashes(folder)):
-    _written(pathlib.Path(folder) / name)
+def check(folder, read=False):
+  """Raise a `UserError` if a file of a checkpoint is missing or is not the one that was written.
+
+  read: also if one cannot be read without executing it, for the host's own loops, which would.
+  """
+  folder = pathlib.Path(folder)
+  names = {x for x in _hashes(folder) if re.fullmatch(r'\w+\.pkl', x)}
+  for name in sorted(names | {x.name for x in folder.glob('*.pkl')} if read else names):
+    content(folder, name.removesuffix('.pkl')) if read else _written(folder / name)
 
 
 def holds(folder, name):

@@ -21,16 +21,17 @@ SHOWN = 4  # Keys in a message.
 def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
-  if config.script in LOOPS:
+  ours = config.run.eval_every > 0 or config.script == 'pretrain'
+  if config.script in LOOPS and config.run.from_checkpoint:
+    loading.pattern(config.run.from_checkpoint_regex)
+    checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)
+  if config.script in LOOPS[:2]:
     _replay(config)
-    if config.run.from_checkpoint:
-      loading.pattern(config.run.from_checkpoint_regex)
-      loading.checkpoint(config.run.from_checkpoint)
     _free(logdir)
   checkpoint = checkpoints.latest(logdir)
   if checkpoint:
     _continued(config, logdir)
-    checkpoints.check(checkpoint)
+    checkpoints.check(checkpoint, read=not ours)
 
 
 def _free(logdir):
@@ -59,7 +60,8 @@ def _continued(config, logdir):
   path = logdir / 'config.yaml'
   if not path.exists():
     return
-  with reading(f'The file {path} of the run to be continued', 'choose another --logdir'):
+  cure = 'delete it if your command has the settings of that run, or choose another --logdir'
+  with reading(f'The file {path} of the run to be continued', cure):
     before = dict(_flat(safe_yaml.load(files.regular_file(logdir, path.name))))
     if 'task' not in before:
       raise ValueError('it has no task')
