@@ -4,6 +4,8 @@ import os
 import pathlib
 import re
 
+import elements
+
 from ..common import files, lock, safe_yaml
 from ..common.errors import UserError, reading
 from ..host import checkpoints, loading
@@ -62,10 +64,10 @@ def _continued(config, logdir):
     return
   cure = 'delete it if your command has the settings of that run, or choose another --logdir'
   with reading(f'The file {path} of the run to be continued', cure):
-    before = dict(_flat(safe_yaml.load(files.regular_file(logdir, path.name))))
+    before = elements.Config(safe_yaml.load(files.regular_file(logdir, path.name))).flat
     if 'task' not in before:
       raise ValueError('it has no task')
-  now = dict(_flat(config))
+  now = config.flat
   changed = [k for k, v in now.items() if k in before and before[k] != v and _matters(k, config)]
   if (before.get('script') in LOOPS) != (config.script in LOOPS):
     changed.append('script')
@@ -84,12 +86,3 @@ def _matters(key, config):
   if config.script == 'pretrain':
     return key not in ('task', 'method', 'vid2act.pretrain.updates')
   return not (config.vid2act.teacher and TEACHER.fullmatch(key))
-
-
-def _flat(settings, prefix=''):
-  """Yield the dotted key and the value of every setting, lists as tuples."""
-  for key, value in settings.items():
-    if isinstance(value, dict):
-      yield from _flat(value, f'{prefix}{key}.')
-    else:
-      yield f'{prefix}{key}', tuple(value) if isinstance(value, list) else value
