@@ -17,6 +17,7 @@ COMMANDS = {
     'import': ('sources.importing', "turn other people's recordings into ours"),
     'inspect': ('tools.inspect', 'show what recordings and teacher bundles hold'),
     'teacher': ('teacher.from_runs', 'make a teacher from finished DreamerV3 runs'),
+    'rank': ('tools.rank', "play the sources' behaviours in a task: which of them help there?"),
     'ablate': ('studies.ablate', 'run variants x tasks x seeds and compare them'),
     'plot': ('studies.plot', 'compare finished runs'),
     'export': ('sources.export', 'write recordings as data sets of other projects'),

@@ -34,7 +34,7 @@ def _prepare(config):
 
 
 def _scripts(config):
-  scripts = {'pretrain': _lazy('training.pretrain', 'run')}
+  scripts = {x: _lazy(f'training.{x}', 'run') for x in ('pretrain', 'clone')}
   if config.run.eval_every > 0:
     scripts.update({k: _lazy('training.train', k) for k in ('train', 'train_eval', 'eval_only')})
   return scripts

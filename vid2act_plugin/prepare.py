@@ -14,9 +14,10 @@ from .common.output import say
 from .envs import suites
 from .host import platform
 from .sources import locate, recording
-from .teacher import bundle
+from .teacher import behaviours, bundle
 from .training import start
 
+STAGES = 'pretrain', 'clone'  # Scripts that make what others need.
 INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
 
 
@@ -26,15 +27,16 @@ def prepare(config):
   Runs of stock DreamerV3 without an overlay of ours pass through untouched.
   """
   taught, recorded = _needs(config)
-  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script == 'pretrain'
-  if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
+  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in STAGES
+  acting = options.executes(config) and config.script in start.LOOPS
+  if not (ours or taught or recorded or acting) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
   suites.check(config.task)
   start.check(config)
-  if taught or recorded:
+  if taught or recorded or acting:
     options.check(config)
   config = platform.resolve(config)
-  alone, given = config.script == 'pretrain', config.vid2act.teacher
+  alone, given = config.script in STAGES, config.vid2act.teacher
   if taught and given and not alone:
     teacher = bundle.load(given)
     teacher.check()
@@ -46,6 +48,8 @@ def prepare(config):
     config = _recordings(config, found)
     if taught and not given and not alone:
       config = _teacher(config, found)
+  if acting:
+    config = _behaviours(config, bool(given))
   logdir = pathlib.Path(config.logdir).expanduser()
   logdir.mkdir(parents=True, exist_ok=True)
   config.save(logdir / 'config.yaml')  # As the host does next, but outside of `as_user_errors`.
@@ -107,12 +111,45 @@ def _teacher(config, found):
           f'`--script pretrain --logdir {logdir}`, then name {path} as vid2act.teacher.')
     logdir.mkdir(parents=True, exist_ok=True)
     child = config.update(script='pretrain', logdir=str(logdir))
-    with files.temporary(logdir / 'stage.yaml') as folder:
-      child.save(str(folder / 'stage.yaml'))
-      os.replace(folder / 'stage.yaml', logdir / 'stage.yaml')  # Others may be reading it.
     config = _stage(config, 'pretrain', f'a teacher of {len(found)} sources', [
-        'dreamerv3', '--configs', str(logdir / 'stage.yaml')])
+        'dreamerv3', '--configs', _saved(child, logdir)])
   return config.update({'vid2act.teacher': str(path)})
+
+
+def _behaviours(config, given):
+  """Learn the sources' behaviours, unless the teacher has them or they were learned before."""
+  settings = dict(config.vid2act.behaviours)
+  if config.vid2act.cloned:
+    behaviours.read(config.vid2act.cloned)
+    return config
+  teacher = config.vid2act.teacher
+  have = bundle.verify(teacher).get('behaviours') if teacher else None
+  if have and (given or have['settings'] == settings):
+    return config
+  found = locate.locate(config)
+  locate.check(config, found)
+  config = _recordings(config, found)
+  content = recording.content_key([recording.load_manifest(x.folder) for x in found])
+  logdir = locate.cache(config) / 'behaviours' / locate.key(dict(
+      format=locate.CACHE, recordings=content, settings=settings, seed=config.seed,
+      holdout=config.vid2act.pretrain.holdout, act_width=config.vid2act.act_width))
+  folder = logdir / 'behaviours'
+  if behaviours.exists(folder):
+    say(f'Behaviours: reused {folder}')
+  else:
+    logdir.mkdir(parents=True, exist_ok=True)
+    child = config.update(script='clone', logdir=str(logdir))
+    config = _stage(config, 'clone', f'behaviours of {len(found)} sources', [
+        'dreamerv3', '--configs', _saved(child, logdir)])
+  return config.update({'vid2act.cloned': str(folder)})
+
+
+def _saved(child, logdir):
+  """Write the configuration of a stage and return its path."""
+  with files.temporary(logdir / 'stage.yaml') as folder:
+    child.save(str(folder / 'stage.yaml'))
+    os.replace(folder / 'stage.yaml', logdir / 'stage.yaml')  # Others may be reading it.
+  return str(logdir / 'stage.yaml')
 
 
 def _stage(config, name, what, command):

@@ -16,7 +16,7 @@ from vid2act_plugin.host import checkpoints
 from vid2act_plugin.sources import recording
 from vid2act_plugin.teacher import bundle
 from vid2act_plugin.teacher.pretraining import Pretrain
-from vid2act_plugin.training import pretrain, scores
+from vid2act_plugin.training import clone, pretrain, scores
 
 DATA = pathlib.Path(__file__).parents[1] / 'data' / '660db1a'
 SOURCES = ['metaworld_door-close', 'metaworld_faucet-open']
@@ -88,7 +88,7 @@ def test_checkpoint_of_pretraining(overlays, teacher, folders, plain, monkeypatc
   for name in ('vid2act', 'metaworld', 'quickstart', str(DATA / 'tiny.yaml')):
     config = config.update(overlays[name])
   config = config.update({'vid2act.recordings': str(folders[0].parent)})
-  data, agent = pretrain.recordings(config), object.__new__(Pretrain)
+  data, agent = clone.recordings(config), object.__new__(Pretrain)
   monkeypatch.setattr(pretrain, 'Pretrain', agent.__init__)  # Without the host's compiling.
   pretrain.build(config, data)
   batch = data.sample(0, config.batch_size, config.batch_length)

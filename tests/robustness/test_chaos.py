@@ -19,7 +19,7 @@ from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import checkpoints
 from vid2act_plugin.sources import recording
 from vid2act_plugin.teacher.bundle import MODEL, Bundle
-from vid2act_plugin.training import pretrain, resume, train
+from vid2act_plugin.training import clone, pretrain, resume, train
 
 
 def test_killed_at_any_time(tmp_path):
@@ -105,7 +105,7 @@ def test_a_teacher_that_another_run_made_is_reused(made, configure, tmp_path, ca
   config = configure('vid2act', 'metaworld', **{
       'logdir': str(tmp_path), 'script': 'pretrain', 'vid2act.sources': [str(folder / 'door')],
       'vid2act.pretrain.updates': 7})
-  data = pretrain.recordings(config)
+  data = clone.recordings(config)
   agent = json.loads(json.dumps({k: config.agent[k] for k in MODEL}))
   empty = dict(source=np.zeros(0, np.int32))
   def save(**changes):

@@ -9,12 +9,15 @@ from dreamerv3 import main as hostmain
 
 from ..common import files
 from ..common.errors import UserError, reading, reason
+from ..common.output import say
 from ..host import checkpoints
 from ..sources.locate import locate
+from ..teacher import behaviours
 from ..teacher import bundle as bundles
-from . import initialise, rehearse
+from . import acting, initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
+from .options import executes
 
 PIN = 'teacher.json'  # In the logdir.
 
@@ -33,8 +36,11 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
   """Build the agent; changed: from the class of the model, which the host builds it from, to another."""
   options = config.agent.vid2act
   taught = options.distill or options.guide
+  if executes(config) and options.imitate:
+    before = changed
+    changed = lambda kind: acting.imitating(before(kind), options.imitate)
   if not (taught or options.init):
-    return changed(hostagent.Agent)(obs_space, act_space, agent_config)
+    return _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config)
   bundle = bundles.load(config.vid2act.teacher)
   bundle.check()
   check(bundle, config, obs_space, act_space)
@@ -42,13 +48,39 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
   if taught:
     kind = changed(type('Agent', (Agent,), {'bundle': bundle}))
     windows = _windows(config, bundle) if options.guide and options.vae.online else None
-    agent = Taught(kind(obs_space, act_space, agent_config), bundle, windows)
+    agent = Taught(
+        _acting(kind(obs_space, act_space, agent_config), config, bundle), bundle, windows)
   else:
     bundle.model()  # Its parameters are looked up below, and have to be there.
-    agent = changed(hostagent.Agent)(obs_space, act_space, agent_config)
+    agent = _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config, bundle)
   if options.init:
     initialise.initialise(agent, bundle, config)
   return agent
+
+
+def _acting(agent, config, bundle=None):
+  """Return the agent with the sources' behaviours beside it, if any of its episodes are theirs."""
+  if not executes(config):
+    return agent
+  folder = config.vid2act.cloned
+  found = behaviours.read(folder) if folder else bundle and bundle.behaviours()
+  where = folder or config.vid2act.teacher
+  if not found:
+    raise UserError(
+        f"The key agent.vid2act.execute is {dict(config.agent.vid2act.execute)}, but there are no "
+        f"behaviours in the teacher '{where}'; repeat your command with run.eval_every above 0, or "
+        'make them with --script clone and name LOGDIR/behaviours as vid2act.cloned.')
+  if tuple(found.facts['image']) != agent.obs_space['image'].shape:
+    raise UserError(
+        f"The task {config.task} has images of {agent.obs_space['image'].shape}, but the behaviours "
+        f"in {where} are for {found.facts['image']}; set env.{config.task.split('_')[0]}.size "
+        'accordingly.')
+  made = acting.Acting(
+      agent, found, config.agent.vid2act,
+      config.env.get(config.task.split('_')[0], {}).get('repeat', 1))
+  if not made.candidates:
+    say(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
+  return made
 
 
 def _windows(config, bundle):

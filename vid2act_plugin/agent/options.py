@@ -27,6 +27,12 @@ def from_start(options):
   return options.guide and options.weights == 'learned' and options.guide_from == 'start'
 
 
+def executes(config):
+  """Whether sources carry out training episodes."""
+  execute = config.agent.vid2act.execute
+  return config.agent.typ == 'vid2act' and max(execute.start, execute.end) > 0
+
+
 def seen(options, batch):
   """Return how many of a batch's sequences the teachers see."""
   return max(1, round(options.share * batch))

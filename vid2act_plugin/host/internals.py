@@ -98,6 +98,9 @@ def replay_context(agent, carry, data):
   return carry, obs, prevact
 
 
+PREVACT = 3  # Place of the last action in the policy's carry.
+
+
 def put(value, sharding):
   """Move arrays to devices explicitly, as the host's transfer guard demands."""
   return embodied.jax.internal.device_put(value, sharding)

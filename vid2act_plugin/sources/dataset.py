@@ -36,6 +36,7 @@ class Sources:
     self.key = content_key(manifests)
     self.env = manifests[0]['env']
     self.streams = {split: [] for split in SPLITS}
+    self.worth = {split: [] for split in SPLITS}  # Per source and episode: success and return.
     self._check(manifests)
     limit = recording.budget(folders, manifests)
     with progress.bar(
@@ -72,6 +73,20 @@ class Sources:
       for start, stop in zip(starts, [*starts[1:], len(stream['is_first'])]):
         yield source, {k: v[start: stop] for k, v in stream.items()}
 
+  def demonstrations(self, split='train'):
+    """Return for each source (start, stop) in its stream of the episodes that are worth repeating.
+
+    Those that succeeded; where none did, or nothing tells, the better half by return.
+    """
+    found = []
+    for stream, worth in zip(self.streams[split], self.worth[split]):
+      starts = np.flatnonzero(stream['is_first'])
+      success, gained = np.transpose(worth)
+      good = success > 0 if success.any() else gained >= np.median(gained)
+      bounds = zip(starts, [*starts[1:], len(stream['is_first'])])
+      found.append([x for x, keep in zip(bounds, good) if keep])
+    return found
+
   def _draw(self, rng, batch):
     each, rest = divmod(batch, len(self.names))
     drawn = list(range(len(self.names))) * each
@@ -88,13 +103,15 @@ class Sources:
 
   def _load(self, folder, holdout, limit):
     _, episodes = recording.load(folder, limit=limit)
+    worth = [(x['success'].any(), x['reward'].sum()) for x in episodes]
     for episode in episodes:
       pad = self.act_width - episode['action'].shape[1]
       episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))
     train = len(episodes) - _held(len(episodes), holdout)
-    parts = episodes[:train], episodes[train:] or episodes
-    for split, part in zip(SPLITS, parts):
-      self.streams[split].append({k: np.concatenate([x[k] for x in part]) for k in KEYS})
+    rest = slice(train, None) if episodes[train:] else slice(None)
+    for split, part in zip(SPLITS, (slice(train), rest)):
+      self.streams[split].append({k: np.concatenate([x[k] for x in episodes[part]]) for k in KEYS})
+      self.worth[split].append(worth[part])
 
   def _check(self, manifests):
     for manifest in manifests:

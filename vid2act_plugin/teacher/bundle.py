@@ -16,6 +16,7 @@ FORMAT = 1
 MANIFEST = 'manifest.json'
 MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
 FILES = ('teacher.safetensors', 'memory.safetensors')
+CLONES = 'behaviours.safetensors'
 FIELDS = {
     'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'agent': dict, 'env': dict,
     'recordings': str, 'updates': int}
@@ -39,6 +40,8 @@ class Bundle:
     Of a teacher of separate models also `kind: separate`, `agents` (the
     configuration of each; `agent` is the first), `guide`: whether memory was
     made, and `updates` is the sum.
+  clones: `{path: array}` of the sources' behaviours, described by the manifest's
+  `behaviours`; both are absent from bundles of earlier versions.
   folder: where it was read from. compared: whether `params` are known to be of
   the model.
   """
@@ -46,6 +49,7 @@ class Bundle:
   params: dict
   memory: dict
   manifest: dict
+  clones: dict = dataclasses.field(default_factory=dict)
   folder: str = ''
   compared: bool = False
 
@@ -93,6 +97,21 @@ class Bundle:
         self.compared = True
     return model
 
+  def behaviours(self):
+    """Return the `Behaviours` of the sources, or None in a bundle of an earlier version.
+
+    Raises a `UserError` if they are of other sources or of another network.
+    """
+    if 'behaviours' not in self.manifest:
+      return None
+    from . import behaviours
+    with reading(f'The behaviours of the teacher bundle {self.folder}', 'pretrain it again'):
+      facts = dict(self.manifest['behaviours'])
+      for key in ('sources', 'act_sizes', 'act_width', 'image'):
+        if facts[key] != self.manifest[key]:
+          raise ValueError(f'their {key} are not those of its manifest')
+      return behaviours.checked(self.clones, facts)
+
   def _compare(self, model):
     from .model import shapes
     for name, shape in shapes(model, self.manifest['image'], self.act_width).items():
@@ -105,11 +124,11 @@ class Bundle:
     """Write the bundle at once: `folder` is either absent or complete."""
     folder = pathlib.Path(folder)
     with files.atomic_folder(folder, replace=True) as made:
-      for name, arrays in zip(FILES, (self.params, self.memory)):
+      for name, arrays in zip(_names(self.manifest), (self.params, self.memory, self.clones)):
         # Not save_file, which tells of a full disk by an error of its own.
         content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
         (made / name).write_bytes(content)
-      hashes = {x: files.sha256(made / x) for x in FILES}
+      hashes = {x.name: files.sha256(x) for x in sorted(made.iterdir())}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': hashes}
       self.manifest['hash'] = _digest(self.manifest)
       (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
@@ -135,7 +154,7 @@ def verify(folder):
         f"{manifest} has the format {content.get('format')!r:.40}, but this version reads "
         f'{FORMAT}; pretrain the teacher again.')
   bad = digest != _digest(content) and manifest
-  for name in FILES:
+  for name in _names(content):
     if not bad and hashes.get(name) != _found(folder, name):
       bad = folder / name
   if bad:
@@ -151,15 +170,21 @@ def verify(folder):
 def load(folder):
   """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
   folder, content = pathlib.Path(folder).expanduser(), verify(folder)
+  names = _names(content)
   try:
-    params, memory = [load_file(folder / x) for x in FILES]
+    params, memory, clones = [
+        load_file(folder / x) for x in (*FILES, CLONES) if x in names] + [{}] * (CLONES not in names)
   except Exception as e:  # Safetensors, and NumPy where it lacks a type, raise errors of their own.
     raise UserError(
         f'{folder} holds an unreadable safetensors file ({reason(e)}); pretrain again.') from e
-  fault = _content_fault(params, memory, content)
+  fault = _content_fault({**params, **clones}, memory, content)
   if fault:
     raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
-  return Bundle(params, memory, content, str(folder))
+  return Bundle(params, memory, content, clones, str(folder))
+
+
+def _names(manifest):
+  return (*FILES, CLONES) if 'behaviours' in manifest else FILES
 
 
 def exists(folder):

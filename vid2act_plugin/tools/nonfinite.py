@@ -12,7 +12,7 @@ from ..common import safe_yaml
 from ..common.errors import UserError, reading
 from ..common.output import say
 from ..host import checkpoints, platform
-from ..training import finite, pretrain
+from ..training import clone, finite, pretrain
 
 
 def main(argv=None):
@@ -29,7 +29,7 @@ def main(argv=None):
     script, logdir = config.script, config.logdir
   config = platform.resolve(config)
   if script == 'pretrain':
-    agent = pretrain.build(config, pretrain.recordings(config))
+    agent = pretrain.build(config, clone.recordings(config))
   else:
     from dreamerv3 import main as hostmain
     agent = hostmain.make_agent(config)

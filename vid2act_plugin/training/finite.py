@@ -21,7 +21,8 @@ from ..host import checkpoints, internals
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
 FIRST = {'dyn': 'dyn', 'rep': 'dyn'}
 LAST = {'rew': 'rew', 'con': 'con', 'policy': 'pol', 'value': 'val', 'repval': 'val',
-        'distill': 'adapter', 'vae': 'vae', 'amortised': 'amortised'}
+        'distill': 'adapter', 'vae': 'vae', 'amortised': 'amortised',
+        'imitate': 'pol'}
 OPT = ('opt/loss', 'opt/grad_norm', 'opt/update_rms', 'opt/param_rms')
 FLOOR = 1.01e-4  # The host's loss scaling goes no lower than 1e-4.
 

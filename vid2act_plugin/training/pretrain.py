@@ -12,13 +12,11 @@ from dreamerv3 import main as hostmain
 from ..common import images, lock, progress
 from ..common.output import say
 from ..host import checkpoints, internals, tree
-from ..sources import dataset
-from ..sources.locate import locate
 from ..teacher import bundle as bundles
 from ..teacher import memory
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.pretraining import Pretrain
-from . import finite, resume
+from . import clone, finite, resume
 
 KERNEL = f'{internals.ACTIONS}/kernel'
 PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
@@ -27,7 +25,7 @@ PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
 def run(config, args):
   """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there."""
   with lock.locked(config.logdir):  # Another run may be making the same one.
-    data, path = recordings(config), elements.Path(config.logdir) / 'teacher'
+    data, path = clone.recordings(config), elements.Path(config.logdir) / 'teacher'
     if _made(path, data, config):
       say(f'Teacher bundle: reused {path}')
     else:
@@ -59,20 +57,16 @@ def _run(config, data):
   with resume.Stop() as stop:
     try:
       _learn(agent, stream, data, options, logger, cp, logdir, stop)
+      with progress.waiting('collecting states of the sources'):
+        made = bundle(agent, data, config)
+      learned = clone.learn(config, data, stop.check)
+      made.clones, made.manifest['behaviours'] = learned.params, learned.facts
     except resume.Stopped:
       logger.close()
       stop.save(cp, f'update {step.value} of {options.updates}')
-  with progress.waiting('writing the teacher bundle'):
-    bundle(agent, data, config).save(str(logdir / 'teacher'))
+  made.save(str(logdir / 'teacher'))
   logger.close()
   say(f'Teacher bundle: {logdir / "teacher"} (use it with --vid2act.teacher)')
-
-
-def recordings(config):
-  """Return the sources that the teacher is pretrained on."""
-  return dataset.Sources(
-      [x.folder for x in locate(config)], holdout=config.vid2act.pretrain.holdout,
-      act_width=config.vid2act.act_width, seed=config.seed)
 
 
 def build(config, data):

@@ -14,7 +14,7 @@ from ..host import checkpoints, loading
 FREE = re.compile(
     r'run\.(?!train_ratio).*|logger\..*|jax\..*|replica|replicas|clock_.*|ipv6|errfile|logdir|script'
     r'|report_length|consec_report|replay\.(size|chunksize)|agent\.vid2act\.(gradshare|folded)'
-    r'|vid2act\.(cache|auto|teacher|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
+    r'|vid2act\.(cache|auto|teacher|cloned|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
 TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
 LOOPS = ('train', 'train_eval', 'eval_only')
 SHOWN = 4  # Keys in a message.
@@ -23,7 +23,7 @@ SHOWN = 4  # Keys in a message.
 def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
-  ours = config.run.eval_every > 0 or config.script == 'pretrain'
+  ours = config.run.eval_every > 0 or config.script in ('pretrain', 'clone')
   if config.script in LOOPS and config.run.from_checkpoint:
     loading.pattern(config.run.from_checkpoint_regex)
     checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)
@@ -83,6 +83,6 @@ def _matters(key, config):
   suite = config.task.split('_')[0]
   if key.startswith('env.') and not key.startswith(f'env.{suite}.') or FREE.fullmatch(key):
     return False
-  if config.script == 'pretrain':
+  if config.script in ('pretrain', 'clone'):
     return key not in ('task', 'method', 'vid2act.pretrain.updates')
   return not (config.vid2act.teacher and TEACHER.fullmatch(key))

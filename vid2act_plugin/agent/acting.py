@@ -1,0 +1,181 @@
+"""Who acts in a training episode: the policy, or one of the sources from beginning to end.
+
+Axes: E environments, F frames, H W image, B batch, T time.
+"""
+
+
+import elements
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..host import internals
+from .usefulness import NONE, POLICY, Ledger
+
+EPISODE, MERIT = 'episode', 'merit'  # Of each step: the number of its episode, and see `Ledger`.
+STATE = 'execution'  # Key in the agent's checkpoint.
+
+
+class Acting:
+  """The host's agent, some of whose training episodes are carried out by sources.
+
+  The probability of that changes from `start` to `end` over `until` env steps.
+  Which source it is, or the policy after all, is chosen by `Ledger.choose`.
+  Evaluation is the policy's alone. Only sources with as many actions as the task
+  are candidates. Each step in the replay tells its episode, if the agent imitates.
+  """
+
+  def __init__(self, agent, behaviours, options, repeat):
+    self.agent, self.repeat = agent, repeat
+    self.options, self.imitates = options.execute, options.imitate > 0
+    facts = behaviours.facts
+    self.names, self.frames = facts['sources'], facts['settings']['frames']
+    self.actions = agent.act_space['action'].shape[0]
+    self.candidates = [
+        k for k, size in enumerate(facts['act_sizes']) if size == self.actions]
+    self.act, self.ledger, self.steps = behaviours.actor(), Ledger(), 0
+    self._look = jax.jit(lambda merit, episode: merit[episode])
+
+  def __getattr__(self, name):
+    return getattr(self.agent, name)
+
+  def init_policy(self, batch_size):
+    state = dict(
+        by=np.full(batch_size, POLICY), number=np.full(batch_size, NONE), gained=np.zeros(batch_size),
+        seen=[None] * batch_size)
+    return (state, *self.agent.init_policy(batch_size))
+
+  def policy(self, carry, obs, mode='train'):
+    """Act as the policy does, or as the source that carries out the episode."""
+    state, *inner = carry
+    inner, act, out = self.agent.policy(tuple(inner), obs, mode=mode)
+    if mode == 'train':
+      state = self._follow(state, obs)
+      if (state['by'] != POLICY).any():
+        act = {**act, 'action': self._carried_out(state, act['action'])}
+        # What the policy is told next has to be what was done.
+        done = internals.split(self.agent, internals.put(act, self.agent.policy_sharded))
+        inner = (*inner[:internals.PREVACT], done, *inner[internals.PREVACT + 1:])
+      if self.imitates:
+        out[EPISODE] = np.int32(state['number'])
+    return (state, *inner), act, out
+
+  def probability(self):
+    """Return the share of episodes that begin as one of a source's now."""
+    part = min(1.0, self.steps * self.repeat / self.options.until)
+    return self.options.start + part * (self.options.end - self.options.start)
+
+  def train(self, carry, data):
+    carry, outs, metrics = self.agent.train(carry, self._judged(data))
+    return carry, outs, {**metrics, **self._metrics()}
+
+  def report(self, carry, data):
+    return self.agent.report(carry, self._judged(data))
+
+  def save(self):
+    return {**self.agent.save(), STATE: {**self.ledger.save(), 'steps': self.steps}}
+
+  def load(self, data, *args):
+    state = data.get(STATE)
+    self.agent.load({k: v for k, v in data.items() if k != STATE}, *args)
+    if state:
+      self.ledger.load(state)
+      self.steps = int(state['steps'])
+
+  def _follow(self, state, obs):
+    """Return the state `by`, `number`, `gained` `[E]`, `seen` `[E][F, H, W, 3]` after one more step."""
+    by, number, gained = (state[k].copy() for k in ('by', 'number', 'gained'))
+    seen = list(state['seen'])
+    for i, first in enumerate(obs['is_first']):
+      self.steps += 1
+      image = obs['image'][i]
+      if first:
+        by[i], gained[i] = self._begin(), 0.0
+        number[i] = self.ledger.begin(by[i])
+        seen[i] = np.repeat(image[None], self.frames, 0)
+      else:
+        seen[i] = np.concatenate([seen[i][1:], image[None]])
+      gained[i] += obs['reward'][i]
+      if obs['is_last'][i]:
+        self.ledger.end(number[i], gained[i])
+    return dict(by=by, number=number, gained=gained, seen=seen)
+
+  def _begin(self):
+    """Return who carries out the next episode; it depends on the run's seed and the ledger alone."""
+    rng = np.random.default_rng([self.agent.config.seed, len(self.ledger.by)])
+    if not self.candidates or rng.random() >= self.probability():
+      return POLICY
+    return self.ledger.choose([POLICY, *self.candidates], rng)
+
+  def _carried_out(self, state, action):
+    """Return `action` `[E, A]` with that of the sources in place of the policy's."""
+    action, rows = action.copy(), np.flatnonzero(state['by'] != POLICY)
+    rng = np.random.default_rng([self.agent.config.seed, self.steps, 1])
+    wanted = self.act(np.stack([state['seen'][i] for i in rows]), state['by'][rows])
+    noise = self.options.noise * rng.standard_normal((len(rows), self.actions))
+    action[rows] = np.clip(wanted[:, :self.actions] + noise, -1, 1)
+    return action
+
+  def _judged(self, data):
+    """Add to a batch how much each step's episode earned, see `Ledger.merit`."""
+    if not self.imitates:
+      return data
+    merit = self.ledger.merit()
+    room = 1024 << max(0, int(np.ceil(np.log2(len(merit) / 1024))))  # So that few shapes are compiled.
+    merit = internals.put(
+        np.pad(merit, (0, room - len(merit))), internals.replicated(self.agent.train_mesh))
+    return {**data, MERIT: self._look(merit, data[EPISODE])}
+
+  def _metrics(self):
+    """Return the probability, and for each candidate its episodes and what they earned."""
+    found = {'execute/probability': np.float32(self.probability())}
+    for source in (POLICY, *self.candidates):
+      name = 'policy' if source == POLICY else self.names[source]
+      earned = self.ledger.earned(source)
+      found[f'execute/episodes/{name}'] = np.float32((self.ledger.by[1:] == source).sum())
+      if len(earned):
+        found[f'execute/earned/{name}'] = np.float32(earned.mean())
+    return found
+
+
+def imitating(kind, scale):
+  """Return a kind of agent whose policy is drawn to what was done in episodes of merit.
+
+  Adds `-scale * mean(merit * log pi(action given sg(feature)))` over the batch: it moves the
+  policy head alone.
+  """
+
+  class Agent(kind):
+
+    @property
+    def ext_space(self):
+      return {
+          **super().ext_space, EPISODE: elements.Space(np.int32), MERIT: elements.Space(np.float32)}
+
+    def train(self, carry, data):
+      self.done = data['action'], data[MERIT]  # Set while JAX traces, as in `trace`.
+      return super().train(carry, data)
+
+    def report(self, carry, data):
+      self.done = data['action'], data[MERIT]
+      return super().report(carry, data)
+
+    def loss(self, carry, obs, prevact, training):
+      loss, (carry, entries, outs, metrics) = super().loss(carry, obs, prevact, training)
+      feat = jax.lax.stop_gradient(self.feat2tensor(outs['repfeat']))
+      B, T = feat.shape[:2]
+      action, merit = (x[:, -T:] for x in self.done)
+      trace = getattr(self, 'trace', None)
+      if trace and trace.noise is not None:
+        trace.noise = trace.noise[:B]  # The guide's, one for each sequence.
+      extra = imitate(self.pol(feat, 2)['action'].logp(action), merit * ~obs['is_last'])
+      metrics.update({'loss/imitate': extra.mean(), 'execute/merit': merit.mean()})
+      outs = {**outs, 'losses': {**outs['losses'], 'imitate': extra}}
+      return loss + scale * extra.mean(), (carry, entries, outs, metrics)
+
+  return Agent
+
+
+def imitate(logp, merit):
+  """Return `-merit * logp`, each `[B, T]` float32: cross-entropy towards what was done, by merit."""
+  return -jnp.float32(merit) * jnp.float32(logp)

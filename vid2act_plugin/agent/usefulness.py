@@ -1,0 +1,70 @@
+"""Which source, or the policy itself, is worth carrying out: what their episodes have earned.
+
+Axes: E episodes begun so far, N sources.
+"""
+
+import numpy as np
+
+POLICY = -1  # In place of a source.
+NONE = 0  # The number of no episode; they are counted from 1.
+RECENT = 10  # Episodes by which the policy is judged, which changes; sources do not.
+
+
+class Ledger:
+  """What every training episode was carried out by, and what it has earned.
+
+  by: `[E + 1]` a source's index or `POLICY`; gained: `[E + 1]` the return, NaN
+  before the end and where a run was interrupted; place 0 is `NONE`.
+  """
+
+  def __init__(self):
+    self.by, self.gained = np.array([POLICY]), np.array([np.nan])
+
+  def begin(self, source):
+    """Note an episode carried out by `source` and return its number."""
+    self.by = np.append(self.by, source)
+    self.gained = np.append(self.gained, np.nan)
+    return len(self.by) - 1
+
+  def end(self, number, gained):
+    self.gained[number] = gained
+
+  def earned(self, source):
+    """Return what the ended episodes of a source have earned, of the policy the last ones."""
+    found = self.gained[(self.by == source) & ~np.isnan(self.gained)]
+    return found[-RECENT:] if source == POLICY else found
+
+  def choose(self, candidates, rng):
+    """Return one of `candidates` by Thompson sampling.
+
+    Returns are taken as Gaussian. With m and s the mean and standard deviation of all episodes,
+    the mean of a candidate that has earned g in n episodes is drawn from
+    N((m + sum g) / (n + 1), s^2 / (n + 1)). Among equals, the one that was tried least is chosen.
+    """
+    every = self.gained[~np.isnan(self.gained)]
+    mean, std = (every.mean(), every.std()) if len(every) else (0.0, 0.0)
+    drawn = []
+    for source in candidates:
+      earned = self.earned(source)
+      n = len(earned) + 1
+      value = (mean + earned.sum()) / n + std / np.sqrt(n) * rng.standard_normal()
+      begun = np.sum(self.by[1:] == source)
+      drawn.append((value, -begun, rng.random()))
+    return candidates[max(range(len(candidates)), key=lambda i: drawn[i])]
+
+  def merit(self):
+    """Return how far every episode earned more than the mean, `[E + 1]` float32 in [0, 1].
+
+    The best one has 1; those that earned no more than the mean, or have not ended, have 0.
+    """
+    every = self.gained[~np.isnan(self.gained)]
+    if not len(every) or every.max() <= every.mean():
+      return np.zeros(len(self.gained), np.float32)
+    merit = (self.gained - every.mean()) / (every.max() - every.mean())
+    return np.clip(np.nan_to_num(merit), 0, 1).astype(np.float32)
+
+  def save(self):
+    return dict(by=self.by, gained=self.gained)
+
+  def load(self, data):
+    self.by, self.gained = np.array(data['by']), np.array(data['gained'], float)

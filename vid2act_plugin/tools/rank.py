@@ -1,0 +1,201 @@
+"""Play every source's behaviour, and random actions, in a task, and show what each earns.
+
+What succeeds more often than random actions, or earns more, can help an agent there from
+its first episode on. Episodes have numbers, so that every source meets the same ones.
+"""
+
+import json
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from ..common import files, progress
+from ..common.errors import UserError, reading
+from ..common.output import say, table
+from ..envs import suites
+from ..host import internals
+from ..teacher import behaviours, bundle
+from ..training.trials import RANDOM, Trials
+
+FILE, PICTURE = 'rank.json', 'rank.png'
+
+
+def add_parser(sub):
+  """Add the command `rank` to the subparsers `sub`."""
+  parser = sub.add_parser(
+      'rank', help="play the sources' behaviours in a task", description=__doc__)
+  add = parser.add_argument
+  add('--task', required=True, nargs='+', help='such as metaworld_coffee-button')
+  add('--teacher', required=True, metavar='DIR',
+      help='a teacher bundle, or a folder of behaviours that the script clone has written')
+  add('--episodes', type=int, default=20, help='per source; default: %(default)s')
+  add('--noise', type=float, default=0.1,
+      help='standard deviation of what is added to actions; default: %(default)s')
+  add('--seed', type=int, default=0, help='of the task; default: %(default)s')
+  add('--limit', type=int, help="env steps per episode; default: as in the sources' recordings")
+  add('--reward', help='metaworld: version of the reward, or sparse; default: as in the recordings')
+  add('--out', metavar='DIR', help='keep the episodes there and draw them; repeated, it continues')
+  add('--json', action='store_true', help='print JSON and nothing else')
+  parser.set_defaults(run=main)
+
+
+def main(args):
+  """Run the command line `vid2act rank`."""
+  for key, least in (('episodes', 1), ('noise', 0), ('seed', 0)):
+    if not getattr(args, key) >= least:
+      raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
+  for task in args.task:
+    suites.check(task, '--task')
+  found = _behaviours(args.teacher)
+  known = {**found.facts['env'], **{
+      k: v for k, v in (('limit', args.limit), ('reward', args.reward)) if v is not None}}
+  settings = dict(
+      behaviours=found.facts, env=known, noise=args.noise, seed=args.seed)
+  kept = Kept(args.out, settings)
+  try:
+    rank(found, args.task, known, args.episodes, args.noise, args.seed, kept)
+  except KeyboardInterrupt:
+    _show(kept, args)
+    say('Interrupted: ' + ('what is complete is kept, the same command continues.' if args.out else (
+        'with --out DIR the same command would continue.')))
+    raise SystemExit(130) from None
+  _show(kept, args)
+
+
+def rank(found, tasks, env, episodes, noise, seed, kept):
+  """Play `episodes` of every source that has as many actions as the task, and of random actions."""
+  internals.compute_in(jnp.float32)
+  act, sizes = found.actor(), found.facts['act_sizes']
+  with progress.bar('rank', len(tasks) * (len(sizes) + 1) * episodes, 'episodes') as bar:
+    for task in tasks:
+      with reading(f'The environment of the task {task}', 'name another task', 'cannot be made'):
+        trials = Trials(task, env, seed)
+      fitting = [k for k, size in enumerate(sizes) if size == trials.actions]
+      if not fitting:
+        raise UserError(
+            f"The task {task} has {trials.actions} actions, but the sources have "
+            f"{', '.join(map(str, sorted(set(sizes))))}; name a task of theirs.")
+      for source in (RANDOM, *fitting):
+        name = 'random actions' if source == RANDOM else found.facts['sources'][source]
+        bar.text(f'{name} in {task}')
+        done = kept.get(task, name)
+        for i in range(len(done), episodes):
+          done.append(trials.play(act, source, found.facts['settings']['frames'], noise, i))
+          bar.advance()
+        kept.put(task, name, done)
+      trials.close()
+
+
+class Kept:
+  """Episodes (return, success) by task and source, in a folder if there is one.
+
+  Raises a `UserError` where those in the folder were played with other settings.
+  """
+
+  def __init__(self, folder, settings):
+    self.path = pathlib.Path(folder).expanduser() / FILE if folder else None
+    self.content = dict(settings=json.loads(json.dumps(settings)), episodes={})
+    if self.path and self.path.exists():
+      with reading(f'The file {self.path}', 'delete it, or name another folder with --out'):
+        before = files.parse(self.path.parent, FILE)
+        same = before['settings'] == self.content['settings']
+      if not same:
+        raise UserError(
+            f'The file {self.path} was made with other behaviours or settings; name another folder '
+            'with --out.')
+      self.content = before
+
+  def get(self, task, source):
+    return list(self.content['episodes'].get(task, {}).get(source, []))
+
+  def put(self, task, source, episodes):
+    self.content['episodes'].setdefault(task, {})[source] = episodes
+    if self.path:
+      self.path.parent.mkdir(parents=True, exist_ok=True)
+      with files.atomic_write(self.path) as part:
+        part.write_text(json.dumps(self.content))
+
+
+def summary(episodes):
+  """Return the rows of one task, the best source first.
+
+  episodes: `{source: [(return, success)]}`. A row has the means and 95 % intervals of return
+  (bootstrap) and success (Wilson), and `better`: an interval lies above that of random actions.
+  """
+  rows = []
+  for name, played in episodes.items():
+    gained = np.array([x for x, _ in played], float)
+    won = [x for _, x in played if x is not None]
+    rows.append(dict(
+        source=name, episodes=len(played), score=float(gained.mean()), score_interval=_mean(gained),
+        success=float(np.mean(won)) if won else None,
+        success_interval=_share(int(sum(won)), len(won)) if won else None))
+  chance = next((x for x in rows if x['source'] == 'random actions'), None)
+  for row in rows:
+    row['better'] = chance is not None and any(
+        row[k] is not None and row[k][0] > chance[k][1]
+        for k in ('score_interval', 'success_interval'))
+  return sorted(rows, key=lambda x: (x['success'] or 0, x['score']), reverse=True)
+
+
+def _behaviours(folder):
+  if behaviours.exists(pathlib.Path(folder).expanduser()):
+    return behaviours.read(pathlib.Path(folder).expanduser())
+  found = bundle.load(folder).behaviours()
+  if not found:
+    raise UserError(
+        f'The teacher {folder} has no behaviours; make them with `python -m dreamerv3 --configs vid2act '
+        'metaworld --script clone --logdir DIR` and name DIR/behaviours as --teacher.')
+  return found
+
+
+def _mean(values):
+  if len(values) < 2 or values.std() == 0:
+    return [float(values.mean())] * 2
+  return list(map(float, scipy.stats.bootstrap(
+      (values,), np.mean, method='percentile', rng=np.random.default_rng(0)).confidence_interval))
+
+
+def _share(count, of):
+  return list(map(float, scipy.stats.binomtest(count, of).proportion_ci(method='wilson')))
+
+
+def _show(kept, args):
+  found = {k: summary(v) for k, v in kept.content['episodes'].items() if k in args.task}
+  if args.json:
+    say(json.dumps(found))
+    return
+  for task, rows in found.items():
+    table(f'{task}, {rows[0]["episodes"]} episodes each', (
+        'source', ['return', '95 % interval'], ['success', '95 % interval'], 'better than random'), [
+        (x['source'], f"{x['score']:.1f} ({x['score_interval'][0]:.1f} to {x['score_interval'][1]:.1f})",
+         '-' if x['success'] is None else
+         f"{x['success']:.2f} ({x['success_interval'][0]:.2f} to {x['success_interval'][1]:.2f})",
+         'yes' if x['better'] else '') for x in rows])
+  if args.out and found:
+    say(f'Picture: {_draw(found, pathlib.Path(args.out).expanduser() / PICTURE)}')
+
+
+def _draw(found, path):
+  """Draw a panel per task with a bar for each source: success, or the return where none is known."""
+  import matplotlib
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+  most = max(map(len, found.values()))
+  fig, axes = plt.subplots(
+      1, len(found), figsize=(5 * len(found), 1 + 0.3 * most), squeeze=False, layout='constrained')
+  for ax, (task, rows) in zip(axes[0], found.items()):
+    key = 'score' if rows[0]['success'] is None else 'success'
+    rows = rows[::-1]
+    value = np.array([x[key] for x in rows])
+    spread = np.abs(np.array([x[f'{key}_interval'] for x in rows]).T - value)
+    colours = ['tab:green' if x['better'] else 'tab:gray' for x in rows]
+    ax.barh([x['source'] for x in rows], value, xerr=spread, color=colours, capsize=2)
+    ax.set_title(task)
+    ax.set_xlabel(f'{"return" if key == "score" else key}, 95 % interval (green: better than random)')
+  with files.atomic_write(path) as part:
+    fig.savefig(part, format='png')
+  plt.close(fig)
+  return path

@@ -1,0 +1,88 @@
+"""Run script `clone`: the sources' behaviours, learned from their recordings."""
+
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..common import lock, progress
+from ..common.output import say
+from ..envs import suites
+from ..host import internals
+from ..sources import dataset
+from ..sources.locate import locate
+from ..teacher import behaviours
+from . import resume
+from .trials import Trials
+
+NOISES = (0.0, 0.1)
+
+
+def run(config, args):
+  """Learn `vid2act.behaviours.updates` times and write `LOGDIR/behaviours`, unless it is there."""
+  folder = pathlib.Path(config.logdir).expanduser() / 'behaviours'
+  with lock.locked(config.logdir):
+    if behaviours.exists(folder):
+      say(f'Behaviours: reused {folder}')
+      return
+    with resume.Stop() as stop:
+      try:
+        made = learn(config, recordings(config), stop.check)
+      except resume.Stopped:
+        say('Stopped; repeat the command to learn the behaviours.')
+        raise SystemExit(128 + stop.signal) from None
+    made.write(folder)
+  say(f'Behaviours: {folder}')
+
+
+def recordings(config):
+  """Return the sources that teacher and behaviours are learned from."""
+  return dataset.Sources(
+      [x.folder for x in locate(config)], holdout=config.vid2act.pretrain.holdout,
+      act_width=config.vid2act.act_width, seed=config.seed)
+
+
+def learn(config, data, check):
+  """Return the `Behaviours` of the recordings `data`, tried on the sources' own tasks.
+
+  check: is called after every update and episode, and may raise.
+  """
+  internals.compute_in(jnp.float32)
+  settings = dict(config.vid2act.behaviours)
+  training = behaviours.Training(data, settings)
+  with progress.bar('clone', settings['updates'], 'updates') as bar:
+    for number in range(settings['updates']):
+      loss = training(number)
+      bar.advance()
+      if number % 100 == 0:
+        bar.text(f'error {float(loss):.3f}')
+      check()
+  made = training.result()
+  made.facts['success'] = _own(made, locate(config), data.env, settings['episodes'], check)
+  return made
+
+
+def _own(made, found, env, episodes, check):
+  """Return each source's success on its own task `[without noise, with it]`, None where unknown."""
+  act, result = made.actor(), []
+  tasks = [x.entry.task if x.entry.suite in suites.SUITES else '' for x in found]
+  with progress.bar('try behaviours', len(tasks) * episodes * len(NOISES), 'episodes') as bar:
+    for source, task in enumerate(tasks):
+      result.append(None)
+      if task and episodes and suites.SUITES[task.split('_')[0]].success:
+        trials = Trials(task, env)
+        result[-1] = [
+            round(float(np.mean([
+                _played(trials, act, source, made, noise, i, bar, check)
+                for i in range(episodes)])), 3)
+            for noise in NOISES]
+        trials.close()
+      else:
+        bar.advance(episodes * len(NOISES))
+  return result
+
+
+def _played(trials, act, source, made, noise, episode, bar, check):
+  check()
+  bar.advance()
+  return trials.play(act, source, made.facts['settings']['frames'], noise, episode)[1]
