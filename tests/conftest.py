@@ -39,6 +39,7 @@ batch_length: 8
 report_length: 8
 vid2act: {cache: CACHE, max_sources: 2, collect: {episodes: 2, limit: 12}}
 vid2act.pretrain: {updates: 4, batch_size: 4, batch_length: 8, log_every: 2, memory: 16}
+vid2act.behaviours: {updates: 4, batch_size: 8, channels: 4, hidden: 8, episodes: 1}
 agent.vid2act.vae: {code: 8, batch: 16}
 agent: {imag_length: 4, imag_last: 3}
 run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}

@@ -39,11 +39,10 @@ class Network(nj.Module):
 
   def __init__(self, image, frames, sources, actions):
     self.frames, self.sources, self.actions = frames, sources, actions
-    # Halved until 4 to 7 pixels are left.
-    stages = max(1, int(math.log2(min(image[:2]) / 4)))
+    stages = int(math.log2(max(4, min(image[:2])) / 4))  # Each halves; 4 to 7 pixels are left.
     spaces = {f'frame{i}': elements.Space(np.uint8, tuple(image)) for i in range(frames)}
     self.encoder = convolutions.encoder(
-        True, spaces, depth=self.channels, mults=(1, *[2] * (stages - 1)), kernel=3, strided=True,
+        True, spaces, depth=self.channels, mults=(1, *[2] * stages)[:stages], kernel=3, strided=True,
         norm='none', act='relu', name='enc')
 
   def __call__(self, frames, source):

@@ -1,0 +1,247 @@
+"""Episodes carried out by sources, and the policy that is drawn to the good ones."""
+
+import elements
+import embodied.jax.nets
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+import numpy as np
+import pytest
+from dreamerv3 import agent as hostagent
+
+from vid2act_plugin.agent import acting
+from vid2act_plugin.agent.usefulness import POLICY
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import internals, loading
+from vid2act_plugin.teacher import behaviours
+
+FACTS = dict(
+    sources=['one', 'two', 'three'], act_sizes=[3, 2, 3], act_width=16, image=[16, 16, 3], env={},
+    recordings='none', error=[0.1] * 3, success=[None] * 3, settings=dict(
+        updates=1, batch_size=1, frames=2, shift=0, channels=4, hidden=8, episodes=0))
+B, T, ENVS = 4, 6, 2
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """Behaviours of random weights, which differ from each other and from image to image."""
+  rng = np.random.default_rng(0)
+  params = {k: (0.5 * rng.normal(size=v)).astype(np.float32)
+            for k, v in behaviours.shapes(FACTS).items()}
+  path = tmp_path_factory.mktemp('cloned') / 'behaviours'
+  behaviours.Behaviours(params, FACTS).write(path)
+  return path
+
+
+@pytest.fixture(scope='module')
+def settings(configure, bundle, folder):
+  return configure('vid2act', 'finetune', **{
+      'vid2act.teacher': str(bundle), 'vid2act.cloned': str(folder), 'agent.vid2act.imitate': 1.0,
+      'agent.vid2act.execute': dict(start=1.0, end=0.2, until=80, noise=0.0)})
+
+
+@pytest.fixture(scope='module')
+def shared(settings, make_agent):
+  return make_agent(settings)
+
+
+@pytest.fixture
+def agent(shared):
+  """The agent as if it had done nothing yet."""
+  data = {'params': loading.parameters(shared), 'counters': loading.FRESH}
+  shared.load({**data, acting.STATE: {**acting.Ledger().save(), 'steps': 0}})
+  return shared
+
+
+def observe(step, length=5, envs=ENVS):
+  """Return what the environments show at a step; their episodes have `length` steps."""
+  rng = np.random.default_rng(step)
+  return dict(
+      image=rng.integers(0, 256, (envs, 16, 16, 3), np.uint8),
+      reward=np.arange(envs, dtype=np.float32) * (step % length),
+      is_first=np.full(envs, step % length == 0), is_last=np.full(envs, step % length == length - 1),
+      is_terminal=np.zeros(envs, bool))
+
+
+def play(agent, steps, begin=0, carry=None):
+  carry, found = carry or agent.init_policy(ENVS), []
+  for i in range(begin, begin + steps):
+    carry, act, out = agent.policy(carry, observe(i))
+    found.append((carry, act['action'], out))
+  return found
+
+
+def test_a_source_carries_out_the_whole_episode(agent, folder):
+  act, rest = behaviours.read(folder).actor(), []
+  found = play(agent, 10)
+  for i in range(10):
+    state, action = found[i][0][0], found[i][1]
+    before = observe(i - 1 if i % 5 else i)['image']
+    frames = np.stack([before, observe(i)['image']], 1)
+    for env, source in enumerate(state['by']):
+      assert source == found[i - i % 5][0][0]['by'][env]
+      if source == POLICY:
+        rest.append(action[env])
+      else:
+        np.testing.assert_allclose(action[env], act(frames, state['by'])[env, :3], atol=1e-5)
+  by = agent.ledger.by[1:]
+  assert len(by) == 4 and {POLICY, 0, 2} >= set(by.tolist()) and (by != POLICY).any()
+
+
+def test_sources_with_other_actions_are_no_candidates(agent):
+  assert agent.candidates == [0, 2]
+  rng = np.random.default_rng(0)
+  assert {agent.ledger.choose([POLICY, *agent.candidates], rng) for _ in range(50)} == {POLICY, 0, 2}
+
+
+def test_the_policy_is_told_what_was_done(agent):
+  """The same policy that is told the executed actions sees the same."""
+  found = play(agent, 4)
+  inner = agent.agent.init_policy(ENVS)
+  for i, (carry, action, out) in enumerate(found):
+    inner, own, plain = agent.agent.policy(inner, observe(i))
+    for key, value in plain.items():
+      np.testing.assert_array_equal(out[key], value)
+    done = internals.split(agent.agent, internals.put({'action': action}, agent.policy_sharded))
+    inner = (*inner[:3], done)
+    np.testing.assert_array_equal(np.stack(carry[1 + internals.PREVACT]['action']), action)
+    for env, source in enumerate(carry[0]['by']):
+      assert (own['action'][env] == action[env]).all() == (source == POLICY)
+
+
+def test_evaluation_is_the_policys_alone(agent):
+  carry = agent.init_policy(ENVS)
+  for i in range(7):
+    carry, act, out = agent.policy(carry, observe(i), mode='eval')
+    assert acting.EPISODE not in out and (carry[0]['by'] == POLICY).all()
+  assert len(agent.ledger.by) == 1 and agent.steps == 0
+
+
+def test_episodes_are_booked(agent):
+  found = play(agent, 12)
+  numbers = np.array([x[2][acting.EPISODE] for x in found])
+  assert numbers.dtype == np.int32
+  assert numbers[:, 0].tolist() == [1] * 5 + [3] * 5 + [5] * 2
+  assert numbers[:, 1].tolist() == [2] * 5 + [4] * 5 + [6] * 2
+  np.testing.assert_array_equal(agent.ledger.gained[1:], [0, 10, 0, 10, np.nan, np.nan])
+  np.testing.assert_allclose(agent.ledger.merit(), [0, 0, 1, 0, 1, 0, 0])
+
+
+def test_the_share_falls_with_env_steps(agent):
+  assert agent.probability() == 1.0
+  play(agent, 20)  # 40 agent steps of 1 env step each.
+  assert agent.probability() == pytest.approx(0.6)
+  play(agent, 40)
+  assert agent.probability() == pytest.approx(0.2)
+
+
+def test_noise_is_added_and_clipped(agent):
+  calm = play(agent, 1)[0]
+  agent.options = agent.options.update(noise=5.0)
+  agent.ledger.load(acting.Ledger().save())
+  agent.steps = 0
+  wild = play(agent, 1)[0]
+  agent.options = agent.options.update(noise=0.0)
+  carried = calm[0][0]['by'] != POLICY
+  assert carried.any() and (calm[1] != wild[1]).any(1).tolist() == carried.tolist()
+  assert np.abs(wild[1]).max() == 1
+
+
+def test_a_continued_run_chooses_the_same(agent):
+  play(agent, 5)
+  state = agent.save()
+  found = [x[1] for x in play(agent, 10)]
+  agent.load(state)
+  for one, other in zip(found, [x[1] for x in play(agent, 10)]):
+    np.testing.assert_array_equal(one, other)
+  assert set(state) == {'params', 'counters', acting.STATE}
+
+
+def test_an_update_says_what_sources_earn(agent, batches):
+  play(agent, 10)
+  batch = next(iter(batches(agent, 1)))
+  batch.pop(acting.MERIT, None)
+  _, _, mets = agent.train(agent.init_train(B), batch)
+  assert mets['execute/episodes/policy'] + mets['execute/episodes/one'] + (
+      mets['execute/episodes/three']) == 4
+  assert 'execute/episodes/two' not in mets
+  assert mets['execute/probability'] == pytest.approx(agent.probability())
+
+
+@pytest.fixture(scope='module')
+def gradient(configure, spaces):
+  """Return a function merit -> gradients by name and metrics, of an agent that imitates."""
+  config = configure()
+  keys = 'batch_size', 'batch_length', 'replay_context', 'report_length'
+  model = object.__new__(acting.imitating(hostagent.Agent, 2.0))
+  model.__init__(*spaces, elements.Config(
+      **config.agent, logdir='', seed=0, jax=config.jax, **{k: config[k] for k in keys}))
+  rng = np.random.default_rng(1)
+  flag = np.zeros((B, T), bool)
+  last = flag.copy()
+  last[0, 2] = True
+  batch = dict(
+      image=rng.integers(0, 256, (B, T, 16, 16, 3), np.uint8),
+      reward=rng.normal(size=(B, T)).astype(np.float32), is_first=flag, is_last=last,
+      is_terminal=flag)
+  action = rng.uniform(-1, 1, (B, T, 3)).astype(np.float32)
+
+  def fn(action, merit):
+    model.done = action, merit
+    carry = model.init_train(B)[:3]
+    loss, _, grads, (_, _, outs, metrics) = nj.grad(
+        lambda: model.loss(carry, batch, {'action': 0 * action}, training=True), model.modules,
+        has_aux=True)()
+    return grads, {**metrics, 'loss': loss, 'each': outs['losses']['imitate']}
+
+  embodied.jax.nets.COMPUTE_DTYPE = jnp.float32
+  with jax.transfer_guard('allow'):
+    seed = np.zeros(2, np.uint32)
+    zero = np.zeros((B, T), np.float32)
+    params = jax.device_get(jax.jit(nj.init(fn))({}, action, zero, seed=seed))
+    params = {k: v + (0.1 * rng.normal(size=v.shape)).astype(v.dtype)
+              if k.endswith('kernel') else v for k, v in params.items()}
+    pure = jax.jit(nj.pure(fn))
+    yield lambda merit, done=action: pure(params, done, merit, seed=seed)[1]
+
+
+def merits(value):
+  merit = np.zeros((B, T), np.float32)
+  merit[0] = value
+  return merit
+
+
+def test_imitation_moves_the_policy_head_alone(gradient):
+  (none, before), (some, after) = gradient(merits(0)), gradient(merits(1))
+  moved = {k.split('/')[0] for k in none if (np.array(none[k]) != np.array(some[k])).any()}
+  assert moved == {'pol'}
+  assert before['loss/imitate'] == 0
+  np.testing.assert_allclose(
+      after['loss'] - before['loss'], 2 * after['loss/imitate'], rtol=1e-4)
+
+
+def test_imitation_is_of_what_was_done_where_it_was(gradient):
+  each = np.array(gradient(merits(1))[1]['each'])
+  assert (each[1:] == 0).all() and (each[0, [0, 1, 3, 4, 5]] != 0).all()
+  assert each[0, 2] == 0  # No action is taken at the last step.
+  half = np.array(gradient(merits(0.5))[1]['each'])
+  np.testing.assert_allclose(half, each / 2, rtol=1e-5)
+  other = np.zeros((B, T, 3), np.float32)
+  other[0, 4] = 1
+  changed = np.array(gradient(merits(1), other)[1]['each']) != np.array(
+      gradient(merits(1), 0 * other)[1]['each'])
+  assert changed.nonzero()[0].tolist() == [0] and changed.nonzero()[1].tolist() == [4]
+
+
+def test_it_is_the_cross_entropy():
+  logp, merit = np.array([[-1.0, 2.0]]), np.array([[0.5, 1.0]])
+  np.testing.assert_allclose(acting.imitate(logp, merit), [[0.5, -2.0]])
+
+
+def test_without_execution_nothing_is_around_the_agent(fresh):
+  assert not isinstance(fresh, acting.Acting) and acting.EPISODE not in fresh.spaces
+
+
+def test_behaviours_that_do_not_fit_are_refused(settings, spaces, make_agent, bundle):
+  with pytest.raises(UserError, match='there are no behaviours in the teacher'):
+    make_agent(settings.update({'vid2act.cloned': ''}))

@@ -1,0 +1,110 @@
+"""Which source carries out an episode: chosen by what each has earned."""
+
+import numpy as np
+import pytest
+
+from vid2act_plugin.agent.usefulness import NONE, POLICY, RECENT, Ledger
+
+SOURCES = [POLICY, 0, 1, 2]
+
+
+def play(ledger, source, gained):
+  ledger.end(ledger.begin(source), gained)
+
+
+def shares(ledger, count=2000):
+  rng = np.random.default_rng(0)
+  chosen = [ledger.choose(SOURCES, rng) for _ in range(count)]
+  return {k: chosen.count(k) / count for k in SOURCES}
+
+
+def test_episodes_are_numbered_from_one():
+  ledger = Ledger()
+  assert NONE == 0 and [ledger.begin(POLICY), ledger.begin(1)] == [1, 2]
+  assert ledger.by.tolist() == [POLICY, POLICY, 1] and np.isnan(ledger.gained).all()
+
+
+def test_all_are_tried_before_any_is_tried_again():
+  ledger, rng = Ledger(), np.random.default_rng(0)
+  for _ in range(2):
+    tried = []
+    for _ in SOURCES:
+      tried.append(ledger.choose(SOURCES, rng))
+      play(ledger, tried[-1], 0.0)
+    assert sorted(tried) == sorted(SOURCES)
+
+
+def test_what_earns_is_chosen_and_the_rest_not_given_up():
+  ledger = Ledger()
+  for _ in range(8):
+    for source in SOURCES:
+      play(ledger, source, 1.0 if source == 1 else 0.0)
+  found = shares(ledger)
+  assert found[1] > 0.95
+  ledger = Ledger()
+  for gained in (1, 0, 1, 0):
+    play(ledger, 1, gained)
+    play(ledger, 0, 0)
+    play(ledger, 2, 0)
+  found = shares(ledger)
+  assert 0.5 < found[1] < 0.95 and found[POLICY] > 0.05
+
+
+def test_one_failure_does_not_bar_a_source():
+  ledger = Ledger()
+  for source, gained in ((0, 0), (1, 1), (2, 0)):
+    play(ledger, source, gained)
+  found = shares(ledger)
+  assert found[0] > 0.05 and found[1] == max(found.values())
+
+
+@pytest.mark.parametrize('scale, offset', [(1, 0), (1000, 0), (1, -50)])
+def test_units_do_not_matter(scale, offset):
+  plain, other = Ledger(), Ledger()
+  for gained in (0.1, 0.7, 0.2):
+    for source in SOURCES:
+      play(plain, source, gained * (source + 2))
+      play(other, source, scale * gained * (source + 2) + offset)
+  assert shares(plain) == shares(other)
+
+
+def test_the_policy_is_judged_by_its_last_episodes():
+  ledger = Ledger()
+  for gained in [0.0] * 5 + [1.0] * RECENT:
+    play(ledger, POLICY, gained)
+    play(ledger, 0, gained)
+  assert ledger.earned(POLICY).tolist() == [1.0] * RECENT
+  assert len(ledger.earned(0)) == 5 + RECENT
+
+
+def test_merit():
+  ledger = Ledger()
+  assert ledger.merit().tolist() == [0]
+  for gained in (0, 0, 1, 0.5):
+    play(ledger, 0, gained)
+  running = ledger.begin(1)
+  merit = ledger.merit()
+  assert merit.dtype == np.float32 and merit[running] == 0
+  np.testing.assert_allclose(merit, [0, 0, 0, 1, (0.5 - 0.375) / 0.625, 0])
+  same = Ledger()
+  for _ in range(3):
+    play(same, 0, 4.0)
+  assert not same.merit().any()
+
+
+def test_episodes_that_did_not_end_count_for_nothing():
+  ledger = Ledger()
+  ledger.begin(0)
+  play(ledger, 1, 1.0)
+  assert len(ledger.earned(0)) == 0 and ledger.earned(1).tolist() == [1.0]
+
+
+def test_kept_and_loaded():
+  ledger, other = Ledger(), Ledger()
+  for i in range(20):
+    play(ledger, i % 3, i % 5)
+  ledger.begin(2)
+  other.load(ledger.save())
+  assert shares(ledger) == shares(other)
+  np.testing.assert_array_equal(ledger.merit(), other.merit())
+  assert other.begin(0) == ledger.begin(0)

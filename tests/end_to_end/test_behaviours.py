@@ -1,0 +1,65 @@
+"""Behaviours in the chain: made with the teacher, or on their own where a teacher lacks them."""
+
+import shutil
+
+import elements
+import pytest
+
+from vid2act_plugin import prepare as chain
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.teacher import behaviours, bundle
+
+
+@pytest.fixture(scope='module')
+def teacher(first, tiny):
+  return next((tiny.parent / 'cache' / 'teachers').glob('*/teacher'))
+
+
+@pytest.fixture(scope='module')
+def config(overlays, tiny, tmp_path_factory):
+  """A run whose sources carry out episodes."""
+  config = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld', 'quickstart', 'finetune', str(tiny)):
+    config = config.update(overlays[name])
+  return config.update({
+      'agent.vid2act.execute.start': 1.0, 'logdir': str(tmp_path_factory.mktemp('run') / 'run')})
+
+
+def test_a_teacher_is_made_with_its_behaviours(teacher):
+  found = bundle.load(teacher).behaviours()
+  assert found.facts['sources'] == ['metaworld_door-close', 'metaworld_faucet-open']
+  assert found.facts['settings']['updates'] == 4
+  assert [len(x) for x in found.facts['success']] == [2, 2]
+  assert all(0 < x < 2 for x in found.facts['error'])
+
+
+def test_those_of_the_teacher_are_taken(config, first):
+  assert chain.prepare(config).vid2act.cloned == ''
+
+
+@pytest.fixture(scope='module')
+def without(teacher, tmp_path_factory):
+  """A teacher as earlier versions made it."""
+  made = bundle.load(teacher)
+  made.clones = {}
+  made.manifest = {k: v for k, v in made.manifest.items() if k not in ('behaviours', 'hash', 'files')}
+  folder = tmp_path_factory.mktemp('earlier') / 'teacher'
+  made.save(folder)
+  return folder
+
+
+def test_a_teacher_without_them_gets_them_once(config, without, capsys):
+  config = config.update({'vid2act.teacher': str(without)})
+  found = chain.prepare(config)
+  made = behaviours.read(found.vid2act.cloned)
+  assert made.facts['sources'] == bundle.verify(without)['sources']
+  assert found.vid2act.seconds.clone > 0 and 'clone: behaviours of 2 sources' in capsys.readouterr().out
+  again = chain.prepare(config)
+  assert again.vid2act.cloned == found.vid2act.cloned and again.vid2act.seconds.clone == 0
+  assert 'Behaviours: reused' in capsys.readouterr().out
+  shutil.rmtree(found.vid2act.cloned)
+
+
+def test_a_folder_of_them_that_is_amiss_is_told_at_the_start(config, first, tmp_path):
+  with pytest.raises(UserError, match='The behaviours in .*delete this folder'):
+    chain.prepare(config.update({'vid2act.cloned': str(tmp_path)}))
