@@ -28,11 +28,12 @@ def prepare(config):
   """
   taught, recorded = _needs(config)
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in STAGES
-  acting = options.executes(config) and config.script in start.LOOPS
-  if not (ours or taught or recorded or acting) or config.script.endswith(('_env', '_envs', '_replay')):
+  if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
   suites.check(config.task)
   start.check(config)
+  config = start.as_begun(config)
+  acting = options.executes(config) and config.script in start.LOOPS
   if taught or recorded or acting:
     options.check(config)
   config = platform.resolve(config)

@@ -98,6 +98,7 @@ def test_the_policy_is_told_what_was_done(agent):
   """The same policy that is told the executed actions sees the same."""
   found = play(agent, 4)
   inner = agent.agent.init_policy(ENVS)
+  agent.n_actions.value = 0  # It decides what the policy draws.
   for i, (carry, action, out) in enumerate(found):
     inner, own, plain = agent.agent.policy(inner, observe(i))
     for key, value in plain.items():
@@ -139,7 +140,7 @@ def test_noise_is_added_and_clipped(agent):
   calm = play(agent, 1)[0]
   agent.options = agent.options.update(noise=5.0)
   agent.ledger.load(acting.Ledger().save())
-  agent.steps = 0
+  agent.steps = agent.n_actions.value = 0
   wild = play(agent, 1)[0]
   agent.options = agent.options.update(noise=0.0)
   carried = calm[0][0]['by'] != POLICY

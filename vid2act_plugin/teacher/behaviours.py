@@ -49,7 +49,7 @@ class Network(nj.Module):
     """Map frames `[B, F, H, W, 3]` uint8 and source `[B]` to actions `[B, A]` in [-1, 1]."""
     images = {f'frame{i}': frames[:, i] for i in range(self.frames)}
     x = self.encoder({}, images, jnp.zeros(len(source), bool), False, single=True)[2]
-    onehot = jax.nn.one_hot(source, self.sources, dtype=x.dtype)
+    onehot = jnp.eye(self.sources, dtype=x.dtype)[source]
     for i, units in enumerate((self.hidden, self.hidden // 2)):
       x = jnp.concatenate([x, onehot], -1)
       x = jax.nn.relu(self.sub(f'layer{i}', nn.Linear, units)(x))

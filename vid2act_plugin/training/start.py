@@ -6,8 +6,9 @@ import re
 
 import elements
 
-from ..common import files, lock, safe_yaml
+from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, reading
+from ..common.output import say
 from ..host import checkpoints, loading
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
@@ -59,14 +60,7 @@ def _replay(config):
 
 def _continued(config, logdir):
   """Compare with the settings that the run was begun with, before anything is written."""
-  path = logdir / 'config.yaml'
-  if not path.exists():
-    return
-  cure = 'delete it if your command has the settings of that run, or choose another --logdir'
-  with reading(f'The file {path} of the run to be continued', cure):
-    before = elements.Config(safe_yaml.load(files.regular_file(logdir, path.name))).flat
-    if 'task' not in before:
-      raise ValueError('it has no task')
+  before = _begun(logdir)
   now = config.flat
   changed = [k for k, v in now.items() if k in before and before[k] != v and _matters(k, config)]
   if (before.get('script') in LOOPS) != (config.script in LOOPS):
@@ -77,6 +71,34 @@ def _continued(config, logdir):
     raise UserError(
         f'The run {logdir} was begun with {shown}{more}; continue it with these, or begin another '
         f'--logdir, from its weights with --run.from_checkpoint {logdir}.')
+
+
+def as_begun(config):
+  """Return `config` without the parts of the method that its run, begun by an earlier version, lacks.
+
+  Their keys are not in its `config.yaml`, and off in our defaults.
+  """
+  logdir = pathlib.Path(config.logdir).expanduser()
+  before = _begun(logdir) if checkpoints.latest(logdir) else {}
+  plain = elements.Config({'agent': {'vid2act': resources.defaults()['agent']['vid2act']}}).flat
+  absent = {k: v for k, v in plain.items() if before and k not in before and config.flat[k] != v}
+  if absent:
+    say(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
+        'without.')
+  return config.update(absent)
+
+
+def _begun(logdir):
+  """Return the flat settings that a run was begun with; empty where it has none."""
+  path = logdir / 'config.yaml'
+  if not path.exists():
+    return {}
+  cure = 'delete it if your command has the settings of that run, or choose another --logdir'
+  with reading(f'The file {path} of the run to be continued', cure):
+    before = elements.Config(safe_yaml.load(files.regular_file(logdir, path.name))).flat
+    if 'task' not in before:
+      raise ValueError('it has no task')
+  return before
 
 
 def _matters(key, config):
