@@ -10,20 +10,13 @@ from safetensors.numpy import load_file, save
 
 from ..common import files
 from ..common.errors import UserError, reading, reason
-from . import claims
+from . import faults
 
 FORMAT = 1
 MANIFEST = 'manifest.json'
 MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
 FILES = ('teacher.safetensors', 'memory.safetensors')
 CLONES = 'behaviours.safetensors'
-FIELDS = {
-    'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'agent': dict, 'env': dict,
-    'recordings': str, 'updates': int}
-CLASSES = 256  # As many as a byte of `memory` tells apart.
-MEMORY = {  # dtype and what it is as wide as.
-    'deter': (np.float16, 'deter'), 'stoch': (np.uint8, 'stoch'), 'action': (np.float32, 'act_width'),
-    'source': (np.int32, None)}
 
 
 @dataclasses.dataclass
@@ -72,7 +65,7 @@ class Bundle:
 
   def check(self):
     """Raise a `UserError` unless memory and manifest are of one model; needs neither JAX nor host."""
-    fault = _memory_fault(self.memory, self.manifest)
+    fault = faults.memory(self.memory, self.manifest)
     if fault:
       raise UserError(f'The teacher bundle {self.folder} is not whole: {fault}; pretrain again.')
 
@@ -161,7 +154,7 @@ def verify(folder):
     raise UserError(
         f'The teacher bundle is damaged: {bad} is missing or does not have the hash that it '
         'was written with; copy it again or pretrain again.')
-  fault = _fault(content)
+  fault = faults.manifest(content)
   if fault:
     raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
   return content
@@ -177,7 +170,7 @@ def load(folder):
   except Exception as e:  # Safetensors, and NumPy where it lacks a type, raise errors of their own.
     raise UserError(
         f'{folder} holds an unreadable safetensors file ({reason(e)}); pretrain again.') from e
-  fault = _content_fault({**params, **clones}, memory, content)
+  fault = faults.content({**params, **clones}, memory, content)
   if fault:
     raise UserError(f'The teacher bundle {folder} is not whole: {fault}; pretrain again.')
   return Bundle(params, memory, content, clones, str(folder))
@@ -189,73 +182,6 @@ def _names(manifest):
 
 def exists(folder):
   return (pathlib.Path(folder).expanduser() / MANIFEST).is_file()
-
-
-def _fault(manifest):
-  for key, kind in FIELDS.items():
-    if type(manifest.get(key)) is not kind:
-      return f"the field '{key}' of its manifest is missing or no {kind.__name__}"
-  names, width = manifest['sources'], manifest['act_width']
-  if not names or not all(isinstance(x, str) and x.isprintable() for x in names) or (
-      len(set(names)) != len(names)):
-    return 'its sources have no names of their own'
-  if len(manifest['act_sizes']) != len(names) or not claims.sizes(
-      width, *manifest['act_sizes']) or max(manifest['act_sizes']) > width:
-    return 'its act_sizes are not one number up to act_width for each source'
-  if len(manifest['image']) != 3 or not claims.sizes(*manifest['image']):
-    return 'its image is not height, width and channels'
-  if not 0 <= manifest['updates'] < 2 ** 63:
-    return f"its updates are {manifest['updates']:.3g}"
-  if manifest.get('kind', 'separate') != 'separate' or not all(
-      type(manifest.get(x, True)) is bool for x in ('guide', 'actions')):
-    return 'its kind, guide or actions are none of those that there are'
-  return _agents_fault(manifest)
-
-
-def _agents_fault(manifest):
-  agents = [manifest['agent']]
-  if 'kind' in manifest:
-    agents = manifest.get('agents')
-    if not isinstance(agents, list) or len(agents) != len(manifest['sources']) or (
-        not all(isinstance(x, dict) for x in agents) or agents[0] != manifest['agent']):
-      return 'its agents are not one for each source, the first of them its agent'
-  for agent in agents:
-    try:
-      rssm = agent['dyn']['rssm']
-      sizes = [rssm[x] for x in ('deter', 'stoch', 'classes')]
-    except (KeyError, TypeError):
-      sizes = [None]
-    if not claims.sizes(*sizes) or sizes[2] > CLASSES:
-      return 'its agent lacks deter, stoch or classes of dyn.rssm'
-    fault = claims.fault(agent)
-    if fault:
-      return f'its {fault}'
-
-
-def _content_fault(params, memory, manifest):
-  source = memory.get('source', np.zeros(0))
-  if source.dtype != np.int32 or source.ndim != 1 or any(
-      x.shape[:1] != source.shape for x in memory.values()):
-    return 'its memory lacks the sources of its states'
-  if len(source) and not 0 <= source.min() <= source.max() < len(manifest['sources']):
-    return 'its memory is of other sources than its manifest'
-  for name, value in [*params.items(), *memory.items()]:
-    if value.dtype.kind == 'f' and not np.isfinite(value).all():
-      return f'{name!r:.80} has values that are not finite'
-
-
-def _memory_fault(memory, manifest):
-  wide = {**manifest['agent']['dyn']['rssm'], 'act_width': manifest['act_width']}
-  for key, (dtype, width) in MEMORY.items():
-    have, axes = memory.get(key), 2 if width else 1
-    if have is None or have.dtype != dtype or have.ndim != axes or not len(have) or (
-        width and have.shape[1] != wide[width]):
-      found = 'missing' if have is None else f'{have.dtype} of shape {list(have.shape)}'
-      return f"'{key}' of its memory is {found}, which is not of its manifest's model"
-  if len(np.unique(memory['source'])) != len(manifest['sources']):
-    return 'its memory has no states of some of its sources'
-  if memory['stoch'].max() >= wide['classes']:
-    return f"its memory has states of more than {wide['classes']} classes"
 
 
 def _found(folder, name):

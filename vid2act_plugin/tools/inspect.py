@@ -158,10 +158,13 @@ def _teacher(folder, bar):
   bar.advance(len(bundle.FILES))
   rssm, guide = manifest['agent']['dyn']['rssm'], manifest.get('guide', True)
   rows = [int((memory == k).sum()) if guide else 0 for k in range(loaded.sources)]
-  names = zip(manifest['sources'], manifest['act_sizes'], rows)
+  known = manifest.get('behaviours', dict.fromkeys(('error', 'success'), [None] * loaded.sources))
+  names = zip(manifest['sources'], manifest['act_sizes'], rows, known['error'], known['success'])
   return dict(
       kind='teacher', path=str(folder),
-      sources=[dict(source=x, act_size=y, memory=z) for x, y, z in names],
+      sources=[
+          dict(source=x, act_size=y, memory=z, behaviour_error=e, behaviour_success=s)
+          for x, y, z, e, s in names],
       model='separate models' if manifest.get('kind') == 'separate' else 'one model',
       act_width=loaded.act_width, image=manifest['image'],
       **{k: rssm[k] for k in ('deter', 'stoch', 'classes')},

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from ..common import files, progress
+from ..common import files, images, progress
 from ..common.errors import UserError, reading
 from ..common.output import say, table
 from ..envs import suites
@@ -180,22 +180,16 @@ def _show(kept, args):
 
 def _draw(found, path):
   """Draw a panel per task with a bar for each source: success, or the return where none is known."""
-  import matplotlib
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-  most = max(map(len, found.values()))
-  fig, axes = plt.subplots(
-      1, len(found), figsize=(5 * len(found), 1 + 0.3 * most), squeeze=False, layout='constrained')
-  for ax, (task, rows) in zip(axes[0], found.items()):
-    key = 'score' if rows[0]['success'] is None else 'success'
-    rows = rows[::-1]
-    value = np.array([x[key] for x in rows])
-    spread = np.abs(np.array([x[f'{key}_interval'] for x in rows]).T - value)
-    colours = ['tab:green' if x['better'] else 'tab:gray' for x in rows]
-    ax.barh([x['source'] for x in rows], value, xerr=spread, color=colours, capsize=2)
-    ax.set_title(task)
-    ax.set_xlabel(f'{"return" if key == "score" else key}, 95 % interval (green: better than random)')
-  with files.atomic_write(path) as part:
-    fig.savefig(part, format='png')
-  plt.close(fig)
+  size = 5 * len(found), 1 + 0.3 * max(map(len, found.values()))
+  with images.figure(
+      path, 1, len(found), figsize=size, squeeze=False, layout='constrained') as (_, axes):
+    for ax, (task, rows) in zip(axes[0], found.items()):
+      key = 'score' if rows[0]['success'] is None else 'success'
+      rows = rows[::-1]
+      value = np.array([x[key] for x in rows])
+      spread = np.abs(np.array([x[f'{key}_interval'] for x in rows]).T - value)
+      labels = [images.label(x['source']) + ' *' * x['better'] for x in rows]
+      ax.barh(labels, value, xerr=spread, color='tab:gray', capsize=2)
+      ax.set_title(images.label(task))
+      ax.set_xlabel(f'{"return" if key == "score" else key}, 95 % interval (*: better than random)')
   return path

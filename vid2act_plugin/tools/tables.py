@@ -67,8 +67,12 @@ def _teacher(report):
   hidden = 'path', 'kind', 'damaged', 'sources'
   table(f"Teacher {report['path']}", ('', ''), [
       (k.replace('_', ' '), text(v)) for k, v in report.items() if k not in hidden])
-  table('Its sources', ('source', 'actions', 'states in memory'), [
-      list(x.values()) for x in report['sources']])
+  blank = lambda x: '-' if x is None else text(x)
+  table('Its sources', (
+      'source', 'actions', 'states in memory', ['behaviour', 'held-out error'],
+      ['success on its own task', 'without, with noise']), [
+      (x['source'], x['act_size'], x['memory'], blank(x['behaviour_error']),
+       ', '.join(map(str, x['behaviour_success'] or ['-']))) for x in report['sources']])
 
 
 def _range(values):

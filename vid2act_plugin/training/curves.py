@@ -17,15 +17,17 @@ LIMIT = 1e100  # Of a number, either way; beyond, sums and the scale of a pictur
 def curves(logdir):
   """Draw `curves.png` of a run: score, success, losses and relevance over env steps.
 
-  Success and relevance are left out where the run has none.
+  Success, relevance, and who carried out episodes are left out where the run has none.
   """
   rows = metrics(logdir)
   panels = {
       'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation'},
       'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step'},
       'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
-      'Relevance': {k: k.split('/')[-1] for k in _keys(rows, 'train/relevance/')}}
-  for title in ('Success rate', 'Relevance'):
+      'Relevance': {k: k.split('/')[-1] for k in _keys(rows, 'train/relevance/')},
+      'Episodes carried out by': _names(rows, 'train/execute/episodes/'),
+      'Mean return of these': _names(rows, 'train/execute/earned/')}
+  for title in list(panels)[1:2] + list(panels)[3:]:
     if not any(k in x for x in rows for k in panels[title]):
       del panels[title]
   with images.figure(
@@ -41,6 +43,10 @@ def curves(logdir):
       if ax.has_data():
         ax.legend(fontsize=7)
       ax.set(**AXES.get(title, {}))
+
+
+def _names(rows, prefix):
+  return {k: k.removeprefix(prefix) for k in _keys(rows, prefix)}
 
 
 def episode(frames, weights):

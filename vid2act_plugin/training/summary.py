@@ -28,3 +28,29 @@ def read(logdir):
     return None
   known = isinstance(content, dict) and type(content.get('env_steps')) is int
   return content if known else None
+
+
+def execution(mets):
+  """Return `{source or policy: {episodes, earned}}` of the metrics of an update."""
+  found, prefix = {}, 'train/execute/'
+  for kind in ('episodes', 'earned'):
+    for key in [x for x in mets if x.startswith(f'{prefix}{kind}/')]:
+      found.setdefault(key.rpartition('/')[2], {})[kind] = round(float(mets[key]), 3)
+  return found
+
+
+def useful(execution):
+  """Say which source earned most in the episodes that it carried out."""
+  sources = {k: v for k, v in execution.items() if k != 'policy' and 'earned' in v}
+  if not sources:
+    return []
+  best = max(sources, key=lambda k: sources[k]['earned'])
+  text = f"{sources[best]['earned']:.3g} per episode in {sources[best]['episodes']:.0f}"
+  own = execution['policy'].get('earned')
+  return [f'Of the sources, {best} earned most: {text}' + (
+      '' if own is None else f'; the policy in its last ones: {own:.3g}')]
+
+
+def describe(means):
+  """Return the means of an evaluation in words."""
+  return ', '.join(f'{k} {v:.3g}' for k, v in means.items() if k != 'length')

@@ -51,7 +51,7 @@ def eval_only(config, args):
   finally:
     evaluation.close()
     logger.close()
-  say(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {_describe(means)}')
+  say(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {summary.describe(means)}')
   scores.write(config)
   evaluation.video(config)
   summary.write(config.logdir, {'eval': means, **_versions()})
@@ -113,7 +113,7 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
     bar.set(int(step))
     while step < args.steps:
       if evaluation and _due(args, logger) > place.evaluated:
-        bar.text(_describe(evaluate()))
+        bar.text(summary.describe(evaluate()))
       driver(policy, steps=10)
       bar.set(int(step))
       if should_report(step):
@@ -124,7 +124,7 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
         cp.save()
   if evaluation:
     learner.scores = evaluate()
-    say(f'Evaluation at {int(step) * logger.multiplier} env steps: {_describe(learner.scores)}')
+    say(f'Evaluation at {int(step) * logger.multiplier} env steps: {summary.describe(learner.scores)}')
   learner.report(logger)
   learner.log(logger)
   cp.save()
@@ -149,6 +149,7 @@ class Learner:
   def __init__(self, config, args, agent, replay, step):
     self.args, self.agent, self.replay, self.step = args, agent, replay, step
     self.config, self.scores, self.pictures, self.relevance = config, {}, {}, {}
+    self.execution = {}
     self.ready = args.batch_size * args.batch_length
     self.ratio = elements.when.Ratio(args.train_ratio / self.ready)
     self.metrics = elements.Agg()
@@ -180,6 +181,7 @@ class Learner:
     mets = self.metrics.result()
     weights = {k.split('/')[-1]: float(v) for k, v in mets.items() if '/relevance/' in k}
     self.relevance = weights or self.relevance
+    self.execution = summary.execution(mets) or self.execution
     logger.add(mets)
     logger.add(self.replay.stats(), prefix='replay')
     logger.add(self.usage.stats(), prefix='usage')
@@ -212,10 +214,6 @@ def _log_episode(logger, episode):
     logger.add(episode, prefix='episode')
 
 
-def _describe(means):
-  return ', '.join(f'{k} {v:.3g}' for k, v in means.items() if k != 'length')
-
-
 def _finish(config, agent, learner, evaluation, logger, start):
   """Write scores, pictures and `summary.json`."""
   logger.close()
@@ -236,9 +234,9 @@ def _finish(config, agent, learner, evaluation, logger, start):
       stages={**seconds, 'train': round(time.time() - start, 1)},
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
       pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
-      final_relevance=learner.relevance, eval=learner.scores, task=config.task, seed=config.seed,
+      final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
-  say(f'Summary: {path}, curves: {logdir / "curves.png"}')
+  say(*summary.useful(learner.execution), f'Summary: {path}, curves: {logdir / "curves.png"}')
 
 
 def _versions():
