@@ -35,7 +35,7 @@ def execution(mets):
   found, prefix = {}, 'train/execute/'
   for kind in ('episodes', 'earned'):
     for key in [x for x in mets if x.startswith(f'{prefix}{kind}/')]:
-      found.setdefault(key.rpartition('/')[2], {})[kind] = round(float(mets[key]), 3)
+      found.setdefault(key.removeprefix(f'{prefix}{kind}/'), {})[kind] = round(float(mets[key]), 3)
   return found
 
 
