@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 def settings(configure, bundle, folder):
   return configure('vid2act', 'finetune', **{
       'vid2act.teacher': str(bundle), 'vid2act.cloned': str(folder), 'agent.vid2act.imitate': 1.0,
-      'agent.vid2act.execute': dict(start=1.0, end=0.2, until=80, noise=0.0)})
+      'agent.vid2act.execute': dict(start=1.0, end=0.2, until=80, noise=0.0, evaluate='policy')})
 
 
 @pytest.fixture(scope='module')
@@ -116,6 +116,26 @@ def test_evaluation_is_the_policys_alone(agent):
     carry, act, out = agent.policy(carry, observe(i), mode='eval')
     assert acting.EPISODE not in out and (carry[0]['by'] == POLICY).all()
   assert len(agent.ledger.by) == 1 and agent.steps == 0
+
+
+def test_the_agent_may_choose_in_evaluation(agent, folder):
+  act = behaviours.read(folder).actor()
+  for source, gained in ((0, 1.0), (2, 3.0), (POLICY, 2.0)):
+    agent.ledger.end(agent.ledger.begin(source), gained)
+  agent.options = agent.options.update(evaluate='best', noise=1.0)
+  try:
+    for mode, who in (('eval', 2), ('policy', POLICY)):
+      carry, action, _ = agent.policy(agent.init_policy(ENVS), observe(0), mode=mode)
+      assert carry[0]['by'].tolist() == [who] * ENVS
+      frames = np.repeat(observe(0)['image'][:, None], 2, 1)
+      same = np.allclose(action['action'], act(frames, [2] * ENVS)[:, :3], atol=1e-5)
+      assert same == (who == 2)  # Without noise, whatever that of training is.
+    for _ in range(9):
+      agent.ledger.end(agent.ledger.begin(POLICY), 4.0)
+    assert agent.policy(agent.init_policy(ENVS), observe(0), mode='eval')[0][0]['by'][0] == POLICY
+  finally:
+    agent.options = agent.options.update(evaluate='policy', noise=0.0)
+  assert agent.steps == 0 and len(agent.ledger.by) == 13
 
 
 def test_episodes_are_booked(agent):

@@ -77,6 +77,17 @@ def test_the_policy_is_judged_by_its_last_episodes():
   assert len(ledger.earned(0)) == 5 + RECENT
 
 
+def test_the_best():
+  ledger = Ledger()
+  assert ledger.best(SOURCES) == POLICY
+  play(ledger, 0, 1.0)
+  for _ in range(4):
+    play(ledger, 1, 0.95)
+  play(ledger, POLICY, 0.0)
+  assert ledger.best(SOURCES) == 1  # A single success is less sure than four that are almost as good.
+  assert ledger.best([POLICY, 2]) == 2
+
+
 def test_merit():
   ledger = Ledger()
   assert ledger.merit().tolist() == [0]

@@ -21,7 +21,8 @@ class Acting:
 
   The probability of that changes from `start` to `end` over `until` env steps.
   Which source it is, or the policy after all, is chosen by `Ledger.choose`.
-  Evaluation is the policy's alone. Only sources with as many actions as the task
+  Evaluation is the policy's alone or, where `evaluate` is best, of whoever has earned most; the
+  mode `policy` is then the policy's alone. Only sources with as many actions as the task
   are candidates. Each step in the replay tells its episode, if the agent imitates.
   """
 
@@ -48,16 +49,17 @@ class Acting:
   def policy(self, carry, obs, mode='train'):
     """Act as the policy does, or as the source that carries out the episode."""
     state, *inner = carry
-    inner, act, out = self.agent.policy(tuple(inner), obs, mode=mode)
-    if mode == 'train':
-      state = self._follow(state, obs)
+    training = mode == 'train'
+    inner, act, out = self.agent.policy(tuple(inner), obs, mode='train' if training else 'eval')
+    if training or mode == 'eval' and self.options.evaluate == 'best':
+      state = self._follow(state, obs, training)
       if (state['by'] != POLICY).any():
-        act = {**act, 'action': self._carried_out(state, act['action'])}
+        act = {**act, 'action': self._carried_out(state, act['action'], training)}
         # What the policy is told next has to be what was done.
         done = internals.split(self.agent, internals.put(act, self.agent.policy_sharded))
         inner = (*inner[:internals.PREVACT], done, *inner[internals.PREVACT + 1:])
-      if self.imitates:
-        out[EPISODE] = np.int32(state['number'])
+    if training and self.imitates:
+      out[EPISODE] = np.int32(state['number'])
     return (state, *inner), act, out
 
   def probability(self):
@@ -82,22 +84,22 @@ class Acting:
       self.ledger.load(state)
       self.steps = int(state['steps'])
 
-  def _follow(self, state, obs):
+  def _follow(self, state, obs, training):
     """Return the state `by`, `number`, `gained` `[E]`, `seen` `[E][F, H, W, 3]` after one more step."""
     by, number, gained = (state[k].copy() for k in ('by', 'number', 'gained'))
     seen = list(state['seen'])
     for i, first in enumerate(obs['is_first']):
-      self.steps += 1
       image = obs['image'][i]
       if first:
-        by[i], gained[i] = self._begin(), 0.0
-        number[i] = self.ledger.begin(by[i])
+        by[i], gained[i] = self._begin() if training else self._best(), 0.0
+        number[i] = self.ledger.begin(by[i]) if training else NONE
         seen[i] = np.repeat(image[None], self.frames, 0)
       else:
         seen[i] = np.concatenate([seen[i][1:], image[None]])
       gained[i] += obs['reward'][i]
-      if obs['is_last'][i]:
+      if obs['is_last'][i] and training:
         self.ledger.end(number[i], gained[i])
+    self.steps += training * len(by)
     return dict(by=by, number=number, gained=gained, seen=seen)
 
   def _begin(self):
@@ -107,12 +109,15 @@ class Acting:
       return POLICY
     return self.ledger.choose([POLICY, *self.candidates], rng)
 
-  def _carried_out(self, state, action):
+  def _best(self):
+    return self.ledger.best([POLICY, *self.candidates])
+
+  def _carried_out(self, state, action, training):
     """Return `action` `[E, A]` with that of the sources in place of the policy's."""
     action, rows = action.copy(), np.flatnonzero(state['by'] != POLICY)
     rng = np.random.default_rng([self.agent.config.seed, self.steps, 1])
     wanted = self.act(np.stack([state['seen'][i] for i in rows]), state['by'][rows])
-    noise = self.options.noise * rng.standard_normal((len(rows), self.actions))
+    noise = training * self.options.noise * rng.standard_normal((len(rows), self.actions))
     action[rows] = np.clip(wanted[:, :self.actions] + noise, -1, 1)
     return action
 

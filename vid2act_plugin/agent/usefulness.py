@@ -52,6 +52,14 @@ class Ledger:
       drawn.append((value, -begun, rng.random()))
     return candidates[max(range(len(candidates)), key=lambda i: drawn[i])]
 
+  def best(self, candidates):
+    """Return who has earned most, with means drawn towards that of all as in `choose`."""
+    every = self.gained[~np.isnan(self.gained)]
+    if not len(every):
+      return POLICY
+    shrunk = lambda x: (every.mean() + x.sum()) / (len(x) + 1)
+    return max(candidates, key=lambda k: (shrunk(self.earned(k)), k == POLICY))
+
   def merit(self):
     """Return how far every episode earned more than the mean, `[E + 1]` float32 in [0, 1].
 

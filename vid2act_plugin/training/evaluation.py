@@ -55,8 +55,8 @@ class Evaluation:
         bind(environments.Again, bind(environments.make, config, EVAL_INDEX + i))
         for i in range(workers)]
 
-  def __call__(self, logger):
-    """Run the episodes, log their means as `eval/...` and return these."""
+  def __call__(self, logger, mode='eval'):
+    """Run the episodes, log their means as `MODE/...` and return these; mode: the policy's."""
     self.owed, self.episodes = list(self.shares), Episodes()
     self.results, self.frames, self.relevance = [], [], collections.defaultdict(list)
     if not self.driver:
@@ -65,9 +65,11 @@ class Evaluation:
     self.driver.reset(self.agent.init_policy)
     self.driver.acts[environments.ANEW] = np.ones(len(self.envs), bool)
     while any(self.owed):
-      self.driver(lambda *xs: self.agent.policy(*xs, mode='eval'), steps=1)
+      self.driver(lambda *xs: self.agent.policy(*xs, mode=mode), steps=1)
     means = {k: float(np.mean([x[k] for x in self.results])) for k in self.results[0]}
-    logger.add(means, prefix='eval')
+    logger.add(means, prefix=mode)
+    if mode != 'eval':
+      return means
     if self.frames:
       logger.add({'video': np.stack(self.frames)}, prefix='eval')
     if self.frames and self.relevance:

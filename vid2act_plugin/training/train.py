@@ -106,6 +106,8 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
   should_save = elements.when.Clock(args.save_every, first=False)
   policy = lambda *xs: agent.policy(*xs, mode='train')
   def evaluate():
+    if learner.config.agent.vid2act.execute.evaluate == 'best' and hasattr(agent, 'ledger'):
+      evaluation(logger, 'policy')
     means, place.evaluated = evaluation(logger), _due(args, logger)
     return means
   driver.reset(agent.init_policy)
