@@ -5,10 +5,8 @@ Axes: B batch, F frames, H W image, N sources, A `act_width`.
 
 import dataclasses
 import json
-import math
 import pathlib
 
-import elements
 import embodied.jax.nets as nn
 import jax
 import jax.numpy as jnp
@@ -19,7 +17,6 @@ from safetensors.numpy import load, save
 
 from ..common import files
 from ..common.errors import reading
-from ..host import convolutions
 from . import claims
 from .bundle import CLONES
 
@@ -29,31 +26,49 @@ RATE = 1e-3  # Of learning, at the start; it falls to 0 as a cosine.
 DECAY = 1e-4  # Of weights.
 SHOWN = 512  # Held-out steps of each source that its error is measured on.
 SIZES = 'frames', 'channels', 'hidden'
+SIDE = 7  # Patches.
 
 
 class Network(nj.Module):
-  """Map the last F images and a source to the action that the source would take."""
+  """Map the last F images and a source to the action that the source would take.
+
+  Linear layers on patches of 4 x 4 pixels, then on 2 x 2 of what these make of them, until a
+  side has at most 7: on a CPU a fifth of the time of convolutions.
+  """
 
   channels: int = 32
   hidden: int = 256
 
-  def __init__(self, image, frames, sources, actions):
-    self.frames, self.sources, self.actions = frames, sources, actions
-    stages = int(math.log2(max(4, min(image[:2])) / 4))  # Each halves; 4 to 7 pixels are left.
-    spaces = {f'frame{i}': elements.Space(np.uint8, tuple(image)) for i in range(frames)}
-    self.encoder = convolutions.encoder(
-        True, spaces, depth=self.channels, mults=(1, *[2] * stages)[:stages], kernel=3, strided=True,
-        norm='none', act='relu', name='enc')
+  def __init__(self, sources, actions):
+    self.sources, self.actions = sources, actions
 
   def __call__(self, frames, source):
     """Map frames `[B, F, H, W, 3]` uint8 and source `[B]` to actions `[B, A]` in [-1, 1]."""
-    images = {f'frame{i}': frames[:, i] for i in range(self.frames)}
-    x = self.encoder({}, images, jnp.zeros(len(source), bool), False, single=True)[2]
+    B, F, H, W, C = frames.shape
+    x = nn.cast(frames.transpose(0, 2, 3, 1, 4).reshape((B, H, W, F * C)), force=True) / 255 - 0.5
+    level = 0
+    while not level or max(x.shape[1:3]) > SIDE:
+      patches = merge(x, 2 if level else 4)
+      x = jax.nn.relu(
+          self.sub(f'patch{level}', nn.Linear, self.channels * 2 ** level)(patches))
+      level += 1
+    x = x.reshape((B, -1))
     onehot = jnp.eye(self.sources, dtype=x.dtype)[source]
     for i, units in enumerate((self.hidden, self.hidden // 2)):
       x = jnp.concatenate([x, onehot], -1)
       x = jax.nn.relu(self.sub(f'layer{i}', nn.Linear, units)(x))
     return jnp.tanh(f32(self.sub('action', nn.Linear, self.actions, outscale=0.01)(x)))
+
+
+def merge(x, n):
+  """Make patches of n x n pixels the channels of one: `[B, H, W, C]` -> `[B, H/n, W/n, n*n*C]`.
+
+  At the edges, pixels are repeated where H or W is no multiple.
+  """
+  B, H, W, C = x.shape
+  x = jnp.pad(x, ((0, 0), (0, -H % n), (0, -W % n), (0, 0)), mode='edge')
+  h, w = x.shape[1] // n, x.shape[2] // n
+  return x.reshape((B, h, n, w, n, C)).transpose((0, 1, 3, 2, 4, 5)).reshape((B, h, w, n * n * C))
 
 
 @dataclasses.dataclass
@@ -225,8 +240,8 @@ def shift(frames, by, seed):
 def _network(facts):
   settings = facts['settings']
   return Network(
-      facts['image'], settings['frames'], len(facts['sources']), facts['act_width'],
-      channels=settings['channels'], hidden=settings['hidden'], name='behaviours')
+      len(facts['sources']), facts['act_width'], channels=settings['channels'],
+      hidden=settings['hidden'], name='behaviours')
 
 
 def _apply(net, params, frames, source):
