@@ -1,15 +1,9 @@
-"""Episodes carried out by sources, and the policy that is drawn to the good ones."""
+"""Episodes that are carried out by sources."""
 
-import elements
-import embodied.jax.nets
-import jax
-import jax.numpy as jnp
-import ninjax as nj
 import numpy as np
 import pytest
-from dreamerv3 import agent as hostagent
 
-from vid2act_plugin.agent import acting
+from vid2act_plugin.agent import acting, imitate
 from vid2act_plugin.agent.usefulness import POLICY
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import internals, loading
@@ -114,7 +108,7 @@ def test_evaluation_is_the_policys_alone(agent):
   carry = agent.init_policy(ENVS)
   for i in range(7):
     carry, act, out = agent.policy(carry, observe(i), mode='eval')
-    assert acting.EPISODE not in out and (carry[0]['by'] == POLICY).all()
+    assert imitate.EPISODE not in out and (carry[0]['by'] == POLICY).all()
   assert len(agent.ledger.by) == 1 and agent.steps == 0
 
 
@@ -140,7 +134,7 @@ def test_the_agent_may_choose_in_evaluation(agent, folder):
 
 def test_episodes_are_booked(agent):
   found = play(agent, 12)
-  numbers = np.array([x[2][acting.EPISODE] for x in found])
+  numbers = np.array([x[2][imitate.EPISODE] for x in found])
   assert numbers.dtype == np.int32
   assert numbers[:, 0].tolist() == [1] * 5 + [3] * 5 + [5] * 2
   assert numbers[:, 1].tolist() == [2] * 5 + [4] * 5 + [6] * 2
@@ -165,7 +159,7 @@ def test_noise_is_added_and_clipped(agent):
   agent.options = agent.options.update(noise=0.0)
   carried = calm[0][0]['by'] != POLICY
   assert carried.any() and (calm[1] != wild[1]).any(1).tolist() == carried.tolist()
-  assert np.abs(wild[1]).max() == 1
+  assert np.abs(wild[1][carried]).max() == 1  # The policy itself may go beyond.
 
 
 def test_a_continued_run_chooses_the_same(agent):
@@ -181,7 +175,7 @@ def test_a_continued_run_chooses_the_same(agent):
 def test_an_update_says_what_sources_earn(agent, batches):
   play(agent, 10)
   batch = next(iter(batches(agent, 1)))
-  batch.pop(acting.MERIT, None)
+  batch.pop(imitate.MERIT, None)
   _, _, mets = agent.train(agent.init_train(B), batch)
   assert mets['execute/episodes/policy'] + mets['execute/episodes/one'] + (
       mets['execute/episodes/three']) == 4
@@ -189,78 +183,8 @@ def test_an_update_says_what_sources_earn(agent, batches):
   assert mets['execute/probability'] == pytest.approx(agent.probability())
 
 
-@pytest.fixture(scope='module')
-def gradient(configure, spaces):
-  """Return a function merit -> gradients by name and metrics, of an agent that imitates."""
-  config = configure()
-  keys = 'batch_size', 'batch_length', 'replay_context', 'report_length'
-  model = object.__new__(acting.imitating(hostagent.Agent, 2.0))
-  model.__init__(*spaces, elements.Config(
-      **config.agent, logdir='', seed=0, jax=config.jax, **{k: config[k] for k in keys}))
-  rng = np.random.default_rng(1)
-  flag = np.zeros((B, T), bool)
-  last = flag.copy()
-  last[0, 2] = True
-  batch = dict(
-      image=rng.integers(0, 256, (B, T, 16, 16, 3), np.uint8),
-      reward=rng.normal(size=(B, T)).astype(np.float32), is_first=flag, is_last=last,
-      is_terminal=flag)
-  action = rng.uniform(-1, 1, (B, T, 3)).astype(np.float32)
-
-  def fn(action, merit):
-    model.done = action, merit
-    carry = model.init_train(B)[:3]
-    loss, _, grads, (_, _, outs, metrics) = nj.grad(
-        lambda: model.loss(carry, batch, {'action': 0 * action}, training=True), model.modules,
-        has_aux=True)()
-    return grads, {**metrics, 'loss': loss, 'each': outs['losses']['imitate']}
-
-  embodied.jax.nets.COMPUTE_DTYPE = jnp.float32
-  with jax.transfer_guard('allow'):
-    seed = np.zeros(2, np.uint32)
-    zero = np.zeros((B, T), np.float32)
-    params = jax.device_get(jax.jit(nj.init(fn))({}, action, zero, seed=seed))
-    params = {k: v + (0.1 * rng.normal(size=v.shape)).astype(v.dtype)
-              if k.endswith('kernel') else v for k, v in params.items()}
-    pure = jax.jit(nj.pure(fn))
-    yield lambda merit, done=action: pure(params, done, merit, seed=seed)[1]
-
-
-def merits(value):
-  merit = np.zeros((B, T), np.float32)
-  merit[0] = value
-  return merit
-
-
-def test_imitation_moves_the_policy_head_alone(gradient):
-  (none, before), (some, after) = gradient(merits(0)), gradient(merits(1))
-  moved = {k.split('/')[0] for k in none if (np.array(none[k]) != np.array(some[k])).any()}
-  assert moved == {'pol'}
-  assert before['loss/imitate'] == 0
-  np.testing.assert_allclose(
-      after['loss'] - before['loss'], 2 * after['loss/imitate'], rtol=1e-4)
-
-
-def test_imitation_is_of_what_was_done_where_it_was(gradient):
-  each = np.array(gradient(merits(1))[1]['each'])
-  assert (each[1:] == 0).all() and (each[0, [0, 1, 3, 4, 5]] != 0).all()
-  assert each[0, 2] == 0  # No action is taken at the last step.
-  half = np.array(gradient(merits(0.5))[1]['each'])
-  np.testing.assert_allclose(half, each / 2, rtol=1e-5)
-  other = np.zeros((B, T, 3), np.float32)
-  other[0, 4] = 1
-  changed = np.array(gradient(merits(1), other)[1]['each']) != np.array(
-      gradient(merits(1), 0 * other)[1]['each'])
-  assert changed.nonzero()[0].tolist() == [0] and changed.nonzero()[1].tolist() == [4]
-
-
-def test_it_is_the_cross_entropy():
-  logp, merit = np.array([[-1.0, 2.0]]), np.array([[0.5, 1.0]])
-  np.testing.assert_allclose(acting.imitate(logp, merit), [[0.5, -2.0]])
-
-
 def test_without_execution_nothing_is_around_the_agent(fresh):
-  assert not isinstance(fresh, acting.Acting) and acting.EPISODE not in fresh.spaces
+  assert not isinstance(fresh, acting.Acting) and imitate.EPISODE not in fresh.spaces
 
 
 def test_behaviours_that_do_not_fit_are_refused(settings, spaces, make_agent, bundle):

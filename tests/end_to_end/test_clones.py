@@ -26,7 +26,7 @@ def config(overlays, tiny, tmp_path_factory):
 
 
 def test_a_teacher_is_made_with_its_behaviours(teacher):
-  found = bundle.load(teacher).behaviours()
+  found = behaviours.of(bundle.load(teacher))
   assert found.facts['sources'] == ['metaworld_door-close', 'metaworld_faucet-open']
   assert found.facts['settings']['updates'] == 4
   assert [len(x) for x in found.facts['success']] == [2, 2]

@@ -8,7 +8,7 @@ import pytest
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import dataset, recording
-from vid2act_plugin.teacher import behaviours, bundle
+from vid2act_plugin.teacher import behaviours, bundle, cloning
 
 SETTINGS = dict(
     updates=400, batch_size=64, frames=2, shift=0, channels=8, hidden=32, episodes=0)
@@ -56,7 +56,7 @@ def learned(sources):
   import embodied.jax.nets
   import jax.numpy as jnp
   embodied.jax.nets.COMPUTE_DTYPE = jnp.float32
-  training = behaviours.Training(sources, SETTINGS)
+  training = cloning.Training(sources, SETTINGS)
   for i in range(SETTINGS['updates']):
     training(i)
   return training.result()
@@ -81,7 +81,7 @@ def test_it_tells_motion_and_sources_apart(learned):
 
 
 def test_the_first_image_stands_for_those_before(sources):
-  steps = behaviours._Steps(sources, 'train', 3)
+  steps = cloning._Steps(sources, 'train', 3)
   frames, action, source = steps.first(1, 10 ** 6)
   assert len(action) == 8 * (LENGTH - 1) and (source == 1).all()
   assert (frames[0] == frames[0, :1]).all() and (frames[1, 0] == frames[1, 1]).all()
@@ -97,7 +97,7 @@ def test_all_frames_of_a_step_move_together(plain):
   import jax
   rng = np.random.default_rng(0)
   frames = np.repeat(rng.integers(0, 256, (50, 1, 6, 6, 3), np.uint8), 2, 1)
-  moved = np.asarray(behaviours.shift(frames, 1, jax.random.PRNGKey(0)))
+  moved = np.asarray(cloning.shift(frames, 1, jax.random.PRNGKey(0)))
   assert (moved[:, 0] == moved[:, 1]).all()
   wide = np.pad(frames, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode='edge')
   places = set()
@@ -107,13 +107,13 @@ def test_all_frames_of_a_step_move_together(plain):
     assert fits
     places |= set(fits)
   assert len(places) == 9
-  assert behaviours.shift(frames, 0, jax.random.PRNGKey(0)) is frames
+  assert cloning.shift(frames, 0, jax.random.PRNGKey(0)) is frames
 
 
 def test_the_same_recordings_give_the_same(sources, learned):
-  again = behaviours.Training(sources, SETTINGS)
+  again = cloning.Training(sources, SETTINGS)
   losses = [float(again(i)) for i in range(3)]
-  other = behaviours.Training(sources, SETTINGS)
+  other = cloning.Training(sources, SETTINGS)
   assert losses == [float(other(i)) for i in range(3)]
 
 
@@ -156,16 +156,16 @@ def test_a_bundle_keeps_them(learned, tmp_path):
       sources=['same', 'other'], act_sizes=[2, 2], act_width=3, image=[SIZE, SIZE, 3],
       agent={'dyn': {'rssm': dict(deter=4, stoch=2, classes=2)}}, env={}, recordings='', updates=1))
   made.save(tmp_path / 'before')
-  assert bundle.load(tmp_path / 'before').behaviours() is None
+  assert behaviours.of(bundle.load(tmp_path / 'before')) is None
   made.clones, made.manifest['behaviours'] = learned.params, learned.facts
   made.save(tmp_path / 'teacher')
-  found = bundle.load(tmp_path / 'teacher').behaviours()
+  found = behaviours.of(bundle.load(tmp_path / 'teacher'))
   assert found.facts == json.loads(json.dumps(learned.facts))
   assert all((found.params[k] == v).all() for k, v in learned.params.items())
   made.manifest['sources'] = ['same', 'else']
   made.save(tmp_path / 'mixed')
   with pytest.raises(UserError, match='their sources are not those of its manifest'):
-    bundle.load(tmp_path / 'mixed').behaviours()
+    behaviours.of(bundle.load(tmp_path / 'mixed'))
   path = tmp_path / 'teacher' / bundle.CLONES
   path.write_bytes(path.read_bytes()[:-1] + b'\0')
   with pytest.raises(UserError, match=f'{bundle.CLONES} is missing or does not have the hash'):
@@ -181,7 +181,7 @@ def test_images_of_any_size():
 def test_padded_actions_do_not_count(sources):
   narrow = types.SimpleNamespace(**{**vars(sources), 'act_sizes': [2, 1]})
   narrow.demonstrations = sources.demonstrations
-  training, spoilt = (behaviours.Training(narrow, SETTINGS) for _ in range(2))
+  training, spoilt = (cloning.Training(narrow, SETTINGS) for _ in range(2))
   draw = spoilt.steps['train'].draw
   def changed(rng, count):
     frames, action, source = draw(rng, count)

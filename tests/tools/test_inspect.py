@@ -14,7 +14,7 @@ from helpers.inspecting import damage, episode, read
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording as recordings
-from vid2act_plugin.teacher.bundle import Bundle
+from vid2act_plugin.teacher.bundle import Bundle, load
 
 
 @pytest.fixture
@@ -144,14 +144,36 @@ def test_a_bundle_in_numbers(teacher, capsys, tmp_path):
   report, status = read(capsys, teacher, '--out', tmp_path)
   x, = report['found']
   assert status == 0 and report['pictures'] == [] and x['kind'] == 'teacher'
+  unknown = dict(behaviour_error=None, behaviour_success=None)
   assert x['sources'] == [
-      dict(source='near', act_size=4, memory=2), dict(source='far', act_size=2, memory=3)]
+      dict(source='near', act_size=4, memory=2, **unknown),
+      dict(source='far', act_size=2, memory=3, **unknown)]
   assert (x['deter'], x['stoch'], x['classes'], x['parameters']) == (8, 4, 6, 17)
   assert (x['updates'], x['actions_seen'], x['image']) == (70, False, [64, 48, 3])
   assert (x['recordings'], x['host'], x['jax']) == ('abc', 'host 3', '0.9')
   cli.main(['inspect', str(teacher)])
   output = capsys.readouterr().out
   assert output.index('near') < output.index('far') and 'actions seen   False' in output
+
+
+@pytest.mark.parametrize('facts', [
+    None, {}, dict(settings={}, error=[0.5], success=[None]),
+    dict(settings={}, error=[0.5, 'x'], success=[None, None]),
+    dict(settings={}, error=[0.5, 0.5], success=[None, [2, 0]])])
+def test_behaviours_of_a_bundle(teacher, capsys, facts):
+  made = load(teacher)
+  made.clones, made.manifest['behaviours'] = {'a': np.zeros(3, np.float32)}, dict(
+      settings={}, error=[0.25, 0.5], success=[[1.0, 0.9], None])
+  made.save(teacher)
+  report, status = read(capsys, teacher)
+  found = [(x['behaviour_error'], x['behaviour_success']) for x in report['found'][0]['sources']]
+  assert status == 0 and found == [(0.25, [1.0, 0.9]), (0.5, None)]
+  cli.main(['inspect', str(teacher)])
+  assert '1.0, 0.9' in capsys.readouterr().out
+  made.manifest['behaviours'] = facts
+  made.save(teacher)
+  report, status = read(capsys, teacher)
+  assert status == 1 and 'its behaviours lack' in report['found'][0]['damaged'][0]
 
 
 def test_a_damaged_bundle_beside_a_recording(make, teacher, capsys):

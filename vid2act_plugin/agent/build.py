@@ -14,7 +14,7 @@ from ..host import checkpoints
 from ..sources.locate import locate
 from ..teacher import behaviours
 from ..teacher import bundle as bundles
-from . import acting, initialise, rehearse
+from . import acting, imitate, initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
 from .options import executes
@@ -38,7 +38,7 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
   taught = options.distill or options.guide
   if executes(config) and options.imitate:
     before = changed
-    changed = lambda kind: acting.imitating(before(kind), options.imitate)
+    changed = lambda kind: imitate.imitating(before(kind), options.imitate)
   if not (taught or options.init):
     return _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config)
   bundle = bundles.load(config.vid2act.teacher)
@@ -63,7 +63,7 @@ def _acting(agent, config, bundle=None):
   if not executes(config):
     return agent
   folder = config.vid2act.cloned
-  found = behaviours.read(folder) if folder else bundle and bundle.behaviours()
+  found = behaviours.read(folder) if folder else bundle and behaviours.of(bundle)
   where = folder or config.vid2act.teacher
   if not found:
     raise UserError(

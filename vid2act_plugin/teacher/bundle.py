@@ -90,21 +90,6 @@ class Bundle:
         self.compared = True
     return model
 
-  def behaviours(self):
-    """Return the `Behaviours` of the sources, or None in a bundle of an earlier version.
-
-    Raises a `UserError` if they are of other sources or of another network.
-    """
-    if 'behaviours' not in self.manifest:
-      return None
-    from . import behaviours
-    with reading(f'The behaviours of the teacher bundle {self.folder}', 'pretrain it again'):
-      facts = dict(self.manifest['behaviours'])
-      for key in ('sources', 'act_sizes', 'act_width', 'image'):
-        if facts[key] != self.manifest[key]:
-          raise ValueError(f'their {key} are not those of its manifest')
-      return behaviours.checked(self.clones, facts)
-
   def _compare(self, model):
     from .model import shapes
     for name, shape in shapes(model, self.manifest['image'], self.act_width).items():

@@ -143,7 +143,7 @@ def summary(episodes):
 def _behaviours(folder):
   if behaviours.exists(pathlib.Path(folder).expanduser()):
     return behaviours.read(pathlib.Path(folder).expanduser())
-  found = bundle.load(folder).behaviours()
+  found = behaviours.of(bundle.load(folder))
   if not found:
     raise UserError(
         f'The teacher {folder} has no behaviours; make them with `python -m dreamerv3 --configs vid2act '

@@ -11,7 +11,7 @@ from ..envs import suites
 from ..host import internals
 from ..sources import dataset
 from ..sources.locate import locate
-from ..teacher import behaviours
+from ..teacher import behaviours, cloning
 from . import resume
 from .trials import Trials
 
@@ -49,7 +49,7 @@ def learn(config, data, check):
   """
   internals.compute_in(jnp.float32)
   settings = dict(config.vid2act.behaviours)
-  training = behaviours.Training(data, settings)
+  training = cloning.Training(data, settings)
   with progress.bar('clone', settings['updates'], 'updates') as bar:
     for number in range(settings['updates']):
       loss = training(number)
