@@ -106,5 +106,6 @@ def _matters(key, config):
   if key.startswith('env.') and not key.startswith(f'env.{suite}.') or FREE.fullmatch(key):
     return False
   if config.script in ('pretrain', 'clone'):
-    return key not in ('task', 'method', 'vid2act.pretrain.updates')
+    return key not in ('task', 'method', 'vid2act.pretrain.updates') and (
+        not key.startswith('vid2act.behaviours.'))
   return not (config.vid2act.teacher and TEACHER.fullmatch(key))
