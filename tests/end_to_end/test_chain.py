@@ -18,10 +18,10 @@ from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform as backend
 from vid2act_plugin.teacher import bundle
 
-RUNS = 'vid2act_published', 'actionfree', 'rehearse'  # By their command; the others in-process.
+RUNS = 'vid2act_published', 'actionfree', 'rehearse', 'vid2act_exec'  # By their command; the others in-process.
 VARIANTS = (
     *RUNS, 'vid2act_nodistill', 'vid2act_noguide', 'vid2act_uniform', 'vid2act_best', 'finetune',
-    'vid2act_scratch', 'vid2act_noprior')
+    'vid2act_scratch', 'vid2act_noprior', 'finetune_exec', 'finetune_rehearse')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 ACTIONS = {'action': elements.Space(np.float32, 4, -1, 1)}  # As the runs', whose compiled updates fit.
 SHARED = 'vid2act_published', 'vid2act_best', 'vid2act_nodistill'  # Those with gradient shares.
@@ -210,6 +210,22 @@ def metrics(runs, updated):
 def test_losses_are_finite(metrics, name):
   losses = {k: v for k, v in metrics(name).items() if k.startswith('train/loss')}
   assert losses and all(map(np.isfinite, losses.values())), losses
+
+
+def test_execution_is_booked_and_told(runs, tiny):
+  output, metrics = runs['vid2act_exec']
+  episodes = {k.rpartition('/')[2]: v for k, v in metrics.items() if '/execute/episodes/' in k}
+  assert set(episodes) == {'policy', *SOURCES} and 3 <= sum(episodes.values()) <= 5
+  assert 0 < metrics['train/execute/probability'] < 1
+  assert 'train/loss/imitate' in metrics and 'policy/success_any' in metrics
+  logdir = tiny.parent / 'vid2act_exec'
+  summary = json.loads((logdir / 'summary.json').read_text())
+  assert set(summary['execution']) == set(episodes)
+  assert (logdir / 'scores' / 'policy_score.json.gz').exists() and 'Of the sources, ' in output
+  chunk = np.load(sorted((logdir / 'replay').glob('*.npz'))[0])
+  assert (np.diff(chunk['episode'][:34]) >= 0).all() and chunk['episode'][0] == 1
+  first = chunk['is_first'][:34].cumsum()
+  np.testing.assert_array_equal(chunk['episode'][:34], first)
 
 
 def relevance(metrics):

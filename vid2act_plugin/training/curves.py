@@ -21,8 +21,10 @@ def curves(logdir):
   """
   rows = metrics(logdir)
   panels = {
-      'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation'},
-      'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step'},
+      'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation',
+                        'policy/score': 'evaluation of the policy alone'},
+      'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step',
+                       'policy/success_any': 'of the policy alone'},
       'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
       'Relevance': {k: k.split('/')[-1] for k in _keys(rows, 'train/relevance/')},
       'Episodes carried out by': _names(rows, 'train/execute/episodes/'),

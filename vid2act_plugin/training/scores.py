@@ -26,7 +26,8 @@ CURE = 'it is to be a list of {task, method, seed, xs, ys}, as JSON in gzip'
 
 METRICS = {
     'score': 'eval/score', 'success_any': 'eval/success_any', 'success_last': 'eval/success_last',
-    'length': 'eval/length', 'train_score': 'episode/score'}
+    'length': 'eval/length', 'train_score': 'episode/score', 'policy_score': 'policy/score',
+    'policy_success_any': 'policy/success_any'}
 
 
 def write(config):
