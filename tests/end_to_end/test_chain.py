@@ -5,7 +5,6 @@ import contextlib
 import functools
 import io
 import json
-import pathlib
 
 import elements
 import numpy as np
@@ -16,7 +15,6 @@ from bench.timings import agents
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform as backend
-from vid2act_plugin.teacher import bundle
 
 RUNS = 'vid2act_published', 'actionfree', 'rehearse', 'vid2act_exec'  # By their command; the others in-process.
 VARIANTS = (
@@ -127,29 +125,6 @@ def test_platform(config):
 def test_gpu_without_cuda_names_the_extra(config, capsys):
   backend.resolve(config, find_gpu=lambda: 'Some GPU')
   assert 'vid2act-plugin[cuda]' in capsys.readouterr().out
-
-
-@pytest.mark.parametrize('name', ['teacher.safetensors', 'memory.safetensors', 'manifest.json'])
-def test_damaged_bundle(first, tiny, tmp_path, name):
-  import shutil
-  teacher = next((tiny.parent / 'cache' / 'teachers').glob('*/teacher'))
-  shutil.copytree(teacher, tmp_path / 'copy')
-  path = tmp_path / 'copy' / name
-  path.write_bytes(path.read_bytes()[:-7])
-  with pytest.raises(UserError, match=name):
-    bundle.load(tmp_path / 'copy')
-
-
-def test_truncated_recording_stops_pretraining(first, tiny, tmp_path, config):
-  import shutil
-
-  from vid2act_plugin.sources.dataset import Sources
-  sources = next((tiny.parent / 'cache' / 'recordings').glob('*'))
-  shutil.copytree(sources, tmp_path / 'copy')
-  episode = next(pathlib.Path(tmp_path / 'copy' / 'metaworld_door-close').glob('*.npz'))
-  episode.write_bytes(episode.read_bytes()[:500])
-  with pytest.raises(UserError, match=episode.name):
-    Sources([tmp_path / 'copy' / 'metaworld_door-close'])
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,6 @@
-"""Behaviours in the chain: made with the teacher, or on their own where a teacher lacks them."""
+"""What the chain has made: behaviours, with the teacher or on their own, and damage to any of it."""
 
+import pathlib
 import shutil
 
 import elements
@@ -7,6 +8,7 @@ import pytest
 
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources.dataset import Sources
 from vid2act_plugin.teacher import behaviours, bundle
 
 
@@ -63,3 +65,23 @@ def test_a_teacher_without_them_gets_them_once(config, without, capsys):
 def test_a_folder_of_them_that_is_amiss_is_told_at_the_start(config, first, tmp_path):
   with pytest.raises(UserError, match='The behaviours in .*delete this folder'):
     chain.prepare(config.update({'vid2act.cloned': str(tmp_path)}))
+
+
+@pytest.mark.parametrize('name', [
+    'teacher.safetensors', 'memory.safetensors', 'behaviours.safetensors', 'manifest.json'])
+def test_damaged_bundle(first, tiny, tmp_path, name):
+  teacher = next((tiny.parent / 'cache' / 'teachers').glob('*/teacher'))
+  shutil.copytree(teacher, tmp_path / 'copy')
+  path = tmp_path / 'copy' / name
+  path.write_bytes(path.read_bytes()[:-7])
+  with pytest.raises(UserError, match=name):
+    bundle.load(tmp_path / 'copy')
+
+
+def test_truncated_recording_stops_pretraining(first, tiny, tmp_path):
+  sources = next((tiny.parent / 'cache' / 'recordings').glob('*'))
+  shutil.copytree(sources, tmp_path / 'copy')
+  episode = next(pathlib.Path(tmp_path / 'copy' / 'metaworld_door-close').glob('*.npz'))
+  episode.write_bytes(episode.read_bytes()[:500])
+  with pytest.raises(UserError, match=episode.name):
+    Sources([tmp_path / 'copy' / 'metaworld_door-close'])
