@@ -209,6 +209,22 @@ def test_settings_of_earlier_and_later_versions(continued, tmp_path):
       'agent.vid2act.floor': 0.7}))
 
 
+def test_a_run_of_an_earlier_version_goes_on_without_later_parts(continued, small, tmp_path, capsys):
+  continued({}, {})
+  path, now = tmp_path / 'config.yaml', small.update({
+      'logdir': str(tmp_path), 'agent.vid2act.imitate': 1.0, 'agent.vid2act.execute.start': 1.0})
+  assert start.as_begun(now) == now and capsys.readouterr().out == ''
+  content = YAML(typ='safe').load(path.read_text())
+  for key in ('imitate', 'execute'):
+    content['agent']['vid2act'].pop(key)
+  with open(path, 'w') as file:
+    YAML().dump(content, file)
+  found = start.as_begun(now)
+  assert (found.agent.vid2act.imitate, found.agent.vid2act.execute.start) == (0.0, 0.0)
+  assert 'without agent.vid2act.execute.start, ' in capsys.readouterr().out
+  assert start.as_begun(now.update(logdir=str(tmp_path / 'other'))).agent == now.agent
+
+
 @pytest.mark.parametrize('content', [b'\x00', b'[1', b'- 1', b'', b'3', b'{1: 2}'])
 def test_settings_that_cannot_be_read(continued, small, tmp_path, content):
   continued({}, {})
