@@ -88,11 +88,12 @@ def run(folder):
 
 
 def teacher(folder):
-  """Read a bundle and build its model, as training does."""
-  from vid2act_plugin.teacher import bundle
+  """Read a bundle and build its models, as training does."""
+  from vid2act_plugin.teacher import behaviours, bundle
   loaded = bundle.load(folder)
   loaded.check()
   loaded.model()
+  behaviours.of(loaded)
 
 
 def ablation(folder):

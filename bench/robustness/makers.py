@@ -152,8 +152,8 @@ def run(folder):
 
 
 def teacher(folder):
-  """Write a bundle whose tensors a model has."""
-  from vid2act_plugin.teacher import bundle, model
+  """Write a bundle whose tensors a model has, and behaviours."""
+  from vid2act_plugin.teacher import behaviours, bundle, model
   M, manifest = 6, dict(
       sources=['a', 'b'], act_sizes=[3, 2], act_width=3, image=[16, 16, 3], updates=7,
       agent=agent(), env={}, recordings='abc')
@@ -163,6 +163,11 @@ def teacher(folder):
   made.memory = dict(
       deter=np.zeros((M, 16), np.float16), stoch=np.zeros((M, 4), np.uint8),
       action=np.zeros((M, 3), np.float32), source=np.arange(M, dtype=np.int32) % 2)
+  facts = manifest['behaviours'] = dict(
+      **{k: manifest[k] for k in ('sources', 'act_sizes', 'act_width', 'image', 'env', 'recordings')},
+      settings=dict(updates=1, batch_size=1, frames=2, shift=0, channels=2, hidden=4, episodes=0),
+      error=[0.5, 0.5], success=[None, [1.0, 0.5]])
+  made.clones = {k: np.zeros(v, np.float32) for k, v in behaviours.shapes(facts).items()}
   made.save(folder)
 
 
