@@ -3,12 +3,15 @@
 Axes: T images of an episode, K of them kept, A actions.
 """
 
+import collections
+import dataclasses
+
 import numpy as np
 
 from ..common import budget, progress
 from ..common.errors import UserError, printable, reason
 from ..common.output import say
-from . import recording
+from . import formats, recording, report
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
 FACTS = ('act_size', 'action_low', 'action_high', 'fps')
@@ -16,16 +19,32 @@ NUMBERS = 'fiub'  # Kinds of data types.
 MOST = budget.FREE // 8  # Numbers of one array: at work they have 8 bytes each.
 
 
-def survey(found, size):
-  """Read the arrays of all episodes `[(name, load)]`, one at a time.
+@dataclasses.dataclass
+class Survey:
+  """What is known of all episodes before any image is read.
 
-  size: bytes of all the data. Returns what they have in common, `act_size`, `fps`, whether all have `reward`
+  facts: what they have in common, `act_size`, `fps`, whether all have `reward`
   and `success`, and `action_low` and `action_high` `[A]`, which become -1 and 1
-  (-1 and 1 themselves for an action that is within); and `{name: sentence}` for
-  those with faults. The number of actions, and images per second where known,
-  are those of most episodes.
+  (-1 and 1 themselves for an action that is within). faults: `{name: sentence}`
+  of those that cannot be taken. steps: `{name: T}` of those that can be read.
+  columns: see `report.layouts`. unasked: names of those that options leave out.
   """
-  groups, faults, seen = {}, {}, {}
+
+  facts: dict
+  faults: dict
+  steps: dict
+  columns: list
+  unasked: set
+
+
+def survey(found, size):
+  """Read the arrays of all episodes `[(name, load)]`, one at a time; returns a `Survey`.
+
+  size: bytes of all the data. The number of actions, and images per second
+  where known, are those of most episodes.
+  """
+  groups, faults, seen, steps, unasked = {}, {}, {}, {}, set()
+  columns = collections.Counter()
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
       try:
@@ -33,21 +52,26 @@ def survey(found, size):
           episode = load()
           arrays = _arrays(name, episode)
         seen[name] = key = arrays['action'].shape[1], episode.fps and round(episode.fps, 2)
-        used = arrays['action'][:-1]
+        used, steps[name] = arrays['action'][:-1], len(arrays['action'])
+        columns[report.layout(episode)] += 1
         count, low, high, have = groups.get(key, (0, np.inf, -np.inf, set(arrays)))
         groups[key] = (
             count + 1, np.minimum(low, used.min(0)), np.maximum(high, used.max(0)),
             have & set(arrays))
+      except formats.NotAsked:
+        unasked.add(name)
       except Exception as e:  # One bad episode costs no other; each library has its own errors.
         faults[name] = sentence(name, e)
       bar.advance()
-  return _common(groups), {**faults, **dict(_odd(groups, seen))}
+  return Survey(
+      _common(groups), {**faults, **dict(_odd(groups, seen))}, steps, report.layouts(columns),
+      unasked)
 
 
 def convert(name, load, head, data, size=None):
   """Return what `load` loads as an episode in our format, `{key: [K, ...]}`.
 
-  head: with `imported` (repeat, limit) and what `survey` returns. data: bytes of
+  head: with `imported` (repeat, limit) and the facts of a `Survey`. data: bytes of
   all the data. size: height and width of the images; None: as they are. Raises
   a `UserError` if the episode has faults.
   """

@@ -31,11 +31,20 @@ class Episode:
   its last row is not used. Optional `reward` and `success` `[T]`, received on
   arriving at the image, and `is_terminal` `[T]`.
   fps: images per second, None if unknown.
+  names: `{ours: theirs}`, the columns or the camera that became each array and
+  the images, a text or a list of them. left: `{theirs: why}`, those that were
+  left. Both are for the report.
   """
 
   frames: Iterable
   arrays: dict
   fps: float | None = None
+  names: dict = dataclasses.field(default_factory=dict)
+  left: dict = dataclasses.field(default_factory=dict)
+
+
+class NotAsked(UserError):
+  """Raised by `load()` where an episode is whole, but the user's options leave it out."""
 
 
 def find(path, name=''):
@@ -70,3 +79,10 @@ def theirs(ours, have, options, path, required=False):
         f"The data in {path} has no key '{key}', only {', '.join(map(str, [*have][:20])) or 'none'}; name "
         f'the right one with --key {ours}=THEIRS.')
   return None
+
+
+def unused(have, names):
+  """Return the `left` of an `Episode` for the keys `have` that are not among its `names`."""
+  known = {'is_first': 'where episodes begin', 'is_last': 'where episodes end'}
+  used = {y for x in names.values() for y in ([x] if isinstance(x, str) else x)}
+  return {x: known.get(x, 'not asked for') for x in have if x not in used}
