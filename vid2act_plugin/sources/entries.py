@@ -9,6 +9,7 @@ import pathlib
 import re
 import sys
 
+from ..common import files
 from ..common.errors import UserError, reason
 from ..envs import suites
 from . import recording
@@ -111,7 +112,7 @@ def _matching(pattern, without):
 
 
 def _path(text, format_=''):
-  path = pathlib.Path(text).expanduser().resolve()
+  path = files.resolved(text)
   if not path.exists():
     raise UserError(
         f"The key vid2act.sources names '{text}', but there is no {path}; name a recording, or "

@@ -11,7 +11,6 @@ nothing could be imported.
 
 import contextlib
 import json
-import os
 import pathlib
 import sys
 
@@ -36,7 +35,7 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
   continues. Raises a `UserError` if nothing can be imported, or if `folder`
   was made from other data or with other options.
   """
-  path, folder = map(_resolved, (path, folder))
+  path, folder = map(files.resolved, (path, folder))
   options = dict(resize=resize, repeat=repeat, limit=limit, episodes=episodes, key=keys or {})
   _check(path, folder, options)
   format, module = formats.find(path, format)
@@ -90,11 +89,6 @@ def _check(path, folder, options):
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
 
 
-def _resolved(path):
-  # Unlike pathlib's, neither raises for a link to itself or a home that is not there.
-  return pathlib.Path(os.path.realpath(os.path.expanduser(path)))
-
-
 def _size(path):
   """Return the bytes of all data in a file or folder."""
   return sum(x.stat().st_size for x in (path, *path.rglob('*')) if x.is_file())
@@ -133,7 +127,7 @@ def add_parser(sub):
 
 def main(args):
   """Run the command line `vid2act import`; the status is in its description."""
-  path = _resolved(args.path)
+  path = files.resolved(args.path)
   name = args.name or (path.stem if path.is_file() else path.name)
   if name != pathlib.Path(name).name or name == '..':
     raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")

@@ -123,7 +123,7 @@ def verify(folder):
   folder = pathlib.Path(folder).expanduser()
   manifest = folder / MANIFEST
   try:
-    content = files.parse(folder, MANIFEST)
+    content = files.parse(folder, MANIFEST, links=True)
     hashes, digest = dict(content['files']), content['hash']
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise UserError(
@@ -236,7 +236,7 @@ def _memory_fault(memory, manifest):
 def _found(folder, name):
   """Return the hash of a file, None where there is no regular one."""
   try:
-    return files.sha256(files.regular_file(folder, name))
+    return files.sha256(folder / name)
   except OSError:
     return None
 
