@@ -47,6 +47,11 @@ class NotAsked(UserError):
   """Raised by `load()` where an episode is whole, but the user's options leave it out."""
 
 
+def asked(key, value):
+  """Return how the user says what of the data is meant: on the command line, and in a run."""
+  return f'--key {key}={value} (in vid2act.sources: PATH#{key}={value})'
+
+
 def find(path, name=''):
   """Return the format module called `name` or, if empty, the first that knows `path`."""
   if name and name not in FORMATS:
