@@ -70,7 +70,8 @@ def test_pictures_are_upright(tmp_path, orientation, suffix):
 
 
 @pytest.mark.parametrize('value', [
-    np.arange(256) * 257, np.minimum(np.arange(256) * 257 + 128, 65535)])
+    np.arange(256) * 257, np.minimum(np.arange(256) * 257 + 128, 65535),
+    np.maximum(np.arange(256) * 257 - 128, 0)])
 def test_pictures_of_16_bits(tmp_path, value, capsys):
   pictures(tmp_path / 'in' / 'ep', [value.astype(np.uint16).reshape(16, 16)] * 4)
   actions(tmp_path / 'in' / 'ep')
@@ -201,7 +202,7 @@ KINDS = {
 def test_arrays_of_images_of_other_kinds(tmp_path, kind):
   wrote = play()
   wrote['image'][0] = 128  # Between black and white: one image alone would not tell.
-  wrote['image'][3, :4, :4] = (0, 128, 255)
+  wrote['image'][3, :8, :, 1] = np.arange(256).reshape(8, 32)
   write_v2(tmp_path / 'in' / 'a.npz', wrote, image=KINDS[kind](wrote['image']))
   np.testing.assert_array_equal(images(tmp_path / 'out', tmp_path / 'in'), wrote['image'])
 

@@ -19,6 +19,8 @@ ORDERS = {
     'times of the day': ['10.00.09', '10.00.10', '10.01.02'],
     'padded decimals': ['a0.05', 'a0.10', 'a0.15'],
     'copies of a browser': ['frame', 'frame (1)', 'frame (2)', 'frame (10)'],
+    'copies without a blank': ['frame', 'frame(1)', 'frame(2)', 'frame(10)'],
+    'copies of a Mac': ['shot', 'shot 2', 'shot 3', 'shot 10'],
     'copies from one': ['shot (1)', 'shot (2)', 'shot (11)'],
     'nanoseconds': ['1700000000000000001', '1700000000000000002', '1700000000100000000'],
     'two numbers': ['s1_f9', 's1_f10', 's2_f1'],
@@ -41,6 +43,8 @@ def test_order(kind):
     (['0.0.png', '0.05.png', '0.1.png'], ['thumb.jpg']),
     (['f1.png', 'f2.png', 'f3.png', 'f4.png'], ['f2 (1).png']),
     (['f1.png', 'f2.png', 'f3.png', 'f4.png'], ['f2 copy.png', 'mask1.png']),
+    (['f 1.png', 'f 2.png', 'f 3.png'], ['f.png']),
+    (['f_2.png', 'f_3.png', 'f_4.png'], ['f.png']),
     (['f (0).png', 'f (1).png', 'f (2).png'], ['f.png']),
     (['f1.png', 'f2.png', 'f3.png'], ['f1.jpg', 'f2.jpg']),
     (['left_0.png', 'left_1.png', 'right_0.png', 'right_1.png'], [])])

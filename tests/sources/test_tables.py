@@ -43,6 +43,7 @@ READ = {
     'mark of the order of bytes': '\ufeff' + text('action_0,action_1'),
     'ends of lines': text('action_0,action_1').replace('\n', '\r\n'),
     'a comma at the end': text('action_0,action_1,', '{x},{y},'),
+    'a line for Excel': 'sep=;\n' + text('action_0;action_1', '{x};{y}'),
     'an index without a name': text(',action_0,action_1', '{t},{x},{y}'),
     'an index of pandas': text('Unnamed: 0,action_0,action_1', '{t},{x},{y}'),
     'an index and digits': text(',0,1', '{t},{x},{y}'),
@@ -58,6 +59,17 @@ READ = {
 def test_only_actions_are_actions(tmp_path, kind):
   run(tmp_path, READ[kind])
   check(tmp_path / 'out', [GOOD], reward=False, success=False)
+
+
+@pytest.mark.parametrize('head', ['# action_0,action_1', '# by x\n#  "action_0" , action_1'])
+def test_names_in_comments_are_named(tmp_path, head):
+  layout, = run(tmp_path, text(head))['columns']
+  assert layout['taken']['action'] == ['action_0', 'action_1']
+
+
+def test_names_with_blanks_are_named_without(tmp_path):
+  run(tmp_path, text('dx , dy , reward ', '{x}, {y} ,{r}'), keys=dict(action='dx,dy'))
+  check(tmp_path / 'out', [GOOD], success=False)
 
 
 @pytest.mark.parametrize('name', ['reward', 'Reward', ' rewards'])

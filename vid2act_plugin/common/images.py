@@ -117,7 +117,9 @@ def film(path, form, **options):
   limit = Budget.of(files.regular(path))
   most = {'max_pixels': str(limit.bytes // 8)}  # Decoded, and converted to RGB.
   with av.open(str(path), format=form, options=most) as container:
-    stream = container.streams.video[0]
+    stream = container.streams.best('video')  # A cover comes after it.
+    if stream is None:
+      raise ValueError('it has no images')
     stream.codec_context.options = {**most, **options}
     limit.fits(8 * stream.codec_context.width * stream.codec_context.height, 'an image')
     yield container, stream

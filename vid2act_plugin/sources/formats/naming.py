@@ -8,7 +8,7 @@ import pathlib
 import re
 
 NUMBER = r'\d+(?:\.\d+)?(?:e[+-]\d{1,3}(?!\d))?'  # As Python prints times.
-COUNTED = re.compile(r'(.*) \(#\)')  # The first one is without a number: x, x (1), x (2).
+COPIES = re.compile(r'(.*?) ?\(#\)|(.*) #')  # After one without a number: x, x (1) or x 2, x 3.
 
 
 def text(path):
@@ -48,9 +48,10 @@ def series(paths):
   if 2 * len(groups.get(most, ())) <= len(paths):
     return natural(paths), []
   found = groups.pop(most)
-  counted = COUNTED.fullmatch(most)
-  if counted and '0' not in [last(text(x)) for x in found]:
-    found += groups.pop(counted.group(1), [])
+  if copies := COPIES.fullmatch(most):
+    first = min(int(last(text(x))) for x in found)
+    if first == 2 or copies[1] is not None and first == 1:
+      found += groups.pop(copies[1] or copies[2], [])
   return natural(found), natural([x for group in groups.values() for x in group])
 
 

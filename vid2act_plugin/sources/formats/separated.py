@@ -6,6 +6,7 @@ The first lines decide how the rest is read; what they leave open is refused.
 import csv
 import dataclasses
 import itertools
+import re
 
 from ...common import files
 from ...common.budget import FEW, FREE
@@ -40,14 +41,15 @@ def read(path):
 
 def _head(path):
   with open(files.regular(path), encoding='utf-8-sig') as file:
-    lines, comment, first = 0, '', ''
-    while not first or first.startswith('#'):
-      comment, lines = first.lstrip('#') or comment, lines + 1
+    lines, comment, first, excel = 0, '', '', ''
+    while not first or first.startswith('#') or first == excel:
+      comment, lines = first.lstrip('#') if first.startswith('#') else comment, lines + 1
       if not (line := file.readline(FREE)):
         raise ValueError('it has no rows')
       if lines > FEW:
         raise ValueError(f'it has more than {FEW:,} lines before its rows')
       first = line.strip()
+      excel = first if lines == 1 and re.fullmatch('(?i)sep=.', first) else ''
     after = [x.strip() for x in itertools.islice(iter(lambda: file.readline(FREE), ''), LOOKED)]
   after = [x for x in after if x]
   delimiter = _delimiter(first)
