@@ -165,7 +165,9 @@ def _commands(config, missing):
       yield 'import', [entry.name], [
           'vid2act', 'import', str(entry.path), '--out', str(folder.parent), '--name',
           entry.name, '--resize', str(height), str(width),
-          *(['--format', entry.format] if entry.format else [])]
+          *(['--format', entry.format] if entry.format else []),
+          *(['--key', *map('='.join, entry.keys)] if entry.keys else []),
+          *(['--task', *entry.tasks] if entry.tasks else [])]
     else:
       roots.setdefault((folder.parent, entry.suite), []).append(entry)
   for (root, _), group in roots.items():

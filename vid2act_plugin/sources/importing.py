@@ -23,24 +23,26 @@ from .report import PARTIAL, Report
 
 
 def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, keys=None,
-        report=None):
+        report=None, tasks=()):
   """Import the data in `path` as the recording `folder` and return its manifest.
 
   format: a name in `formats.FORMATS`; empty: the first that knows the data.
   resize: height and width; None: images stay as they are. repeat: how many
   steps become one. limit: steps per episode, before `repeat`; 0: all.
-  episodes: how many to have in the end; 0: all. keys: `{ours: theirs}`. report:
-  a `Report` to be filled in, also where an error is raised.
+  episodes: how many to have in the end; 0: all. keys: `{ours: theirs}`; reward
+  or success that is '' is left out. report: a `Report` to be filled in, also
+  where an error is raised. tasks: those to take of the data's, see `--task`.
   What is there already is checked and kept, so that an interrupted import
   continues. Raises a `UserError` if nothing can be imported, or if `folder`
   was made from other data or with other options.
   """
   path, folder = map(files.resolved, (path, folder))
-  options = dict(resize=resize, repeat=repeat, limit=limit, episodes=episodes, key=keys or {})
+  options = dict(resize=resize, repeat=repeat, limit=limit, episodes=episodes, key=keys or {},
+                 task=list(tasks) or None)
   _check(path, folder, options)
-  format, module = formats.find(path, format)
-  found = list(module.episodes(path, {'keys': options['key']}))
+  format, found = formats.episodes(path, format, options['key'], tasks)
   size = _size(path)
+  found = list(found)
   surveyed = survey.survey(found, size)
   found = [x for x in found if x[0] not in surveyed.unasked]
   report = Report() if report is None else report
@@ -66,6 +68,12 @@ def complete(folder):
       recording.load_manifest(path).get('complete'))
 
 
+def check(path, format='', keys=None, tasks=()):
+  """Raise a `UserError` if `run` could not begin with this choice; the metadata alone is read."""
+  for _ in formats.episodes(path, format, keys or {}, tasks)[1]:
+    return
+
+
 def _check(path, folder, options):
   if not path.exists():
     raise UserError(f'There is no {path}; name a file or folder of recordings.')
@@ -83,8 +91,7 @@ def _check(path, folder, options):
       ('repeat', options['repeat'] > 0, 'give a positive number'),
       ('limit', options['limit'] >= 0, 'give a positive number, or 0 for whole episodes'),
       ('episodes', options['episodes'] >= 0, 'give a positive number, or 0 for all'),
-      ('key', set(options['key']) <= set(formats.KEYS) and all(options['key'].values()),
-       f"give OURS=THEIRS, where OURS is one of {', '.join(formats.KEYS)}")):
+      ('key', formats.understood(options['key']), formats.CURE)):
     if not good:
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
 
@@ -120,7 +127,11 @@ def add_parser(sub):
       help='cut episodes after so many steps, before --repeat; default: no cut')
   add('--episodes', type=int, default=0, metavar='N', help='import so many; default: all')
   add('--key', nargs='+', action='extend', default=[], metavar='OURS=THEIRS',
-      help=f"what is called otherwise there; OURS is one of {', '.join(formats.KEYS)}")
+      help=f"what is called otherwise there; OURS is one of {', '.join(formats.KEYS)}; "
+      "without THEIRS, reward or success are left out and so zero")
+  add('--task', nargs='+', action='extend', default=[], metavar='TASK',
+      help='of a LeRobot data set of several: number, name, or pattern such as \'open*\'; several '
+      "become one source")
   add('--json', action='store_true', help='one JSON object with the same facts, and the rest aside')
   parser.set_defaults(run=main)
 
@@ -140,7 +151,7 @@ def main(args):
       try:
         manifest = run(
             path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
-            args.episodes, keys, report)
+            args.episodes, keys, report, args.task)
       except KeyboardInterrupt:
         say('Interrupted: complete episodes are kept, the same command continues.')
         raise SystemExit(130) from None

@@ -11,7 +11,7 @@ import numpy as np
 from ..common import budget, progress
 from ..common.errors import UserError, printable, reason
 from ..common.output import say
-from . import formats, recording, report
+from . import formats, recording, report, rewards
 from .frames import images
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
@@ -45,7 +45,7 @@ def survey(found, size):
   size: bytes of all the data. The number of actions, and images per second
   where known, are those of most episodes.
   """
-  groups, faults, seen, steps, unasked = {}, {}, {}, {}, set()
+  groups, faults, seen, steps, facts, unasked = {}, {}, {}, {}, {}, set()
   columns = collections.Counter()
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
@@ -53,19 +53,24 @@ def survey(found, size):
         with budget.capped(budget.Budget(size).bytes):
           episode = load()
           arrays = _arrays(name, episode)
-        seen[name] = key = (
+        seen[name] = (
             arrays['action'].shape[1], _rate(episode.fps), _named(episode, arrays['action']))
         used, steps[name] = arrays['action'][:-1], len(arrays['action'])
         columns[report.layout(episode)] += 1
-        count, low, high, have = groups.get(key, (0, np.inf, -np.inf, set(arrays)))
-        groups[key] = (
-            count + 1, np.minimum(low, used.min(0)), np.maximum(high, used.max(0)),
-            have & set(arrays))
+        wrong = rewards.endless(arrays)
+        facts[name] = used.min(0), used.max(0), {*arrays} - wrong, wrong
       except formats.NotAsked:
         unasked.add(name)
       except Exception as e:  # One bad episode costs no other; each library has its own errors.
         faults[name] = sentence(name, e)
       bar.advance()
+  faults.update(rewards.faults(facts))
+  for name in [x for x in facts if x not in faults]:
+    low, high, have, _ = facts[name]
+    count, lowest, highest, common = groups.get(seen[name], (0, np.inf, -np.inf, have))
+    groups[seen[name]] = (
+        count + 1, np.minimum(lowest, low), np.maximum(highest, high), common & have)
+  seen = {k: v for k, v in seen.items() if k not in faults}
   return Survey(
       _common(groups), {**faults, **dict(_odd(groups, seen))}, steps, report.layouts(columns),
       unasked)
@@ -212,7 +217,8 @@ def _arrays(name, episode):
           f'The episode {name} has {key} of shape {value.shape} and type {value.dtype} instead of '
           f'{steps} numbers; name others with --key {key}=THEIRS.')
     arrays[key] = value if key == 'action' else value.reshape(steps)
-    if not np.isfinite(value[:-1] if key == 'action' else value).all():
+    if key not in formats.OPTIONAL and not np.isfinite(
+        value[:-1] if key == 'action' else value).all():
       raise UserError(f'The episode {name} has values of {key} that are not finite; mend them.')
   return {**arrays, 'action': action.astype(np.float64)}
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from ..common import lifeline
 from ..common.output import say
@@ -49,13 +50,37 @@ def multiply(size=2048):
       gflops=rate * 2 * size ** 3 / 1e9)
 
 
-def child(function, timeout=TIMEOUT):
-  """Return (what one of our functions returns in a process of its own, None) or (None, why not)."""
+def culprits(function, names):
+  """Return those of the variables `names` without which a function of ours works, as it was tried.
+
+  That is one of them, or all that are set; none where it fails without these as well.
+  """
+  found = [x for x in names if x in os.environ]
+  for some in [*([x] for x in found), *[found] * (len(found) > 1)]:
+    if child(function, without=some)[1] is None:
+      return some
+  return []
+
+
+def failure(function, error, names, cure):
+  """Return status, text and cure of a probe that failed; where that helps, it is to unset `names`."""
+  found = culprits(function, names)
+  if not found:
+    return 'fail', error, cure
+  given = ' and '.join(f'{x}={os.environ[x]}' for x in found)
+  return 'fail', f'with {given}, without which it works: {error}', f"unset {' and '.join(found)}"
+
+
+def child(function, timeout=TIMEOUT, without=()):
+  """Return (what one of our functions returns in a process of its own, None) or (None, why not).
+
+  without: variables of the environment that the process does not get.
+  """
   code = f"from vid2act_plugin.tools import probes; probes.answer('{function}')"
   try:
     done = subprocess.run(
         lifeline.tied([sys.executable, '-c', code]), capture_output=True, text=True,
-        timeout=timeout)
+        timeout=timeout, env={k: v for k, v in os.environ.items() if k not in without})
   except subprocess.TimeoutExpired:
     return None, f'the child process did not end within {timeout} s'
   for line in reversed(done.stdout.splitlines()):
@@ -72,7 +97,8 @@ def answer(function):
   try:
     result = globals()[function](), None
   except Exception as e:
-    result = None, f'{type(e).__name__}: {e}'
+    line = traceback.extract_tb(e.__traceback__)[-1].line or ''  # Some errors say nothing else.
+    result = None, f'{type(e).__name__}: {e}' if str(e) else f'{type(e).__name__} in `{line}`'
   say(MARK + json.dumps(result))
 
 
