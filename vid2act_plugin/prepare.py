@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+from ruamel.yaml import YAML
+
 from .agent import build, initialise, options
 from .common import files, lifeline, progress
 from .common.errors import UserError
@@ -107,9 +109,8 @@ def _teacher(config, found):
           f'`--script pretrain --logdir {logdir}`, then name {path} as vid2act.teacher.')
     logdir.mkdir(parents=True, exist_ok=True)
     child = config.update(script='pretrain', logdir=str(logdir))
-    with files.temporary(logdir / 'stage.yaml') as folder:
-      child.save(str(folder / 'stage.yaml'))
-      os.replace(folder / 'stage.yaml', logdir / 'stage.yaml')  # Others may be reading it.
+    with files.atomic_write(logdir / 'stage.yaml') as part:  # Others may be reading it.
+      YAML(typ='safe').dump(dict(child), part)  # In UTF-8; `child.save` has the locale's encoding.
     config = _stage(config, 'pretrain', f'a teacher of {len(found)} sources', [
         'dreamerv3', '--configs', str(logdir / 'stage.yaml')])
   return config.update({'vid2act.teacher': str(path)})

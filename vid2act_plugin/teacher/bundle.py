@@ -112,7 +112,7 @@ class Bundle:
       hashes = {x: files.sha256(made / x) for x in FILES}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': hashes}
       self.manifest['hash'] = _digest(self.manifest)
-      (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
+      (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1), encoding='utf-8')
 
 
 def verify(folder):

@@ -177,7 +177,7 @@ def memory():
   free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
   for file in ('memory.max', 'memory/memory.limit_in_bytes'):
     with contextlib.suppress(OSError, ValueError):  # No such group, or its limit is `max`.
-      total = min(total, int(pathlib.Path('/sys/fs/cgroup', file).read_text()))
+      total = min(total, int(pathlib.Path('/sys/fs/cgroup', file).read_text(encoding='utf-8')))
   free = min(free, total) / GIB
   text = f'{free:.1f} GiB free of {total / GIB:.1f} GiB'
   if free >= MEMORY:
