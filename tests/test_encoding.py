@@ -1,9 +1,17 @@
 """Texts are read and written as UTF-8, whatever the locale: JSON and YAML are so by definition."""
 
 import ast
+import os
 import pathlib
+import shutil
+import subprocess
+import sys
 
 import pytest
+from helpers import lerobot
+
+from vid2act_plugin.sources import recording
+from vid2act_plugin.training import scores
 
 TOP = pathlib.Path(__file__).parents[1]
 OPENS = 'open', 'fdopen'
@@ -48,3 +56,42 @@ def test_every_text_is_utf8(folder):
     ("open(p, encoding='utf-8')", 0), ("p.write_text(x, encoding='utf-8')", 0)])
 def test_the_check_notices(code, found):
   assert len(unsaid(code)) == found
+
+
+@pytest.fixture(scope='module')
+def gbk(tmp_path_factory):
+  """The environment of a process whose locale is not UTF-8."""
+  folder = tmp_path_factory.mktemp('locale')
+  if not shutil.which('localedef'):
+    pytest.skip('needs localedef')
+  subprocess.run(
+      ['localedef', '-i', 'zh_CN', '-f', 'GBK', folder / 'zh_CN.GBK'], capture_output=True)
+  env = {**os.environ, 'LOCPATH': str(folder), 'LC_ALL': 'zh_CN.GBK', 'PYTHONUTF8': '0'}
+  said = subprocess.run([sys.executable, '-c', 'import locale; print(locale.getencoding())'],
+                        env=env, capture_output=True, text=True).stdout
+  if 'gb' not in said.lower():
+    pytest.skip('there is no such locale')
+  return env
+
+
+def test_names_are_read_and_written_in_any_locale(gbk, tmp_path):
+  """In one process, which imports a data set and plots runs of which one name is no ASCII."""
+  lerobot.write(tmp_path / 'set', tasks=('打开门',))
+  row = dict(task='a_b', method='方法', seed=0, xs=[0, 1], ys=[1, 2])
+  scores.save(tmp_path / 'runs/score.json.gz', [row])
+  code = f"""
+import locale, pathlib
+from vid2act_plugin import cli
+from vid2act_plugin.common import safe_yaml
+cli.main(['import', '{tmp_path}/set', '--out', '{tmp_path}/out'])
+cli.main(['plot', '{tmp_path}/runs', '--out', '{tmp_path}/plot'])
+path = pathlib.Path('{tmp_path}/config.yaml')
+for encoding in ('utf-8', locale.getencoding()):
+  path.write_text('task: 门\\n', encoding=encoding)
+  assert safe_yaml.load(path) == dict(task='门'), encoding
+"""
+  done = subprocess.run([sys.executable, '-c', code], env=gbk, capture_output=True)
+  assert done.returncode == 0, done.stderr.decode(errors='replace')
+  assert len(recording.load(tmp_path / 'out/set')[1]) == 3
+  for name in ('comparison.md', 'comparison.csv'):
+    assert '方法' in (tmp_path / 'plot' / name).read_text(encoding='utf-8')

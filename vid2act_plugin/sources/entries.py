@@ -1,6 +1,7 @@
 """The entries of `vid2act.sources`: a task, a behaviour of the user's, a folder, data to import."""
 
 import dataclasses
+import difflib
 import fnmatch
 import hashlib
 import importlib
@@ -59,7 +60,7 @@ def parse(text, task=''):
     return _path(text)
   if colon:
     return _behaviour(text, task)
-  suites.check(text, 'vid2act.sources')
+  _check(text)
   return Entry(text, task=text)
 
 
@@ -101,6 +102,23 @@ def digest(text):
   """Return a hash of the module of a behaviour, so that a changed one is recorded anew."""
   file = sys.modules[behaviour(text).__module__].__file__
   return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:12]
+
+
+def _check(task):
+  """Raise a `UserError` unless a suite of ours, which can be recorded, has the task."""
+  if task.split('_')[0] in suites.SUITES:
+    return suites.check(task, 'vid2act.sources')
+  known = {x: f'{k}_{x}' for k, v in suites.SUITES.items() for x in v.tasks()}
+  bare = task.partition('_')[2] if task.startswith(('dmc_', 'dm_', 'mw_')) else task
+  near = difflib.get_close_matches(bare, known, 2, 0.6) or difflib.get_close_matches(
+      bare.replace('_', '-'), known, 2, 0.6)
+  cure = f"did you mean {' or '.join(known[x] for x in near)}?" if near else (
+      'an example is metaworld_door-close.')
+  if pathlib.Path(task).exists():
+    cure = f"for what lies here, write './{task}'."
+  raise UserError(
+      f"The key vid2act.sources names '{task}', but sources are tasks of "
+      f"{' or '.join(suites.SUITES)}, which their names begin with, or paths; {cure}")
 
 
 def _matching(pattern, without):
@@ -156,5 +174,5 @@ def _behaviour(text, task):
         f"The source '{text}' is not understood; name a task (metaworld_door-close), a task and a "
         'behaviour (metaworld_door-close@MODULE:FUNCTION), a folder (./DIR), or a format and a '
         f"folder ({FORMATS[0]}:DIR).")
-  suites.check(task, 'vid2act.sources')
+  _check(task)
   return Entry(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)

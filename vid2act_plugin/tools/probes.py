@@ -9,6 +9,7 @@ import time
 import traceback
 
 from ..common import lifeline
+from ..common.errors import UserError
 from ..common.output import say
 
 MARK = 'vid2act:'
@@ -40,6 +41,7 @@ def draw():
 def multiply(size=2048):
   """Return JAX's platform, its devices, and 1e9 float32 operations per second of `x @ x`."""
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
+  os.environ['JAX_TRACEBACK_FILTERING'] = 'off'  # The line that failed is what some errors say.
   import jax
   x = jax.numpy.ones((size, size))
   product = jax.jit(lambda x: x @ x)
@@ -98,7 +100,8 @@ def answer(function):
     result = globals()[function](), None
   except Exception as e:
     line = traceback.extract_tb(e.__traceback__)[-1].line or ''  # Some errors say nothing else.
-    result = None, f'{type(e).__name__}: {e}' if str(e) else f'{type(e).__name__} in `{line}`'
+    name = '' if isinstance(e, UserError) else type(e).__name__
+    result = None, ': '.join(filter(None, (name, str(e) or f'in `{line}`')))
   say(MARK + json.dumps(result))
 
 
