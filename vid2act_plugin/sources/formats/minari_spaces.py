@@ -34,7 +34,7 @@ def flat(spec, path):
 def detect(path):
   """Return whether `path` is the HDF5 file of such a data set."""
   try:
-    return bool(_early(path))
+    return _early(path)
   except Exception:  # No such file, or not of this kind.
     return False
 
@@ -52,9 +52,8 @@ def metadata(path):
 def _early(path):
   import h5py
   with h5py.File(files.regular(path)) as file:
-    if isinstance(file.get('episode_0', getlink=True), h5py.HardLink) and {
-        'observations', 'actions'} <= set(file['episode_0']):
-      return True
+    names = 'episode_0', 'episode_0/observations', 'episode_0/actions'
+    return all(isinstance(file.get(x, getlink=True), h5py.HardLink) for x in names)
 
 
 def _space(node):
