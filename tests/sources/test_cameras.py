@@ -164,7 +164,7 @@ def test_a_folder_for_each_episode(tmp_path, form):
   layout, = imports.run(tmp_path / 'in', tmp_path / 'out', keys=keys)['columns']
   check(tmp_path / 'out', plays, False, False, atol=0.03)
   assert layout['taken']['image'] == [
-      dict(film='the film video.mp4', pictures='the pictures images', cameras='the film front.mp4')[
+      dict(film='the film video.mp4', pictures='the pictures in images', cameras='the film front.mp4')[
           form]]
   imports.run(tmp_path / 'in' / 'episode_1', tmp_path / 'one', keys=keys)  # It alone.
   check(tmp_path / 'one', plays[1:2], False, False, atol=0.03)
@@ -186,6 +186,14 @@ def test_a_folder_with_a_table_alone_says_what_it_lacks(tmp_path):
   imports.run(tmp_path / 'in', tmp_path / 'out')
   check(tmp_path / 'out', [good], False, False, atol=0.03)
   assert 'e1 has neither a film nor pictures; put them beside' in skipped(tmp_path / 'out')[0]
+
+
+def test_a_folder_with_some_table_is_no_data_set(tmp_path):
+  (tmp_path / 'in' / 'sub').mkdir(parents=True)
+  (tmp_path / 'in' / 'sub' / 'prices.csv').write_text('a,b\n1.5,2.5\n')
+  with pytest.raises(UserError, match='of no format that is known'):
+    imports.run(tmp_path / 'in', tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
 
 
 KINDS = {

@@ -201,9 +201,19 @@ def test_columns_in_another_order_are_not_mixed_up(tmp_path):
     (tmp_path / 'in' / f'e{i}.csv').write_text(text(head, row))
   manifest = imports.run(tmp_path / 'in', tmp_path / 'out')
   check(tmp_path / 'out', [GOOD] * 2, reward=False, success=False)
-  assert 'e1 has the actions action_y, action_x and most others' in manifest['skipped'][0]
+  assert 'e1 has the actions action_y,action_x and most others action_x,action_y; give their ' \
+      'order with --key action=action_x,action_y.' in manifest['skipped'][0]
   imports.run(tmp_path / 'in', tmp_path / 'all', keys={'action': 'action_x,action_y'})
   check(tmp_path / 'all', [GOOD] * 3, reward=False, success=False)
+
+
+def test_columns_of_other_names_are_not_mixed_up(tmp_path):
+  for i, head in enumerate(('action_x,action_y', 'action_u,action_v', 'action_x,action_y')):
+    write_png(tmp_path / 'in' / f'e{i}', GOOD['image'])
+    (tmp_path / 'in' / f'e{i}.csv').write_text(text(head))
+  manifest = imports.run(tmp_path / 'in', tmp_path / 'out')
+  check(tmp_path / 'out', [GOOD] * 2, reward=False, success=False)
+  assert manifest['skipped'][0].endswith('most others action_x,action_y; give them the same names.')
 
 
 def test_meanings_of_names():

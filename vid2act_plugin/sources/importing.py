@@ -144,19 +144,20 @@ def main(args):
     raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")
   resize = args.resize * 2 if args.resize and len(args.resize) == 1 else args.resize
   keys = dict(x.partition('=')[::2] for x in args.key)
-  manifest, report = {}, Report()
-  try:
-    # What is printed must not get into the object.
-    with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
-      try:
-        manifest = run(
-            path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
-            args.episodes, keys, report, args.task)
-      except KeyboardInterrupt:
-        say('Interrupted: complete episodes are kept, the same command continues.')
-        raise SystemExit(130) from None
-  finally:
-    if args.json and report.found:
-      say(*json.dumps(report.machine(manifest), indent=1).split('\n'))
+  report, manifest, error = Report(), {}, None
+  with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
+    try:
+      manifest = run(
+          path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
+          args.episodes, keys, report, args.task)
+    except KeyboardInterrupt:
+      say('Interrupted: complete episodes are kept, the same command continues.')
+      raise SystemExit(130) from None
+    except UserError as e:
+      error = e
+  if args.json and report.found:
+    say(*json.dumps(report.machine(manifest), indent=1).split('\n'))
+  if error:
+    raise error
   if report.partial:
     raise SystemExit(PARTIAL)

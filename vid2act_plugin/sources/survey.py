@@ -155,10 +155,10 @@ def _odd(groups, seen):
     elif not _near(rate, fps):
       yield name, f'The episode {name} has {rate:g} images/s and most others have {fps:g}; {cure}'
     else:
-      mine, others = (', '.join(map(printable, x[:20])) for x in (names, named))
-      yield name, (
-          f'The episode {name} has the actions {mine} and most others {others}; name the same '
-          'for all with --key action=COLUMN,COLUMN.')
+      mine, others = (','.join(map(printable, x[:20])) for x in (names, named))
+      yield name, f'The episode {name} has the actions {mine} and most others {others}; ' + (
+          f'give their order with --key action={others}.' if sorted(names) == sorted(named) else
+          'give them the same names.')
 
 
 def _rate(fps):

@@ -26,7 +26,7 @@ def sources(path, shared):
     return [path]
   found = [
       x for x in naming.natural(visible(path)) if _film(x) or x.is_dir() and (
-          pictures(x) or cameras(x) or beside(x) or inside(x))]
+          pictures(x) or cameras(x) or beside(x) or _called(x))]
   alone = inside(path) and not shared and not any(beside(x) or inside(x) for x in found)
   return [path] if alone and cameras(path) else found
 
@@ -88,8 +88,11 @@ def inside(folder):
   if not folder.is_dir():
     return None
   found = [x for x in naming.natural(visible(folder)) if x.suffix.lower() in TABLES]
-  called = _first(folder / f'{x}{y}' for x in ('actions', 'action') for y in TABLES)
-  return called or (found[0] if len(found) == 1 and found[0].is_file() else None)
+  return _called(folder) or (found[0] if len(found) == 1 and found[0].is_file() else None)
+
+
+def _called(folder):
+  return _first(folder / f'{x}{y}' for x in ('actions', 'action') for y in TABLES)
 
 
 def _film(path):

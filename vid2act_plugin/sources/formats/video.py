@@ -106,12 +106,12 @@ def _load(source, shared, options):
 
 def _seen(source, shown, pictures):
   """Return for the report what the images are."""
-  where = '' if shown == source else f' {shown.name}'
+  apart = shown != source
   if not pictures:
-    return f'the film{where}'
+    return 'the film' + f' {shown.name}' * apart
   with _reading(pictures[0]):
     deep = images.deep(files.regular(pictures[0]))
-  return f'the pictures{where}' + ' of 16 bits, whose 65535 becomes 255' * deep
+  return 'the pictures' + f' in {shown.name}' * apart + ' of 16 bits, whose 65535 becomes 255' * deep
 
 
 def _without(strays):
