@@ -3,6 +3,7 @@
 import elements
 import pytest
 from helpers import lerobot
+from helpers.commands import command
 
 from vid2act_plugin import prepare
 from vid2act_plugin.common.errors import UserError
@@ -71,3 +72,16 @@ def test_the_cure_works(begin, tmp_path):
   manifest, found = recording.load(first.folder)
   assert manifest['source'] == first.name and len(found) == 2
   assert found[1]['action'].tolist() == plays[2]['action'].tolist()
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--script', 'evalonly'], "Unknown script 'evalonly'; choose one of eval_only"),
+    (['--vid2act.sources', './set', '--script', 'pretrain'], 'PATH#image=NAME')])
+def test_a_refused_command_changes_nothing(tmp_path, flags, words):
+  lerobot.write(tmp_path / 'set', features=WRIST)
+  before = tree(tmp_path)
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', '--logdir', tmp_path / 'run',
+      '--vid2act.cache', tmp_path / 'cache', *flags, cwd=tmp_path)
+  assert status == 1 and words in output and 'Traceback' not in output, output
+  assert tree(tmp_path) == before
