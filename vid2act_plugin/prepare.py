@@ -123,9 +123,11 @@ def _stage(config, name, what, command):
   if code in INTERRUPTED:
     raise SystemExit(code)  # The stage has said what it saved.
   if code and (name, code) != ('import', report.PARTIAL):  # What it left out, it has said.
+    mend = ('mend what it names; --key image=NAME and --task 3 are written PATH#image=NAME#3 in '
+            'vid2act.sources. Then repeat' if name == 'import' else 'repeat')
     raise UserError(
-        f'The stage {name} ended with status {code}; its message is above. Repeat the command to '
-        'continue where it stopped.')
+        f'The stage {name} ended with status {code}, and its message is above; {mend} the command '
+        'to continue where it stopped.')
   seconds = config.vid2act.seconds[name] + stage.seconds
   return config.update({f'vid2act.seconds.{name}': round(seconds, 1)})
 

@@ -33,8 +33,9 @@ def episodes(path, options):
   Of n transitions Minari has n + 1 observations, so T = n + 1: rewards and
   terminations are those received on arriving at the next image. The image is
   the only uint8 `[H, W, 3]` among the observations, else the only one with 1, 3
-  or 4 channels first or last, or the one of `--key image=NAME`; success is `infos/success` or `infos/is_success`, or that of
-  `--key success=infos/NAME`, with n or n + 1 elements. Raises a `UserError` if
+  or 4 channels first or last, or the one of `--key image=NAME`; success is
+  `infos/success` or `infos/is_success`, or that of `--key success=infos/NAME`,
+  with n or n + 1 elements. Raises a `UserError` if
   the metadata is not whole or the choice of images is not clear.
   """
   path, keys = _folder(path) or path, options.get('keys', {})
