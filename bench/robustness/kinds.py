@@ -157,7 +157,8 @@ KINDS = {
     'episode': (makers.recording, recording, '.npz'),
     **{read.__name__: (getattr(makers, read.__name__), read, '') for read in (
         bundle, overlay, checkpoint, run, teacher, ablation, scores)},
-    'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
+    'early': (makers.early, functools.partial(importing, kind='minari'), '.hdf5'),
+    'logdir': (makers.logdir, scores, ''), 'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
     **{k: (write, functools.partial(importing, kind=k), '') for k, write in IMPORTS.items()},
     **{k: (getattr(cameras, k), functools.partial(importing, kind=x), '') for k, x in
        CAMERAS.items()},
