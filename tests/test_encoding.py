@@ -87,8 +87,8 @@ cli.main(['import', '{tmp_path}/set', '--out', '{tmp_path}/out'])
 cli.main(['plot', '{tmp_path}/runs', '--out', '{tmp_path}/plot'])
 path = pathlib.Path('{tmp_path}/config.yaml')
 for encoding in ('utf-8', locale.getencoding()):
-  path.write_text('task: 门\\n', encoding=encoding)
-  assert safe_yaml.load(path) == dict(task='门'), encoding
+  path.write_text('task: ' + chr(0x95e8), encoding=encoding)
+  assert safe_yaml.load(path) == dict(task=chr(0x95e8)), encoding
 """
   done = subprocess.run([sys.executable, '-c', code], env=gbk, capture_output=True)
   assert done.returncode == 0, done.stderr.decode(errors='replace')
