@@ -51,7 +51,7 @@ def chosen(path, entries, task):
   numbers = _numbered(path, entries)
   listed = [f"{i} '{printable(k)[:WIDE]}'" for k, i in sorted(numbers.items(), key=lambda x: x[1])]
   known = ', '.join(listed[:SHOWN]) + f' and {len(listed) - SHOWN} more' * (len(listed) > SHOWN)
-  if not task and len(numbers) < 2:
+  if '*' in (task or ()) or not task and len(numbers) < 2:
     return None
   if not task:
     raise UserError(
