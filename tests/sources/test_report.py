@@ -143,3 +143,10 @@ def test_a_run_goes_on_with_what_was_imported(monkeypatch):
   assert prepare._stage(Config(), 'import', 'x', [])
   with pytest.raises(UserError, match='ended with status 3'):
     prepare._stage(Config(), 'collect', 'x', [])
+
+
+def test_the_status_is_documented(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(['import', '--help'])
+  assert f'The status is 0; {reports.PARTIAL} if more than half' in ' '.join(
+      capsys.readouterr().out.split())
