@@ -54,7 +54,7 @@ def overlay(path, defaults):
     file = pathlib.Path(path).expanduser()
     if file.exists() and not file.is_file():  # Reading a pipe or a device may never end.
       raise OSError(errno.EINVAL, 'it is no regular file')
-    with open(file) as f:
+    with open(file, encoding='utf-8') as f:
       text = f.read(LONGEST + 1)
     if len(text) > LONGEST:
       raise ValueError(f'it has more than {LONGEST:,} characters')
@@ -177,7 +177,7 @@ def extend(old, new, plugin):
 def mapping(path, what):
   """Return what a plugin's YAML file holds."""
   try:
-    content = YAML(typ='safe').load(pathlib.Path(path).read_text())
+    content = YAML(typ='safe').load(pathlib.Path(path).read_text(encoding='utf-8'))
   except Exception as e:  # Malformed values raise what Python's own types do.
     raise PluginError(f"{what} '{path}' cannot be read: {' '.join(str(e).split())[:200]}.") from e
   if not isinstance(content, dict):

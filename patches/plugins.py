@@ -74,7 +74,7 @@ def load():
 def configs(path, argv=()):
   """Return the host's presets with the plugins' defaults and overlays, `argv` checked with them."""
   path = pathlib.Path(str(path))
-  host = {k: v for k, v in YAML(typ='safe').load(path.read_text()).items()}
+  host = {k: v for k, v in YAML(typ='safe').load(path.read_text(encoding='utf-8')).items()}
   for name, plugin in load().items():
     if 'defaults' in plugin:
       new = mapping(plugin['defaults'], f"The defaults of the plugin '{name}',")

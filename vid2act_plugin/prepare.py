@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 
+from ruamel.yaml import YAML
+
 from .agent import build, initialise, options
 from .common import files, lifeline, progress
 from .common.errors import UserError
 from .common.output import say
 from .envs import suites
 from .host import platform
-from .sources import locate, recording
+from .sources import locate, recording, report
 from .teacher import behaviours, bundle
 from .training import start
 
@@ -147,9 +149,8 @@ def _behaviours(config, given):
 
 def _saved(child, logdir):
   """Write the configuration of a stage and return its path."""
-  with files.temporary(logdir / 'stage.yaml') as folder:
-    child.save(str(folder / 'stage.yaml'))
-    os.replace(folder / 'stage.yaml', logdir / 'stage.yaml')  # Others may be reading it.
+  with files.atomic_write(logdir / 'stage.yaml') as part:  # Others may be reading it.
+    YAML(typ='safe').dump(dict(child), part)  # In UTF-8; `child.save` has the locale's encoding.
   return str(logdir / 'stage.yaml')
 
 
@@ -159,10 +160,12 @@ def _stage(config, name, what, command):
     code = _run([sys.executable, '-m', *command])
   if code in INTERRUPTED:
     raise SystemExit(code)  # The stage has said what it saved.
-  if code:
+  if code and (name, code) != ('import', report.PARTIAL):  # What it left out, it has said.
+    mend = ('mend what it names; --key image=NAME and --task 3 are written PATH#image=NAME#3 in '
+            'vid2act.sources. Then repeat' if name == 'import' else 'repeat')
     raise UserError(
-        f'The stage {name} ended with status {code}; its message is above. Repeat the command to '
-        'continue where it stopped.')
+        f'The stage {name} ended with status {code}, and its message is above; {mend} the command '
+        'to continue where it stopped.')
   seconds = config.vid2act.seconds[name] + stage.seconds
   return config.update({f'vid2act.seconds.{name}': round(seconds, 1)})
 
@@ -203,7 +206,9 @@ def _commands(config, missing):
       yield 'import', [entry.name], [
           'vid2act', 'import', str(entry.path), '--out', str(folder.parent), '--name',
           entry.name, '--resize', str(height), str(width),
-          *(['--format', entry.format] if entry.format else [])]
+          *(['--format', entry.format] if entry.format else []),
+          *(['--key', *map('='.join, entry.keys)] if entry.keys else []),
+          *(['--task', *entry.tasks] if entry.tasks else [])]
     else:
       roots.setdefault((folder.parent, entry.suite), []).append(entry)
   for (root, _), group in roots.items():

@@ -35,6 +35,7 @@ def judge(kind, files, root):
   from dreamerv3.plugins import PluginError
 
   from vid2act_plugin.common.errors import UserError
+  from vid2act_plugin.sources.report import PARTIAL
   folder = root / 'input'
   write(folder, files)
   before = peak(reset=True)
@@ -48,7 +49,7 @@ def judge(kind, files, root):
       assert not wrong, f'{wrong}: {e!s:.2000}'
       verdict = 'refused', str(e)
     except SystemExit as e:  # What a parser of command lines prints is a sentence as well.
-      assert e.code in (None, 0, 1, 2) and kind in kinds.NAMELESS, e.code
+      assert e.code in (None, 0, 1, 2, PARTIAL) and kind in kinds.NAMELESS, e.code
       verdict = 'refused', 'by the parser'
     taken = peak() - before
     assert taken < MEMORY, f'reading took {taken / 1e6:.0f} MB'

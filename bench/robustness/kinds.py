@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from . import makers
+from . import cameras, makers
 
 
 def recording(folder):
@@ -148,6 +148,7 @@ def away(folder):
 IMPORTS = {
     'dreamerv2': makers.dreamerv2, 'dreamerv3': makers.dreamerv3, 'video': makers.video,
     **{x: functools.partial(makers.exported, x) for x in ('lerobot', 'minari')}}
+CAMERAS = {'tables': 'video', 'shots': 'video', 'films': 'video', 'arrays': 'dreamerv2'}
 NAMELESS = 'command', 'flags'  # Their faults are in no file.
 COLUMNS = 'arrow', 'parquet'  # Forms of Minari's data sets beside HDF5.
 
@@ -157,8 +158,11 @@ KINDS = {
     'episode': (makers.recording, recording, '.npz'),
     **{read.__name__: (getattr(makers, read.__name__), read, '') for read in (
         bundle, overlay, checkpoint, run, teacher, ablation, scores)},
-    'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
+    'early': (makers.early, functools.partial(importing, kind='minari'), '.hdf5'),
+    'logdir': (makers.logdir, scores, ''), 'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
     **{k: (write, functools.partial(importing, kind=k), '') for k, write in IMPORTS.items()},
+    **{k: (getattr(cameras, k), functools.partial(importing, kind=x), '') for k, x in
+       CAMERAS.items()},
     **{k: (functools.partial(makers.columns, k), functools.partial(importing, kind='minari'), k)
        for k in COLUMNS}}
 

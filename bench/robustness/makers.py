@@ -82,6 +82,19 @@ def exported(name, folder):
   shutil.rmtree(folder / 'made-v0')
 
 
+def early(folder):
+  """Write a Minari data set as versions before 0.5 have it."""
+  exported('minari', folder)
+  (folder / 'data' / 'metadata.json').unlink()
+
+
+def logdir(folder):
+  """Write what a run of DreamerV3 itself leaves of its scores."""
+  (folder / 'config.yaml').write_text('task: dmc_walker_walk\nseed: 3\nmethod: name\n')
+  (folder / 'metrics.jsonl').write_text(''.join(
+      json.dumps({'step': 10 * i, 'episode/score': i / 7, 'x': 'y'}) + '\n' for i in range(9)))
+
+
 def columns(form, folder):
   """Write a Minari data set of one episode in Arrow or Parquet files."""
   import gymnasium as gym

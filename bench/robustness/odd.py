@@ -41,6 +41,10 @@ YAML = [
     'seed: 1:30', "task: 'x", 'task: !!int x', 'task: !!float x', 'seed: !!timestamp x',
     '# \x7f', '\ufeff',
     '&a a: 1', '&a : *a', 'seed: ' + '7' * 5000, '? &k {a: *k}\n: 1', 'k' * 999 + ': 1']
+HEADS = [
+    'action', 'action_0', 'action_1', 'x', '', '0', '1', 'Unnamed: 0', '__index_level_0__', 'frame',
+    'step', 'timestamp', 'time_s', 'image', 'episode', 'reward', 'Reward', 'done', 'terminated',
+    'state_x', '"a', '#', ' ', 'a;b', '\t', '\ud800', '\x1b[2J', '²', '1e400', 'x' * 9999]
 BOMB = '\n'.join(
     ['a0: &a0 {x: 1}'] + [f'a{i}: &a{i} {{{", ".join(f"{k}: *a{i - 1}" for k in "bcdefghi")}}}'
                           for i in range(1, 12)])

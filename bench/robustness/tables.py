@@ -18,11 +18,14 @@ def csv(draw, content):
   """A table of text with odd cells, rows or bytes."""
   rows = [x.split(',') for x in content.decode().splitlines()]
   row = draw(st.sampled_from(rows))
-  how = draw(st.sampled_from(['cell', 'cell', 'row', 'wide', 'long', 'bytes']))
+  how = draw(st.sampled_from(['cell', 'cell', 'row', 'wide', 'long', 'bytes', 'head', 'head']))
   if how == 'bytes':
     return draw(raw(content))
   if how == 'cell':
     row[draw(st.integers(0, len(row) - 1))] = str(draw(st.sampled_from(odd.ODD)))
+  elif how == 'head':  # Names of other meanings, comments before them, or digits.
+    rows[0] = [draw(st.sampled_from(odd.HEADS)) for _ in rows[-1]]
+    rows[:0] = [['# ' + draw(st.sampled_from(odd.HEADS))]] * draw(st.integers(0, 2))
   elif how == 'wide':
     rows = [x * 5000 for x in rows]
   elif how == 'long':  # As an array of text, every cell would be as wide as the longest.

@@ -19,7 +19,7 @@ def play(index, T):
 
 def read(path, **keys):
   _, module = formats.find(path)
-  found = [load() for _, load in module.episodes(path, {'keys': keys})]
+  found = [load() for _, load in module.episodes(path, {'keys': keys, 'task': ['*']})]
   return [(np.stack(list(x.frames)), x.arrays) for x in found]
 
 

@@ -119,7 +119,7 @@ def test_lerobot(lerobot, tmp_path, meagre):
   file = lerobot / 'data/chunk-000/file-001.parquet'
   row = pq.read_table(file).slice(0, 1).to_pydict()
   runs(file, {k: v for k, v in row.items() if k != 'action'} | {'action': [0.0]})
-  imports.run(lerobot, tmp_path / 'out')
+  imports.run(lerobot, tmp_path / 'out', tasks=['*'])
   assert len(recordings.load(tmp_path / 'out')[1]) == 2
   assert ['claims' in x and 'file-001' in x for x in skipped(tmp_path / 'out')] == [True] * 2
 
@@ -203,6 +203,6 @@ def test_an_episode_is_listed_once(tmp_path):
 
 def test_metadata_of_one_episode(lerobot, tmp_path):
   (lerobot / 'meta/episodes/chunk-000/file-001.parquet').write_bytes(b'PAR1')
-  imports.run(lerobot, tmp_path / 'out')
+  imports.run(lerobot, tmp_path / 'out', tasks=['*'])
   assert len(recordings.load(tmp_path / 'out')[1]) == 4
   assert ['file-001.parquet' in x for x in skipped(tmp_path / 'out')] == [True]

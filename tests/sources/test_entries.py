@@ -75,10 +75,33 @@ def test_folders(tmp_path, monkeypatch):
     ('lerobot:nowhere', "'nowhere'.*there is no"),
     ('my_moves:push', "'my_moves:push' is not understood"),
     ('metaworld_reach@my_moves', "'metaworld_reach@my_moves'"),
-    ('metaworld_reach@my moves:push', 'is not understood')])
+    ('metaworld_reach@my moves:push', 'is not understood'),
+    ('door_close', 'did you mean metaworld_door-close'), ('door-close', 'metaworld_door-close'),
+    ('walker_walk', 'did you mean dmcontrol_walker_walk'), ('atari_pong', 'an example is metaworld_'),
+    ('dmc_walker_run', 'did you mean dmcontrol_walker_run'), ('tests', "write './tests'"),
+    ('dummy_disc@my_moves:push', "'dummy_disc'.*tasks of metaworld or dmcontrol"),
+    ('./tests#', "'./tests#'.*behind a '#', give a task"), ('./tests#action=', 'OURS=THEIRS')])
 def test_what_is_not_understood(text, words):
   with pytest.raises(UserError, match=words):
     origins.parse(text)
+
+
+def test_what_is_chosen_of_data_to_import(tmp_path):
+  for name in ('set', 'a#b'):
+    (tmp_path / name).mkdir()
+  found = origins.parse(f'{tmp_path}/set#3#image=cam.top#reward=#task=image=x')
+  assert found.path == tmp_path / 'set' and found.tasks == ('3', 'image=x')
+  assert found.keys == (('image', 'cam.top'), ('reward', ''))
+  assert found.name == 'set-3-image-cam.top-reward--task-image-x'
+  assert origins.parse(f'lerobot:{tmp_path}/set#打开 门').tasks == ('打开 门',)
+  assert origins.parse(f'{tmp_path}/a#b').path == tmp_path / 'a#b'
+  names = {origins.parse(f'{tmp_path}/set#{"x" * 99}{i}').name for i in range(9)}
+  assert len(names) == 9 and max(map(len, names)) < 100
+  recordings.write_manifest(tmp_path / 'mine', dict(
+      source='pushes', suite='', task='x', behaviour={}, seed=0, env={}, versions={}, act_size=2,
+      episodes=[]))
+  with pytest.raises(UserError, match='is a recording, of which nothing'):
+    origins.parse(f'{tmp_path}/mine#0')
 
 
 @pytest.mark.parametrize('text, words', [

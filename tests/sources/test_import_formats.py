@@ -109,7 +109,7 @@ def test_one_table_for_all_whose_rows_are_steps_between_images(tmp_path):
         'episode': np.full(len(x['reward']) - 1, i), 'x': x['action'][:-1, 0],
         'y': x['action'][:-1, 1], **{k: x[k][1:] for k in ('reward', 'success')}}))
   pa.csv.write_csv(pa.concat_tables(parts), tmp_path / 'in' / 'actions.csv')
-  imports.run(tmp_path / 'in', tmp_path / 'out')
+  imports.run(tmp_path / 'in', tmp_path / 'out', keys={'action': 'x,y'})
   wrote = [dict(x, reward=np.array([0, *x['reward'][1:]], np.float32)) for x in plays]
   check(tmp_path / 'out', wrote)
 

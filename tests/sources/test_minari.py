@@ -88,3 +88,57 @@ def test_no_environment_is_imported_to_read_minari(dataset, tmp_path, monkeypatc
   (path / 'data/metadata.json').write_text(json.dumps({**metadata, 'env_spec': spec}))
   refuse(lambda: read(path), 'observation_space')
   assert not trap.exists()
+
+
+def early(folder, images, actions=2, **arrays):
+  """Write a data set as versions before 0.5 have it, with observations that are images or a dict."""
+  (folder / 'data').mkdir(parents=True)
+  with h5py.File(folder / 'data/main_data.hdf5', 'w') as file:
+    file.attrs.update(dataset_id='door-v0', total_episodes=len(LENGTHS))
+    for i, T in enumerate(LENGTHS):
+      one, group = play(i, T), file.create_group(f'episode_{i}')
+      for name, image in images(one['level']).items():
+        group[f'observations{name}'] = image
+      group['actions'] = one['action'][:-1] if actions == 2 else np.zeros(T - 1, int)
+      group['rewards'] = one['reward'][:-1]
+      for name in ('terminations', 'truncations'):
+        group[name] = np.zeros(T - 1, bool)
+  return folder
+
+
+def grey(level, *shape):
+  return np.broadcast_to(level.reshape(-1, 1, 1, 1), (len(level), *shape)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('images', [
+    lambda x: {'': grey(x, 40, 40, 3)}, lambda x: {'/eyes': grey(x, 40, 40, 3), '/arm': x[:, None]},
+    lambda x: {'/_index_0': grey(x, 40, 40, 3), '/_index_1': x[:, None]},
+    lambda x: {'': grey(x, 3, 40, 40)}, lambda x: {'': grey(x, 40, 40, 1)},
+    lambda x: {'/a': grey(x, 40, 40, 3), '/b': grey(x, 40, 40, 4)}])
+@pytest.mark.parametrize('inner', ['', 'data'])
+def test_versions_before_0_5_are_read(tmp_path, images, inner):
+  from vid2act_plugin.sources import importing, recording
+  path = early(tmp_path / 'door', images)
+  importing.run(path / inner, tmp_path / 'out')
+  manifest, found = recording.load(tmp_path / 'out')
+  assert [len(x['action']) for x in found] == list(LENGTHS) and manifest['reward']
+  for i, x in enumerate(found):
+    wrote = play(i, LENGTHS[i])
+    np.testing.assert_array_equal(x['image'].mean((1, 2, 3)), wrote['level'])
+    np.testing.assert_array_equal(x['action'][:-1, 0], wrote['action'][:-1, 0])
+    np.testing.assert_allclose(x['reward'][1:], wrote['reward'][:-1])
+  assert manifest['columns'][0]['taken']['action'] == ['actions']
+
+
+def test_what_early_versions_lack_is_one_sentence(tmp_path):
+  path = early(tmp_path / 'door', lambda x: {'': x[:, None]})
+  refuse(lambda: read(path), 'these images: none')
+  path = early(tmp_path / 'two', lambda x: {f'/{k}': grey(x, 40, 40, 3) for k in 'ab'})
+  refuse(lambda: read(path), 'observations/a, observations/b', '--key image=NAME', 'PATH#image=NAME')
+  assert len(read(path, image='a')) == 3
+  path = early(tmp_path / 'steps', lambda x: {'': grey(x, 40, 40, 3)}, actions=1)
+  refuse(lambda: read(path), 'of the kind Discrete')
+  with h5py.File(path / 'data/main_data.hdf5', 'a') as file:
+    del file['episode_0/observations']
+    file['episode_0/observations'] = h5py.ExternalLink('other.hdf5', '/x')
+  refuse(lambda: read(path), 'no format that is known')

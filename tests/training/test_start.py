@@ -72,6 +72,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'replay.size': 10.0}, 'replay.size is 10.*36 steps'),
     ({'run.from_checkpoint': '/nowhere'}, 'run.from_checkpoint'),
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
+    ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'),
     ({'task': 'metaworld_nothing'}, 'task')])
 def test_before_the_first_stage(begin, tmp_path, changes, words):

@@ -175,4 +175,5 @@ def _pin(logdir, bundle):
   """Tie a run to its teacher: a run continued with another one would mix two meanings."""
   if not tied(logdir, bundle):
     with files.atomic_write(pathlib.Path(str(logdir)) / PIN) as part:
-      part.write_text(json.dumps({'hash': bundle.hash, 'sources': bundle.manifest['sources']}))
+      part.write_text(
+          json.dumps({'hash': bundle.hash, 'sources': bundle.manifest['sources']}), encoding='utf-8')

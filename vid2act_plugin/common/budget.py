@@ -80,7 +80,7 @@ def memory():
   total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
   for name in CGROUPS:
     try:
-      total = min(total, int(pathlib.Path('/sys/fs/cgroup', name).read_text()))
+      total = min(total, int(pathlib.Path('/sys/fs/cgroup', name).read_text(encoding='utf-8')))
     except (OSError, ValueError):  # No such group, or its limit is `max`.
       pass
   return total
@@ -122,14 +122,14 @@ def capped(size):
 
 def _pages(field):
   """Return a field of `/proc/self/statm` in bytes: 0 the address space, 5 data and stacks."""
-  with open('/proc/self/statm') as file:
+  with open('/proc/self/statm', encoding='utf-8') as file:
     return int(file.read().split()[field]) * resource.getpagesize()
 
 
 def _left():
   """Return the bytes that are to be had, 0 where the system does not say; imports nothing."""
   try:
-    with open('/proc/meminfo') as file:
+    with open('/proc/meminfo', encoding='utf-8') as file:
       known = dict(x.split(':') for x in file.read().splitlines())
     left = int(known['MemAvailable'].split()[0]) * 1024
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)

@@ -50,6 +50,18 @@ def regular_file(folder, name):
   return path
 
 
+def resolved(path):
+  """Return a path of the user's without links, but for that of a file, which names it rightly.
+
+  In caches of hubs what files link to is named by its hash. Unlike pathlib's, nothing is raised
+  for a link to itself or a home that is not there.
+  """
+  path = os.path.abspath(os.path.expanduser(path))
+  if os.path.isfile(path):
+    return pathlib.Path(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+  return pathlib.Path(os.path.realpath(path))
+
+
 def read(path, most=TEXT):
   """Return the bytes of a regular file; more than `most` are a `ValueError`."""
   with open(regular(path), 'rb') as file:
@@ -60,9 +72,12 @@ def read(path, most=TEXT):
   return content
 
 
-def parse(folder, name):
-  """Return what a JSON file holds; raises an `OSError` as `regular_file` does, or a `ValueError`."""
-  return loads(read(regular_file(folder, name)))
+def parse(folder, name, links=False):
+  """Return what a JSON file holds; raises an `OSError` as `regular_file` does, or a `ValueError`.
+
+  links: those that lead out of the folder are followed, as `regular` does.
+  """
+  return loads(read(pathlib.Path(folder) / name if links else regular_file(folder, name)))
 
 
 def loads(content):

@@ -63,11 +63,47 @@ def _written(path):
 
 
 def rgb(source, limit):
-  """Return the picture `[H, W, 3]` uint8 of a path or stream, if `limit`, a `Budget`, allows it."""
-  from PIL import Image
+  """Return the picture `[H, W, 3]` uint8 of a path or stream, if `limit`, a `Budget`, allows it.
+
+  It is turned as it says it is to be shown; of 16 bits, 65535 becomes 255.
+  """
+  from PIL import Image, ImageOps
   with Image.open(source, formats=PICTURES) as picture:
     limit.fits(4 * picture.width * picture.height, 'a picture')
-    return np.asarray(picture.convert('RGB'))
+    ImageOps.exif_transpose(picture, in_place=True)
+    if not _deep(picture):
+      return np.asarray(picture.convert('RGB'))
+    grey = (np.asarray(picture).astype(np.uint32).clip(0, 65535) + 128) // 257
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+
+
+def deep(source):
+  """Say whether a picture is one of 16 bits, which `rgb` makes 8."""
+  from PIL import Image
+  with Image.open(source, formats=PICTURES) as picture:
+    return _deep(picture)
+
+
+def _deep(picture):
+  return picture.mode.startswith('I')  # Pillow itself would cut what is above 255.
+
+
+def upright(frame):
+  """Return the image `[H, W, 3]` uint8 of a decoded frame, turned and mirrored as it is shown.
+
+  Raises a `ValueError` where it is to be shown at an angle.
+  """
+  image = frame.to_ndarray(format='rgb24')
+  matrix = next((x for x in frame.side_data if x.type.name == 'DISPLAYMATRIX'), None)
+  if matrix is None:
+    return image
+  # A point (x, y) is shown at (a x + c y, b x + d y), up to a shift.
+  a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32, 9).tolist()
+  if (a or d) and (b or c):
+    raise ValueError(f'it is to be shown turned by {frame.rotation} degrees')
+  right, down = (c, b) if b or c else (a, d)
+  image = image.transpose(1, 0, 2) if b or c else image
+  return np.ascontiguousarray(image[::-1 if down < 0 else 1, ::-1 if right < 0 else 1])
 
 
 @contextlib.contextmanager
@@ -81,7 +117,9 @@ def film(path, form, **options):
   limit = Budget.of(files.regular(path))
   most = {'max_pixels': str(limit.bytes // 8)}  # Decoded, and converted to RGB.
   with av.open(str(path), format=form, options=most) as container:
-    stream = container.streams.video[0]
+    stream = container.streams.best('video')  # A cover comes after it.
+    if stream is None:
+      raise ValueError('it has no images')
     stream.codec_context.options = {**most, **options}
     limit.fits(8 * stream.codec_context.width * stream.codec_context.height, 'an image')
     yield container, stream

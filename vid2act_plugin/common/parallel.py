@@ -74,7 +74,7 @@ def _share(cores, count, place):
 
 def _launch(command, log, cores):
   log.parent.mkdir(parents=True, exist_ok=True)
-  with open(log, 'a') as file:
+  with open(log, 'a', encoding='utf-8') as file:
     process = subprocess.Popen(
         lifeline.tied(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
         env={**os.environ, 'PYTHONUNBUFFERED': '1'}, start_new_session=True)

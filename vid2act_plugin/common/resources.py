@@ -13,4 +13,4 @@ def data(name):
 def defaults():
   """Return the keys that the plugin adds, with their defaults, as `configs/defaults.yaml` has them."""
   from ruamel.yaml import YAML
-  return YAML(typ='safe').load((data('configs') / 'defaults.yaml').read_text())
+  return YAML(typ='safe').load((data('configs') / 'defaults.yaml').read_text(encoding='utf-8'))

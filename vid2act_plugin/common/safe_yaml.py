@@ -1,5 +1,6 @@
 """YAML of others: plain values alone, and no more of them than the text is long."""
 
+import locale
 import warnings
 
 from ruamel.yaml import YAML
@@ -13,8 +14,15 @@ LONGEST = 100_000  # Characters; one second of work for a parser in Python.
 
 
 def load(path):
-  """Return what a file holds; raises an `OSError` as `files.regular` does, or a `ValueError`."""
-  return loads(files.read(path, LONGEST).decode())
+  """Return what a file holds; raises an `OSError` as `files.regular` does, or a `ValueError`.
+
+  What is no UTF-8 is read in the locale's encoding, in which DreamerV3 writes its `config.yaml`.
+  """
+  content = files.read(path, LONGEST)
+  try:
+    return loads(content.decode())
+  except UnicodeDecodeError:
+    return loads(content.decode(locale.getencoding()))
 
 
 def loads(text):

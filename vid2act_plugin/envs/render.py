@@ -8,25 +8,76 @@ import sys
 
 import numpy as np
 
-from ..common.errors import UserError
+from ..common.errors import UserError, reason
 from . import meshes
 
 QUALITIES = ('full', 'fast')
 ORIENTATIONS = ('upright', 'raw')
 LIBRARIES = {'egl': 'libEGL.so.1', 'osmesa': 'libOSMesa.so.8'}
+BACKENDS = (*LIBRARIES, 'glfw', 'glx', 'enable', 'enabled', 'on', 'true', '1')  # As MuJoCo has them.
+VARIABLES = ('PYOPENGL_PLATFORM', 'MUJOCO_EGL_DEVICE_ID', 'MUJOCO_GL')
 SUPERSAMPLE = 2
 DETAIL = 0.4  # Of a pixel: what `fast` may leave out of a mesh.
 
 
-def setup_gl():
-  """Choose how MuJoCo gets its GL context.
+def setup_gl(module='mujoco'):
+  """Choose how MuJoCo gets its GL context, and import `module`, which reads the choice once.
 
-  A value of MUJOCO_GL that the user set is kept.
+  A value of MUJOCO_GL that the user set is kept. Raises a `UserError` naming the environment
+  variable with which nothing can be drawn.
   """
-  if sys.platform == 'linux' and not os.environ.get('MUJOCO_GL'):
-    os.environ['MUJOCO_GL'] = choose_gl(_loadable)
-    if 'mujoco.gl_context' in sys.modules:  # It read the variable when it was imported.
-      importlib.reload(sys.modules['mujoco.gl_context'])
+  if sys.platform == 'linux':
+    if not os.environ.get('MUJOCO_GL'):
+      os.environ['MUJOCO_GL'] = choose_gl(_loadable)
+      if 'mujoco.gl_context' in sys.modules:  # It read the variable when it was imported.
+        importlib.reload(sys.modules['mujoco.gl_context'])
+    _variables(os.environ)
+  try:
+    importlib.import_module(module)
+  except ModuleNotFoundError:
+    raise
+  except Exception as e:  # Each GL backend raises errors of its own.
+    raise _unusable(f'{module} cannot be imported', e) from e
+
+
+def _variables(environ):
+  """Raise a `UserError` where variables have values that MuJoCo and dm_control refuse."""
+  backend, platform = environ['MUJOCO_GL'].lower().strip(), environ.get('PYOPENGL_PLATFORM')
+  if backend not in BACKENDS:
+    raise UserError(
+        f"The variable MUJOCO_GL is '{environ['MUJOCO_GL']}', with which nothing can be drawn; "
+        'unset MUJOCO_GL, or set it to egl, osmesa or glfw.')
+  if platform and backend in LIBRARIES and platform != backend:
+    raise UserError(
+        f"The variable PYOPENGL_PLATFORM is '{platform}', but MUJOCO_GL is {backend}; unset "
+        'PYOPENGL_PLATFORM.')
+  device = environ.get('MUJOCO_EGL_DEVICE_ID')
+  if device is not None and backend == 'egl':
+    count = _devices()
+    if not device.strip().isdecimal() or count and int(device) >= count:
+      there = f', and there are {count} devices, from 0 on' * bool(count)
+      raise UserError(
+          f"The variable MUJOCO_EGL_DEVICE_ID is '{device}'{there}; unset MUJOCO_EGL_DEVICE_ID.")
+
+
+def _devices():
+  """Return how many devices EGL can draw with, 0 if it does not say."""
+  try:
+    from mujoco.egl import egl_ext
+    return len(egl_ext.eglQueryDevicesEXT())
+  except Exception:  # What is amiss is said when the renderer starts.
+    return 0
+
+
+def _unusable(what, error):
+  """Return the `UserError` of a renderer, which names the variables that may be at fault."""
+  found = [x for x in VARIABLES if x in os.environ]
+  named = [x for x in found if x in str(error)] or found
+  set_to = ', '.join(f'{x}={os.environ[x]}' for x in found)
+  cure = f"unset {' and '.join(named)}, or " * bool(named)
+  return UserError(
+      f'{what[:1].upper()}{what[1:]} with {set_to or "no variable set"} ({reason(error)}); {cure}'
+      'install a driver (`apt-get install libegl1 libgl1-mesa-dri`).')
 
 
 def choose_gl(find):
@@ -116,10 +167,7 @@ class Camera:
       with meshes.coarse(self.model, self._detail()) if self.fast else contextlib.nullcontext():
         renderer = mujoco.Renderer(self.model, height, width)
     except Exception as e:  # Each GL backend raises errors of its own.
-      raise UserError(
-          f"The renderer did not start with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} "
-          f'({type(e).__name__}: {e}); install a driver (`apt-get install libegl1 '
-          'libgl1-mesa-dri`) or choose egl, osmesa or glfw by that variable.') from e
+      raise _unusable('the renderer did not start', e) from e
     self.option = mujoco.MjvOption()
     self.option.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = 0  # Beams that nobody would see.
     if self.fast:

@@ -52,7 +52,7 @@ def check(name, key='task'):
 
 def dmcontrol():
   """Return `{name: (domain, task)}` of the DeepMind Control Suite."""
-  render.setup_gl()  # It also chooses its GL backend once.
+  render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
   from dm_control import suite
   return {f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS}
 

@@ -54,7 +54,8 @@ def latest(path):
   root = pathlib.Path(str(path)).expanduser()
   folders = [root, *(root / x for x in FOLDERS)]
   for file in (x / 'latest' for x in folders):
-    name = pathlib.Path(file.read_text(errors='replace').strip()).name if file.is_file() else ''
+    text = file.read_text(encoding='utf-8', errors='replace') if file.is_file() else ''
+    name = pathlib.Path(text.strip()).name
     if name:
       return file.parent / name
   if whole(root):
@@ -128,7 +129,7 @@ def _hashes(folder):
 def _write_hashes(folder):
   found = {x.name: files.sha256(x) for x in sorted(folder.glob('*.pkl'))}
   with files.atomic_write(folder / HASHES) as part:
-    part.write_text(json.dumps(found, indent=1))
+    part.write_text(json.dumps(found, indent=1), encoding='utf-8')
 
 
 def newest(path):

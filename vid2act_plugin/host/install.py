@@ -58,8 +58,9 @@ def source(folder, sdist=None):
   host.patch(tree)
   # Its manifest would leave configs.yaml out of the package, and its requirements
   # pin CUDA wheels of 2024: what it imports is among our own dependencies.
-  (tree / 'MANIFEST.in').write_text('include requirements.txt dreamerv3/configs.yaml\n')
-  (tree / 'requirements.txt').write_text('')
+  (tree / 'MANIFEST.in').write_text(
+      'include requirements.txt dreamerv3/configs.yaml\n', encoding='utf-8')
+  (tree / 'requirements.txt').write_text('', encoding='utf-8')
   return tree
 
 
@@ -144,7 +145,7 @@ def _buildable(root):
 def _download(sdist, folder):
   say(f'Downloading {sdist["name"]} {sdist["version"]} ...')
   lock = folder / 'requirements.txt'
-  lock.write_text('{name}=={version} --hash=sha256:{sha256}\n'.format(**sdist))
+  lock.write_text('{name}=={version} --hash=sha256:{sha256}\n'.format(**sdist), encoding='utf-8')
   _pip('download', '--no-deps', '--no-binary', ':all:', '--no-build-isolation',
        '--require-hashes', '-r', lock, '-d', folder)
   return next(folder.glob('*.tar.gz'))

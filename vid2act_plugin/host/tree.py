@@ -24,7 +24,7 @@ from ..common.resources import data
 @functools.cache
 def series():
   """Return `{version: {title, patches, added, files, sdist}}` of `series.yaml`."""
-  return YAML(typ='safe').load((data('patches') / 'series.yaml').read_text())
+  return YAML(typ='safe').load((data('patches') / 'series.yaml').read_text(encoding='utf-8'))
 
 
 def find():
@@ -138,7 +138,7 @@ def _content(root, version, file, side):
   text = (root / file).read_bytes().decode().splitlines(keepends=True)
   reverse = (side == 'before')
   for name in entry['patches'][::-1] if reverse else entry['patches']:
-    text = edit(text, (data('patches') / name).read_text(), file, reverse)
+    text = edit(text, (data('patches') / name).read_text(encoding='utf-8'), file, reverse)
   content = ''.join(text).encode()
   sha256 = hashlib.sha256(content).hexdigest()
   if sha256 != entry['files'][file][side]:  # No assert: it guards the user's files.

@@ -1,6 +1,7 @@
 """The entries of `vid2act.sources`: a task, a behaviour of the user's, a folder, data to import."""
 
 import dataclasses
+import difflib
 import fnmatch
 import hashlib
 import importlib
@@ -9,11 +10,13 @@ import pathlib
 import re
 import sys
 
+from ..common import files
 from ..common.errors import UserError, reason
 from ..envs import suites
 from . import recording
-from .formats import FORMATS
+from .formats import CURE, FORMATS, KEYS, understood
 
+NAME = 80  # Characters of a name made of what is chosen.
 FUNCTION = re.compile(r'[\w.]+:\w+')
 PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
 
@@ -25,7 +28,8 @@ class Entry:
   name: of the source in a teacher and of its recording's folder. task: what is
   recorded, such as metaworld_door-close. behaviour: `module:function`; '' is
   the suite's own expert. path: a recording or, if `foreign`, data to import,
-  of the format `format` ('': to be found out).
+  of the format `format` ('': to be found out), with `keys` ((ours, theirs), ...)
+  and `tasks` as the command `import` has them.
   """
 
   name: str
@@ -34,6 +38,8 @@ class Entry:
   path: pathlib.Path | None = None
   foreign: bool = False
   format: str = ''
+  keys: tuple = ()
+  tasks: tuple = ()
 
   @property
   def suite(self):
@@ -44,7 +50,8 @@ def parse(text, task=''):
   """Return the `Entry` that `text` names; `task` is that of a behaviour that names none.
 
   text is SUITE_TASK, SUITE_TASK@MODULE:FUNCTION, MODULE:FUNCTION, a path with a
-  slash in it, or FORMAT:PATH. Raises a `UserError` if it is none of these.
+  slash in it, or FORMAT:PATH. Behind the path of data to import, #TASK and
+  #OURS=THEIRS choose what `vid2act import` is told by --task and --key. Raises a `UserError` if it is none of these.
   """
   format_, colon, rest = text.partition(':')
   if colon and format_ in FORMATS:
@@ -53,7 +60,7 @@ def parse(text, task=''):
     return _path(text)
   if colon:
     return _behaviour(text, task)
-  suites.check(text, 'vid2act.sources')
+  _check(text)
   return Entry(text, task=text)
 
 
@@ -97,6 +104,23 @@ def digest(text):
   return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:12]
 
 
+def _check(task):
+  """Raise a `UserError` unless a suite of ours, which can be recorded, has the task."""
+  if task.split('_')[0] in suites.SUITES:
+    return suites.check(task, 'vid2act.sources')
+  known = {x: f'{k}_{x}' for k, v in suites.SUITES.items() for x in v.tasks()}
+  bare = task.partition('_')[2] if task.startswith(('dmc_', 'dm_', 'mw_')) else task
+  near = difflib.get_close_matches(bare, known, 2, 0.6) or difflib.get_close_matches(
+      bare.replace('_', '-'), known, 2, 0.6)
+  cure = f"did you mean {' or '.join(known[x] for x in near)}?" if near else (
+      'an example is metaworld_door-close.')
+  if pathlib.Path(task).exists():
+    cure = f"for what lies here, write './{task}'."
+  raise UserError(
+      f"The key vid2act.sources names '{task}', but sources are tasks of "
+      f"{' or '.join(suites.SUITES)}, which their names begin with, or paths; {cure}")
+
+
 def _matching(pattern, without):
   name = pattern.split('_')[0]
   suite = suites.SUITES.get(name)
@@ -111,15 +135,36 @@ def _matching(pattern, without):
 
 
 def _path(text, format_=''):
-  path = pathlib.Path(text).expanduser().resolve()
+  path, parts = files.resolved(text), []
+  if not path.exists():  # A sign in the name of a folder is part of its name.
+    place, *parts = text.split('#')
+    path = files.resolved(place)
   if not path.exists():
     raise UserError(
         f"The key vid2act.sources names '{text}', but there is no {path}; name a recording, or "
         f"data of another project (one of {', '.join(FORMATS)}).")
   if not format_ and (path / recording.MANIFEST).is_file():
+    if parts:
+      raise UserError(
+          f"The key vid2act.sources names '{text}', but {path} is a recording, of which nothing is "
+          "to be chosen; leave '#' and what follows out.")
     return Entry(recording.load_manifest(path)['source'], path=path)
-  name = re.sub(r'[^\w.-]+', '-', path.name)
-  return Entry(name, path=path, foreign=True, format=format_)
+  keys, tasks = _chosen(text, parts)
+  name = re.sub(r'[^\w.-]+', '-', '-'.join([path.name, *parts]))
+  if len(name) > NAME:  # Tasks may be sentences, and folders are named so.
+    name = f'{name[:NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}'
+  return Entry(name, path=path, foreign=True, format=format_, keys=keys, tasks=tasks)
+
+
+def _chosen(text, parts):
+  """Return keys and tasks of the parts TASK, task=TASK and OURS=THEIRS of an entry."""
+  pairs = [x.partition('=') for x in parts]
+  tasks = tuple(value if name == 'task' and sign else ''.join(pair) for pair in pairs
+                for name, sign, value in [pair] if not sign or name not in KEYS)
+  keys = tuple((name, value) for name, sign, value in pairs if sign and name in KEYS)
+  if '' in tasks or not understood(dict(keys)):
+    raise UserError(f"The key vid2act.sources names '{text}'; behind a '#', give a task, or {CURE[5:]}.")
+  return keys, tasks
 
 
 def _behaviour(text, task):
@@ -129,5 +174,5 @@ def _behaviour(text, task):
         f"The source '{text}' is not understood; name a task (metaworld_door-close), a task and a "
         'behaviour (metaworld_door-close@MODULE:FUNCTION), a folder (./DIR), or a format and a '
         f"folder ({FORMATS[0]}:DIR).")
-  suites.check(task, 'vid2act.sources')
+  _check(task)
   return Entry(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)

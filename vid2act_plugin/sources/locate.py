@@ -57,13 +57,15 @@ def locate(config):
 def check(config, found):
   """Raise a `UserError` where the located sources do not fit each other or the run's images.
 
-  It needs no recording. A note says where the run's own task is among them.
+  It needs no recording; of data to import, the metadata are read. A note says where the run's own task is among them.
   """
   for source in found:
     actions, image, entry = 0, size(config), source.entry
     if (source.folder / recording.MANIFEST).exists():
       manifest = recording.load_manifest(source.folder)
       actions, image = manifest['act_size'], manifest['env'].get('size', image)
+    elif entry.foreign:
+      importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
     elif entry.task:
       actions = suites.SUITES[entry.suite].actions(entry.task.partition('_')[2])
     if actions > config.vid2act.act_width:
@@ -121,6 +123,8 @@ def _located(config, entry):
     root = cache(config) / 'recordings' / key(settings(config, entry))
     return Located(entry, root / entry.name, config.vid2act.collect.episodes)
   content = dict(format=CACHE, size=size(config), files=_files(entry.path))
+  if entry.keys or entry.tasks:
+    content['choice'] = [entry.keys, entry.tasks]
   return Located(entry, cache(config) / 'imports' / key(content) / entry.name)
 
 

@@ -3,51 +3,83 @@
 Axes: T images of an episode, K of them kept, A actions.
 """
 
+import collections
+import dataclasses
+
 import numpy as np
 
 from ..common import budget, progress
 from ..common.errors import UserError, printable, reason
 from ..common.output import say
-from . import recording
+from . import formats, recording, report, rewards
+from .frames import images
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
+NEAR = 0.02  # Of a rate: cameras keep theirs no better; 24 and 25 images/s differ by more.
 FACTS = ('act_size', 'action_low', 'action_high', 'fps')
 NUMBERS = 'fiub'  # Kinds of data types.
 MOST = budget.FREE // 8  # Numbers of one array: at work they have 8 bytes each.
 
 
-def survey(found, size):
-  """Read the arrays of all episodes `[(name, load)]`, one at a time.
+@dataclasses.dataclass
+class Survey:
+  """What is known of all episodes before any image is read.
 
-  size: bytes of all the data. Returns what they have in common, `act_size`, `fps`, whether all have `reward`
+  facts: what they have in common, `act_size`, `fps`, whether all have `reward`
   and `success`, and `action_low` and `action_high` `[A]`, which become -1 and 1
-  (-1 and 1 themselves for an action that is within); and `{name: sentence}` for
-  those with faults. The number of actions, and images per second where known,
-  are those of most episodes.
+  (-1 and 1 themselves for an action that is within). faults: `{name: sentence}`
+  of those that cannot be taken. steps: `{name: T}` of those that can be read.
+  columns: see `report.layouts`. unasked: names of those that options leave out.
   """
-  groups, faults, seen = {}, {}, {}
+
+  facts: dict
+  faults: dict
+  steps: dict
+  columns: list
+  unasked: set
+
+
+def survey(found, size):
+  """Read the arrays of all episodes `[(name, load)]`, one at a time; returns a `Survey`.
+
+  size: bytes of all the data. The number of actions, and images per second
+  where known, are those of most episodes.
+  """
+  groups, faults, seen, steps, facts, unasked = {}, {}, {}, {}, {}, set()
+  columns = collections.Counter()
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
       try:
         with budget.capped(budget.Budget(size).bytes):
           episode = load()
           arrays = _arrays(name, episode)
-        seen[name] = key = arrays['action'].shape[1], episode.fps and round(episode.fps, 2)
-        used = arrays['action'][:-1]
-        count, low, high, have = groups.get(key, (0, np.inf, -np.inf, set(arrays)))
-        groups[key] = (
-            count + 1, np.minimum(low, used.min(0)), np.maximum(high, used.max(0)),
-            have & set(arrays))
+        seen[name] = (
+            arrays['action'].shape[1], _rate(episode.fps), _named(episode, arrays['action']))
+        used, steps[name] = arrays['action'][:-1], len(arrays['action'])
+        columns[report.layout(episode)] += 1
+        wrong = rewards.endless(arrays)
+        facts[name] = used.min(0), used.max(0), {*arrays} - wrong, wrong
+      except formats.NotAsked:
+        unasked.add(name)
       except Exception as e:  # One bad episode costs no other; each library has its own errors.
         faults[name] = sentence(name, e)
       bar.advance()
-  return _common(groups), {**faults, **dict(_odd(groups, seen))}
+  faults.update(rewards.faults(facts))
+  for name in [x for x in facts if x not in faults]:
+    low, high, have, _ = facts[name]
+    count, lowest, highest, common = groups.get(seen[name], (0, np.inf, -np.inf, have))
+    groups[seen[name]] = (
+        count + 1, np.minimum(lowest, low), np.maximum(highest, high), common & have)
+  seen = {k: v for k, v in seen.items() if k not in faults}
+  return Survey(
+      _common(groups), {**faults, **dict(_odd(groups, seen))}, steps, report.layouts(columns),
+      unasked)
 
 
 def convert(name, load, head, data, size=None):
   """Return what `load` loads as an episode in our format, `{key: [K, ...]}`.
 
-  head: with `imported` (repeat, limit) and what `survey` returns. data: bytes of
+  head: with `imported` (repeat, limit) and the facts of a `Survey`. data: bytes of
   all the data. size: height and width of the images; None: as they are. Raises
   a `UserError` if the episode has faults.
   """
@@ -59,8 +91,9 @@ def convert(name, load, head, data, size=None):
   stop = min(steps, given['limit'] + 1) if given['limit'] else steps
   keep = np.unique(np.append(np.arange(0, stop, given['repeat']), stop - 1))
   since = np.array([0, *(keep[:-1] + 1)])  # The first step after the image kept before.
+  again = lambda: _capped(load().frames, most)
   frames = _capped(episode.frames, most)
-  made = {'image': _images(name, frames, keep, steps, size, given['resize'])}
+  made = {'image': images(name, frames, keep, steps, size, given['resize'], again)}
   low, high = (np.array(head[f'action_{k}']) for k in ('low', 'high'))
   action = scale(arrays['action'][keep], low, high).astype(np.float32)
   action[-1] = 0
@@ -95,8 +128,11 @@ def sentence(name, error):
 def _common(groups):
   if not groups:
     return {}
-  size, fps = _most(groups)
-  same = [v for k, v in groups.items() if k[0] == size and k[1] in (fps, None)]
+  size, fps, named = most = _most(groups)
+  same = [v for k, v in groups.items() if _alike(k, most)]
+  rates = sorted({k[1] for k in groups if k[1] and _alike(k, most)})
+  if len(rates) > 1:
+    say(f'Note: rates from {rates[0]:g} to {rates[-1]:g} images/s are taken as {fps:g}.')
   low, high = np.min([x[1] for x in same], 0), np.max([x[2] for x in same], 0)
   within = (low >= -1 - ROUNDING) & (high <= 1 + ROUNDING)
   if not within.all():
@@ -109,19 +145,55 @@ def _common(groups):
 
 
 def _odd(groups, seen):
-  size, fps = _most(groups) if groups else (0, None)
+  most = size, fps, named = _most(groups) if groups else (0, None, None)
   cure = 'import those of its kind by themselves.'
-  for name, (actions, rate) in seen.items():
+  for name, (actions, rate, names) in seen.items():
+    if _alike((actions, rate, names), most):
+      continue
     if actions != size:
       yield name, f'The episode {name} has {actions} actions and most others have {size}; {cure}'
-    elif rate not in (fps, None):
+    elif not _near(rate, fps):
       yield name, f'The episode {name} has {rate:g} images/s and most others have {fps:g}; {cure}'
+    else:
+      mine, others = (','.join(map(printable, x[:20])) for x in (names, named))
+      yield name, f'The episode {name} has the actions {mine} and most others {others}; ' + (
+          f'give their order with --key action={others}.' if sorted(names) == sorted(named) else
+          'give them the same names.')
+
+
+def _rate(fps):
+  return (round(fps, 2) or None) if fps else None
+
+
+def _named(episode, action):
+  """Return the names of the actions, one by one, or None."""
+  names = episode.names.get('action', ())
+  return tuple(names) if 1 < len(names) == action.shape[1] and not isinstance(names, str) else None
 
 
 def _most(groups):
-  size = max(groups, key=lambda k: groups[k][0])[0]
-  rates = {k: v[0] for k, v in groups.items() if k[0] == size and k[1]}
-  return size, max(rates, key=rates.get)[1] if rates else None
+  """Return what most episodes have: number of actions, rate, and names of actions."""
+  def best(place, alike, groups):
+    counts = collections.Counter()
+    for key, value in groups.items():
+      counts[key[place]] += value[0]
+    counts.pop(None, None)
+    near = {k: (sum(n for x, n in counts.items() if alike(x, k)), n) for k, n in counts.items()}
+    return max(near, key=near.get, default=None)
+  size = best(0, int.__eq__, groups)
+  groups = {k: v for k, v in groups.items() if k[0] == size}
+  fps = best(1, _near, groups)
+  groups = {k: v for k, v in groups.items() if _near(k[1], fps)}
+  return size, fps, best(2, tuple.__eq__, groups)
+
+
+def _near(rate, other):
+  return rate is None or other is None or abs(rate - other) <= NEAR * other
+
+
+def _alike(key, most):
+  return key[0] == most[0] and _near(key[1], most[1]) and (
+      None in (key[2], most[2]) or key[2] == most[2])
 
 
 def _arrays(name, episode):
@@ -145,45 +217,10 @@ def _arrays(name, episode):
           f'The episode {name} has {key} of shape {value.shape} and type {value.dtype} instead of '
           f'{steps} numbers; name others with --key {key}=THEIRS.')
     arrays[key] = value if key == 'action' else value.reshape(steps)
-    if not np.isfinite(value[:-1] if key == 'action' else value).all():
+    if key not in formats.OPTIONAL and not np.isfinite(
+        value[:-1] if key == 'action' else value).all():
       raise UserError(f'The episode {name} has values of {key} that are not finite; mend them.')
   return {**arrays, 'action': action.astype(np.float64)}
-
-
-def _images(name, frames, keep, steps, size, resize):
-  """Return the images `[K, H, W, 3]` at the places `keep`; reads no more than these need."""
-  images, row, count = None, 0, 0
-  for count, frame in enumerate(frames, 1):
-    if row == len(keep):
-      break
-    if count - 1 == keep[row]:
-      frame = _resized(name, np.asarray(frame), resize)
-      if size and tuple(frame.shape[:2]) != tuple(size):
-        raise UserError(
-            f'The episode {name} has images of {frame.shape[0]}x{frame.shape[1]} and those before '
-            f'have {size[0]}x{size[1]}; give one size with --resize.')
-      if images is None:
-        _room(name, len(keep) * frame.nbytes)
-        images, size = np.empty((len(keep), *frame.shape), np.uint8), frame.shape[:2]
-      images[row] = frame
-      row += 1
-  if row < len(keep):
-    raise UserError(
-        f'The episode {name} has only {count} images, but {steps} rows of actions; write both to '
-        'the same step.')
-  if count > steps:
-    raise UserError(
-        f'The episode {name} has more images than its {steps} rows of actions; write both to the '
-        'same step.')
-  return images
-
-
-def _room(name, size):
-  have = int(budget.SHARE * budget.memory())
-  if size > have:
-    raise UserError(
-        f'The episode {name} has {size:,} bytes of images, and {have:,} can be kept here; give '
-        '--resize, or cut it with --limit.')
 
 
 def _capped(frames, size):
@@ -195,14 +232,3 @@ def _capped(frames, size):
     if frame is None:
       return
     yield frame
-
-
-def _resized(name, frame, size):
-  from PIL import Image
-  if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-    raise UserError(
-        f'The episode {name} has images of shape {frame.shape} and type {frame.dtype} instead of '
-        '[H, W, 3] and uint8; name others with --key image=THEIRS.')
-  if not size or frame.shape[:2] == tuple(size):
-    return frame
-  return np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BOX))

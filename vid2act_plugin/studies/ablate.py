@@ -115,11 +115,11 @@ class Ablation:
     for metric, rows in found.items():
       scores.save(self.results / 'scores' / f'{metric}.json.gz', rows)
     for name, content in (
-        ('matrix.yaml', self.plan.path.read_text()),
+        ('matrix.yaml', self.plan.path.read_text(encoding='utf-8')),
         ('runs.json', json.dumps([self._about(x) for x in runs], indent=1))):
       self.results.mkdir(parents=True, exist_ok=True)
       with files.atomic_write(self.results / name) as part:
-        part.write_text(content)
+        part.write_text(content, encoding='utf-8')
 
   def logdir(self, run):
     return self.out / run.name

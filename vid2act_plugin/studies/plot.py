@@ -20,7 +20,8 @@ def add_parser(sub):
   add('paths', nargs='+', metavar='LOGDIR', help='runs, or folders that have runs or scores in them')
   add('--out', required=True, metavar='DIR', help='gets comparison.csv, comparison.md, comparison.png')
   add('--against', default='stock', help='method that the others are compared with; default: stock')
-  add('--metric', default='score', choices=scores.METRICS, help='what the picture shows')
+  add('--metric', choices=scores.METRICS,
+      help='what the picture shows; default: score, or train_score where no run was evaluated')
   add('--reference', nargs='+', default=[], metavar='FILE',
       help="published curves for the picture: DreamerV3's scores/*.json.gz, APV's data/*.pkl")
   parser.set_defaults(run=main)
@@ -34,17 +35,21 @@ def main(args):
   plot(args.paths, args.out, args.against, args.metric, args.reference)
 
 
-def plot(paths, out, against='stock', metric='score', references=()):
+def plot(paths, out, against='stock', metric=None, references=()):
   """Write `comparison.csv`, `.md` and `.png` of all runs below `paths` into `out`; print the table."""
   found = scores.read(paths)
+  metric = metric or ('score' if 'score' in found or 'train_score' not in found else 'train_score')
   if metric not in found:
     raise UserError(
         f"There are no scores of the metric {metric} below {', '.join(map(str, paths))}; finished "
-        'runs have them in LOGDIR/scores/.')
-  known = [row for path in references for row in scores.reference(path)]
+        "runs have them in LOGDIR/scores/, and DreamerV3's own, which have train_score alone, in "
+        'metrics.jsonl beside their config.yaml.')
   tasks = {x['task'] for x in found[metric]}
+  known = [row for path in references for row in _published(path, metric, tasks, found)]
   shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
-  compared = [x for x in scores.METRICS if x in found and x not in ('length', 'train_score')]
+  notes += _without(found, metric)
+  compared = [
+      x for x in scores.METRICS if x in found and x not in ('length', 'train_score')] or [metric]
   for name in dict.fromkeys([*compared, metric]):
     found[name], more = comparable(found[name], f'the curves of {name}')
     notes += more
@@ -56,17 +61,46 @@ def plot(paths, out, against='stock', metric='score', references=()):
   out.mkdir(parents=True, exist_ok=True)
   with progress.waiting('comparing'):
     table = [row for x in compared for row in comparison.compare(found[x], against, x)]
-    with files.atomic_write(out / 'comparison.csv') as part, open(part, 'w', newline='') as file:
+    with files.atomic_write(out / 'comparison.csv') as part, open(
+        part, 'w', encoding='utf-8', newline='') as file:
       writer = csv.DictWriter(file, comparison.COLUMNS, lineterminator='\n')
       writer.writeheader()
       writer.writerows({k: _number(v) for k, v in row.items()} for row in table)
     text = markdown(table, against)
     with files.atomic_write(out / 'comparison.md') as part:
-      part.write_text(text)
+      part.write_text(text, encoding='utf-8')
     picture(out / 'comparison.png', found[metric], table, against, metric, shown)
   say(*text.split('\n'), *notes)
   _note(found[metric], against, known)
+  if metric == 'train_score':
+    say('Note: train_score is of training episodes, with exploration, not of evaluations.')
   say(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
+
+
+def _published(path, metric, tasks, found):
+  """Return published curves; those that would be drawn have to measure what the picture shows."""
+  kinds, rows = scores.measured(path, scores.reference(path))
+  kind = lambda x: x.removeprefix('train_').partition('_')[0]
+  for name, row in zip(kinds, rows):
+    if row['task'] in tasks and kind(name) != kind(metric):
+      what = {'score': 'scores', 'success': 'success rates'}.get(kind(name), name)
+      same = next((x for x in found if kind(x) == kind(name)), None)
+      raise UserError(
+          f"The reference {path} has {what} of {row['task']}, but the picture shows {metric}; "
+          + (f'add --metric {same}, or ' if same else '') + 'leave the file out.')
+  return rows
+
+
+def _without(found, metric):
+  """Return notes on runs that have other metrics alone."""
+  runs = lambda rows: {(x['method'], x['task'], x['seed']) for x in rows}
+  lacking = sorted(runs(found.get('train_score', [])) - runs(found[metric]))
+  if not lacking:
+    return []
+  method, task, seed = lacking[0]
+  return [
+      f'Note: {len(lacking)} runs have no {metric} and are left out; the first is {method} with the '
+      f'seed {seed} on {task}. All have train_score; see --metric.']
 
 
 def markdown(table, against):

@@ -109,7 +109,7 @@ class Bundle:
       hashes = {x.name: files.sha256(x) for x in sorted(made.iterdir())}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': hashes}
       self.manifest['hash'] = _digest(self.manifest)
-      (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1))
+      (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1), encoding='utf-8')
 
 
 def verify(folder):
@@ -120,7 +120,7 @@ def verify(folder):
   folder = pathlib.Path(folder).expanduser()
   manifest = folder / MANIFEST
   try:
-    content = files.parse(folder, MANIFEST)
+    content = files.parse(folder, MANIFEST, links=True)
     hashes, digest = dict(content['files']), content['hash']
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise UserError(
@@ -172,7 +172,7 @@ def exists(folder):
 def _found(folder, name):
   """Return the hash of a file, None where there is no regular one."""
   try:
-    return files.sha256(files.regular_file(folder, name))
+    return files.sha256(folder / name)
   except OSError:
     return None
 

@@ -23,6 +23,7 @@ SOFTWARE = 'llvmpipe', 'softpipe', 'swrast'
 CORES = 2     # What `quickstart` is measured on.
 MEMORY = 3    # GiB; `quickstart` peaks at 2.8.
 DISK = 2      # GiB; 3e5 compressed images of 64 x 64 are 0.5, two checkpoints of size12m as much.
+VARIABLES = 'JAX_PLATFORMS', 'JAX_PLATFORM_NAME', 'XLA_FLAGS'
 REINSTALL = (
     f'mend what fails above, or install {NAME} again with its dependencies, by `make install` in '
     'its repository or `pip install` of its wheel')
@@ -129,8 +130,7 @@ def jax():
   from . import probes
   found, error = probes.child('multiply')
   if error:
-    return 'fail', error, (
-        'unset JAX_PLATFORMS and XLA_FLAGS if they are set, or install jax and jaxlib again')
+    return probes.failure('multiply', error, VARIABLES, 'install jax and jaxlib again')
   gpu = backend.gpu_name()
   devices = ', '.join(found['devices'])
   text = f'{devices}; {found["gflops"]:.0f} GFLOP/s in float32 matrix products'
@@ -144,12 +144,13 @@ def jax():
 
 def rendering():
   """Draw real frames in a child process, which a broken driver may take down."""
+  from ..envs import render
   from . import probes
   found, error = probes.child('draw')
   if error:
-    return 'fail', error, (
-        'unset MUJOCO_GL if it is set, or install a driver (`apt-get install libegl1 '
-        'libgl1-mesa-dri`)')
+    return probes.failure(
+        'draw', error, render.VARIABLES,
+        'install a driver (`apt-get install libegl1 libgl1-mesa-dri`)')
   text = f'{found["scene"]} by {found["renderer"]}; {found["rate"]:.0f} frames/s'
   if not found['drawn']:
     return 'fail', f'{text}, but the image is of one colour', (
@@ -176,7 +177,7 @@ def memory():
   free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
   for file in ('memory.max', 'memory/memory.limit_in_bytes'):
     with contextlib.suppress(OSError, ValueError):  # No such group, or its limit is `max`.
-      total = min(total, int(pathlib.Path('/sys/fs/cgroup', file).read_text()))
+      total = min(total, int(pathlib.Path('/sys/fs/cgroup', file).read_text(encoding='utf-8')))
   free = min(free, total) / GIB
   text = f'{free:.1f} GiB free of {total / GIB:.1f} GiB'
   if free >= MEMORY:

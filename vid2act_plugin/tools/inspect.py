@@ -176,7 +176,7 @@ def _teacher(folder, bar):
 
 def _is_bundle(folder):
   try:
-    return 'sources' in files.parse(folder, recording.MANIFEST)
+    return 'sources' in files.parse(folder, recording.MANIFEST, links=True)
   except (OSError, ValueError, TypeError):
     return False
 

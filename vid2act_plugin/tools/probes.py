@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from ..common import lifeline
+from ..common.errors import UserError
 from ..common.output import say
 
 MARK = 'vid2act:'
@@ -39,6 +41,7 @@ def draw():
 def multiply(size=2048):
   """Return JAX's platform, its devices, and 1e9 float32 operations per second of `x @ x`."""
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
+  os.environ['JAX_TRACEBACK_FILTERING'] = 'off'  # The line that failed is what some errors say.
   import jax
   x = jax.numpy.ones((size, size))
   product = jax.jit(lambda x: x @ x)
@@ -49,13 +52,37 @@ def multiply(size=2048):
       gflops=rate * 2 * size ** 3 / 1e9)
 
 
-def child(function, timeout=TIMEOUT):
-  """Return (what one of our functions returns in a process of its own, None) or (None, why not)."""
+def culprits(function, names):
+  """Return those of the variables `names` without which a function of ours works, as it was tried.
+
+  That is one of them, or all that are set; none where it fails without these as well.
+  """
+  found = [x for x in names if x in os.environ]
+  for some in [*([x] for x in found), *[found] * (len(found) > 1)]:
+    if child(function, without=some)[1] is None:
+      return some
+  return []
+
+
+def failure(function, error, names, cure):
+  """Return status, text and cure of a probe that failed; where that helps, it is to unset `names`."""
+  found = culprits(function, names)
+  if not found:
+    return 'fail', error, cure
+  given = ' and '.join(f'{x}={os.environ[x]}' for x in found)
+  return 'fail', f'with {given}, without which it works: {error}', f"unset {' and '.join(found)}"
+
+
+def child(function, timeout=TIMEOUT, without=()):
+  """Return (what one of our functions returns in a process of its own, None) or (None, why not).
+
+  without: variables of the environment that the process does not get.
+  """
   code = f"from vid2act_plugin.tools import probes; probes.answer('{function}')"
   try:
     done = subprocess.run(
         lifeline.tied([sys.executable, '-c', code]), capture_output=True, text=True,
-        timeout=timeout)
+        timeout=timeout, env={k: v for k, v in os.environ.items() if k not in without})
   except subprocess.TimeoutExpired:
     return None, f'the child process did not end within {timeout} s'
   for line in reversed(done.stdout.splitlines()):
@@ -72,7 +99,9 @@ def answer(function):
   try:
     result = globals()[function](), None
   except Exception as e:
-    result = None, f'{type(e).__name__}: {e}'
+    line = traceback.extract_tb(e.__traceback__)[-1].line or ''  # Some errors say nothing else.
+    name = '' if isinstance(e, UserError) else type(e).__name__
+    result = None, ': '.join(filter(None, (name, str(e) or f'in `{line}`')))
   say(MARK + json.dumps(result))
 
 

@@ -73,12 +73,12 @@ def episode(frames, weights):
   return image
 
 
-def metrics(logdir):
-  """Return the rows of `metrics.jsonl`: `step`, a whole number, and all else that is a number.
+def metrics(logdir, name='metrics.jsonl'):
+  """Return the rows of a log: `step`, a whole number, and all else that is a number.
 
   Left out is what has no step, such as the torn last line of a killed run.
   """
-  path = pathlib.Path(logdir) / 'metrics.jsonl'
+  path = pathlib.Path(logdir) / name
   rows = []
   for line in path.read_bytes().splitlines() if path.is_file() else ():
     try:

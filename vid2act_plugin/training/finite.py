@@ -139,7 +139,7 @@ def write(logdir, update, carry, data, config, report):
     content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     (made / 'batch.safetensors').write_bytes(content)
     config.save(made / 'config.yaml')
-    (made / 'report.json').write_text(json.dumps(report, indent=1))
+    (made / 'report.json').write_text(json.dumps(report, indent=1), encoding='utf-8')
   return folder
 
 

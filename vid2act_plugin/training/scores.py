@@ -16,7 +16,7 @@ from ..common import safe_pickle
 from ..common.errors import UserError, reading, reason
 from ..common.files import atomic_write
 from ..common.output import printable
-from . import curves
+from . import curves, upstream
 
 LARGEST = 2 ** 27  # Bytes of a score file, unpacked.
 VALUES, LISTS = 2 ** 22, 2 ** 18  # In it; each takes far more memory than it has bytes.
@@ -69,6 +69,7 @@ def points(rows, key):
 def read(paths, metrics=tuple(METRICS)):
   """Return `{metric: rows}` of all score files below the paths, runs or folders of runs.
 
+  Runs of DreamerV3 without this project have none: their logs are read, under our names of tasks.
   A run that is there twice, as in a joined file beside its logdir, counts once,
   where it is longest. Raises a `UserError` for what is no score file, and if two
   runs of one task, method and seed differ.
@@ -82,6 +83,14 @@ def read(paths, metrics=tuple(METRICS)):
       if metric in metrics:
         for row in load(file):
           _add(found.setdefault(metric, {}), row, file)
+    for log, head in upstream.logdirs(path) if path.is_dir() else ():
+      rows = curves.metrics(log.parent, log.name)
+      for metric in metrics:
+        xs, ys = points(rows, METRICS[metric])
+        if xs:
+          with reading(f'The run {log.parent}', 'leave it out'):
+            row = _row(0, {**head, 'xs': xs, 'ys': ys})
+          _add(found.setdefault(metric, {}), {**row, 'task': _ours(row['task'])}, log)
   return {k: [row for row, _ in v.values()] for k, v in found.items()}
 
 
@@ -116,6 +125,26 @@ def reference(path):
           for task, curves in tasks.items() for seed, ys in enumerate(curves)]
       rows = [_row(i, row) for i, row in enumerate(given)]
   return [{**row, 'task': _ours(row['task'])} for row in rows]
+
+
+def measured(path, rows):
+  """Return the metric of every row of published curves, and the rows, success as a share of 1.
+
+  The name of a file says so where it is a metric of ours. In Meta-World, APV's are success rates,
+  in percent where one is above 1, and so are others that never leave 0 to 1; the rest are scores.
+  """
+  name = pathlib.Path(path).name.removesuffix('.json.gz')
+  if name in METRICS:
+    return [name] * len(rows), rows
+  ys = [y for x in rows for y in x['ys'] if x['task'].startswith('metaworld_') and y == y]
+  low, high = min(ys, default=0), max(ys, default=0)
+  most = 1 if pathlib.Path(path).suffix == '.gz' else 100
+  rates = 0 <= low <= high <= most
+  kinds = ['success_any' if rates and x['task'].startswith('metaworld_') else 'score' for x in rows]
+  unit = 100 if high > 1 else 1
+  return kinds, [
+      {**x, 'ys': [y / unit for y in x['ys']]} if k == 'success_any' else x
+      for k, x in zip(kinds, rows)]
 
 
 def _row(index, row):

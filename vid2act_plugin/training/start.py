@@ -25,6 +25,10 @@ def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
   ours = config.run.eval_every > 0 or config.script in ('pretrain', 'clone')
+  if config.script == 'eval_only' and not config.run.from_checkpoint:
+    raise UserError(
+        "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
+        'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
   if config.script in LOOPS and config.run.from_checkpoint:
     loading.pattern(config.run.from_checkpoint_regex)
     checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)

@@ -12,7 +12,7 @@ def write(logdir, content):
   """Write the summary of a run atomically, and return its path."""
   path = pathlib.Path(str(logdir)).expanduser() / FILE
   with files.atomic_write(path) as part:
-    part.write_text(json.dumps(content, indent=1))
+    part.write_text(json.dumps(content, indent=1), encoding='utf-8')
   return path
 
 

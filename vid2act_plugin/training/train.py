@@ -37,10 +37,6 @@ def train_eval(config, args):
 
 def eval_only(config, args):
   """Evaluate the checkpoint `run.from_checkpoint` on `run.eval_eps` episodes."""
-  if not args.from_checkpoint:
-    raise UserError(
-        "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
-        'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
   agent = _agent(config)
   logger = hostmain.make_logger(config)
   _load(agent, args)

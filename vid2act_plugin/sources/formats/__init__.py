@@ -5,11 +5,13 @@ A format's module has `detect(path) -> bool`, whether `path` looks like it, and
 is for messages and unique, `load()` returns an `Episode` or raises a
 `UserError`, so that one bad episode costs no other. `load()` is called twice,
 first for the arrays alone. `write(folders, episodes, out)`, where a
-format has it, is the way back; `episodes` are those of `export.episodes`. `path` is a `pathlib.Path`; `options` is a dict whose `keys` is
-`{ours: theirs}`, what the user gave with `--key`, for `theirs` below.
+format has it, is the way back; `episodes` are those of `export.episodes`. `path` is a
+`pathlib.Path`; `options` is a dict whose `keys` is `{ours: theirs}`, what the
+user gave with `--key`, for `theirs` below, and `task` the list of tasks to read.
 """
 
 import dataclasses
+import functools
 import importlib
 from collections.abc import Iterable
 
@@ -19,6 +21,10 @@ from ...common.errors import UserError
 FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
 WRITTEN = ('lerobot', 'minari')  # Those that recordings can be exported as.
 KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal')
+
+OPTIONAL = ('reward', 'success')  # What may be left out, which `--key reward=` asks for.
+CURE = (f"give OURS=THEIRS, where OURS is one of {', '.join(KEYS)}, or {' or '.join(OPTIONAL)} with "
+        'nothing behind the sign to leave it out')
 
 
 @dataclasses.dataclass
@@ -31,11 +37,55 @@ class Episode:
   its last row is not used. Optional `reward` and `success` `[T]`, received on
   arriving at the image, and `is_terminal` `[T]`.
   fps: images per second, None if unknown.
+  names: `{ours: theirs}`, the columns or the camera that became each array and
+  the images, a text or a list of them. left: `{theirs: why}`, those that were
+  left. Both are for the report.
   """
 
   frames: Iterable
   arrays: dict
   fps: float | None = None
+  names: dict = dataclasses.field(default_factory=dict)
+  left: dict = dataclasses.field(default_factory=dict)
+
+
+class NotAsked(UserError):
+  """Raised by `load()` where an episode is whole, but the user's options leave it out."""
+
+
+def understood(keys):
+  """Say whether `{ours: theirs}` is what `--key` may be."""
+  return all(k in KEYS and (v or k in OPTIONAL) for k, v in keys.items())
+
+
+def episodes(path, name, keys, tasks=()):
+  """Return the format of data, named `name` or found out, and an iterator of `(name, load)`.
+
+  keys: of ours those without a name are left out of what is loaded. tasks: those to read.
+  """
+  name, module = find(path, name)
+  if tasks and name != 'lerobot':
+    raise UserError(
+        f"The task '{tasks[0]}' is asked for, but data of the format {name}, as in {path}, have no "
+        'names of tasks; leave --task (in vid2act.sources: the part after #) out.')
+  left = [k for k in OPTIONAL if keys.get(k) == '']
+  options = {'keys': {k: v for k, v in keys.items() if v}, 'task': list(tasks)}
+  found = module.episodes(path, options)
+  return name, ((k, functools.partial(_without, v, left) if left else v) for k, v in found)
+
+
+def _without(load, left):
+  episode = load()
+  for key in left:
+    episode.arrays.pop(key, None)
+    name = episode.names.pop(key, ())
+    episode.left.update({x: 'left out by --key' for x in ([name] if isinstance(name, str) else name)})
+  return episode
+
+
+def asked(key, value):
+  """Return how the user says what of the data is meant: on the command line, and in a run."""
+  return f'--key {key}={value} (in vid2act.sources: PATH#{key}={value})'
 
 
 def find(path, name=''):
@@ -70,3 +120,10 @@ def theirs(ours, have, options, path, required=False):
         f"The data in {path} has no key '{key}', only {', '.join(map(str, [*have][:20])) or 'none'}; name "
         f'the right one with --key {ours}=THEIRS.')
   return None
+
+
+def unused(have, names):
+  """Return the `left` of an `Episode` for the keys `have` that are not among its `names`."""
+  known = {'is_first': 'where episodes begin', 'is_last': 'where episodes end'}
+  used = {y for x in names.values() for y in ([x] if isinstance(x, str) else x)}
+  return {x: known.get(x, 'not asked for') for x in have if x not in used}

@@ -11,7 +11,7 @@ from ...common import npz
 from ...common.budget import Budget
 from ...common.errors import UserError
 from ...common.output import say
-from . import Episode, dreamerv3, theirs
+from . import Episode, dreamerv3, theirs, unused
 
 
 def detect(path):
@@ -47,11 +47,14 @@ def _load(path, options, warn):
     say(
         f'Note: the first action in {path} is not zero, though no image comes before it; make sure '
         'that the action in a row is the one that led to the image in it.')
-  arrays = {k: read(name(k)) for k in ('reward', 'success', 'is_terminal') if name(k)}
+  names = {k: name(k) for k in ('reward', 'success', 'is_terminal') if name(k)}
+  arrays = {k: read(v) for k, v in names.items()}
   if 'is_terminal' not in arrays and 'discount' in have:
+    names['is_terminal'] = 'discount'
     arrays['is_terminal'] = read('discount') == 0
   if name('is_first') and read(name('is_first'))[1:].any():
     raise UserError(
         f'The file {path} has is_first within it, so several episodes; write one file for each.')
   arrays['action'] = np.concatenate([action[1:], np.zeros_like(action[:1])])
-  return Episode(npz.rows(path, image), arrays)
+  names = {'image': image, 'action': name('action'), **names}
+  return Episode(npz.rows(path, image), arrays, names=names, left=unused(have, names))

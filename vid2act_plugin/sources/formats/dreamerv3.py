@@ -15,7 +15,7 @@ import numpy as np
 from ...common import npz
 from ...common.budget import Budget
 from ...common.errors import UserError
-from . import Episode, theirs
+from . import Episode, theirs, unused
 
 NAME = re.compile(r'(\d{8}T\d{6}F\d+)-(\w+)-(\w+)-(\d+)')
 OPTIONAL = ('reward', 'success', 'is_terminal')
@@ -112,8 +112,8 @@ def _episode(parts, options):
 
 def _load(parts, options):
   have = npz.keys(parts[0][0].path)
-  image = theirs('image', have, options, parts[0][0].path, True)
-  arrays = {'action': _column(parts, theirs('action', have, options, parts[0][0].path, True))}
+  names = {k: theirs(k, have, options, parts[0][0].path, True) for k in ('image', 'action')}
+  arrays = {'action': _column(parts, names['action'])}
   if arrays['action'].dtype.kind != 'f':
     raise UserError(
         f"The file {parts[0][0].path} has actions of type {arrays['action'].dtype}, but only "
@@ -122,8 +122,8 @@ def _load(parts, options):
   arrays['action'] = np.clip(arrays['action'], -1, 1)
   for key in OPTIONAL:
     if name := theirs(key, have, options, parts[0][0].path):
-      arrays[key] = _column(parts, name)
-  return Episode(_frames(parts, image), arrays)
+      arrays[key], names[key] = _column(parts, name), name
+  return Episode(_frames(parts, names['image']), arrays, names=names, left=unused(have, names))
 
 
 def _column(parts, key):

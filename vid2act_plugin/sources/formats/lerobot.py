@@ -3,23 +3,21 @@
 import functools
 import io
 import pathlib
-import re
 
 import numpy as np
 
-from ...common import files, images
+from ...common import images
 from ...common.budget import Budget
-from ...common.errors import UserError, reading
-from . import Episode, tables
+from ...common.errors import UserError
+from . import Episode, NotAsked, asked, columns, tables
+from . import lerobot_meta as meta
 from .lerobot_writer import write as write  # A part of what a format's module has.
 
 KEYS = {'action': 'action', 'reward': 'next.reward', 'success': 'next.success'}
 ARRAYS = (*KEYS, 'is_terminal')
-CURE = 'download or write the data set again'
-# What a template of a path may ask for: a width of many digits would fill the memory.
-FIELDS = re.compile(r'([^{}]|\{(episode_chunk|episode_index|chunk_index|file_index|video_key)'
-                    r'(:0?[0-9]{1,2}d?)?\})*')
+NUMBERS = ('float16', 'float32', 'float64', 'int8', 'int16', 'int32', 'int64', 'uint8')
 AHEAD = 'next.'  # Names of columns about what followed the action of their row begin like this.
+NEAR = 1e-4  # Seconds, LeRobot's tolerance: an image that is off by more belongs to another row.
 
 
 def detect(path):
@@ -37,95 +35,19 @@ def episodes(path, options):
   survives; its action is not used. `next.done` ends an episode but need not
   be terminal, so is_terminal is read only where `next.truncated` tells them
   apart. `--key image=NAME` chooses among several cameras, `--key reward=NAME`
-  and the like other columns. Raises a `UserError` if the metadata is not
-  whole or the choice is not clear.
+  and the like other columns. Without a column `action`, all that are named so,
+  such as `action.arm`, are the actions, in their order. Of several tasks,
+  those in the option `task` are read. Raises a `UserError` if the metadata is
+  not whole or the choice is not clear.
   """
   path = pathlib.Path(path)
-  info, entries = _metadata(path)
+  info, entries = meta.metadata(path)
   names = _names(path, info['features'], options.get('keys', {}))
-  for entry in entries(names['image']):
-    yield f"episode {entry['episode_index']}", functools.partial(_load, path, info, entry, names)
-
-
-def _metadata(path):
-  file = path / 'meta' / 'info.json'
-  with _reading(file):
-    info = files.loads(files.read(file))
-    version = str(info['codebase_version'])
-    info = dict(
-        fps=float(info['fps']), data_path=info['data_path'], video_path=info.get('video_path'),
-        chunks_size=int(info.get('chunks_size', 1000)), features={
-            k: 'depth' if _depth(v) else v['dtype'] for k, v in info['features'].items()})
-    if not info['fps'] > 0 or not info['chunks_size'] > 0:
-      raise ValueError('fps and chunks_size have to be positive')
-  if version not in ('v2.0', 'v2.1', 'v3.0'):
-    raise UserError(
-        f'The file {file} is of the version {version}, and 2.0, 2.1 and 3.0 are read; convert the '
-        "data set with LeRobot's own scripts.")
-  read = _episodes3 if version == 'v3.0' else _episodes2
-  return info, functools.partial(read, path, info)
-
-
-def _depth(feature):
-  notes = {**(feature.get('info') or {}), **(feature.get('video_info') or {})}
-  return notes.get('is_depth_map') or notes.get('video.is_depth_map')
-
-
-def _episodes2(path, info, image):
-  file, found = path / 'meta' / 'episodes.jsonl', []
-  with _reading(file):
-    lines = [(i, x) for i, x in enumerate(files.lines(file), 1) if x.strip()]
-  for number, line in lines:
-    try:
-      with _reading(f'{file}, line {number},'):
-        entry = files.loads(line)
-        index, length = (int(entry[k]) for k in ('episode_index', 'length'))
-    except UserError as e:
-      found.append(dict(episode_index=f'of line {number}', fault=e))
-      continue
-    names = dict(
-        episode_index=index, episode_chunk=index // info['chunks_size'], video_key=image)
-    found.append(dict(episode_index=index, length=length, start=0.0, places=(names, names)))
-  return found
-
-
-def _episodes3(path, info, image):
-  folder = path / 'meta' / 'episodes'
-  video = info['features'][image] == 'video'
-  places = ('data', f'videos/{image}') if video else ('data',)
-  columns = [f'{x}/{y}_index' for x in places for y in ('chunk', 'file')]
-  columns += [f'videos/{image}/from_timestamp'] * video
-  found = []
-  for file in sorted(folder.glob('*/*.parquet')):
-    try:
-      with _reading(file):
-        rows = tables.parquet(file, ['episode_index', 'length', *columns]).to_pylist()
-        found += [dict(
-            {k: x[k] for k in ('episode_index', 'length')},
-            start=x[f'videos/{image}/from_timestamp'] if video else 0.0, places=[
-                dict(chunk_index=x[f'{k}/chunk_index'], file_index=x[f'{k}/file_index'],
-                     video_key=image) for k in (places[0], places[-1])]) for x in rows]
-    except UserError as e:
-      found.append(dict(episode_index=f'of {file.name}', fault=e))
-  if not found:
-    raise UserError(f'There is no parquet file with episodes in {folder}; {CURE}.')
-  return found
-
-
-def _files(path, info, image, data, video):
-  files = {}
-  for key, names in (('data', data), ('video', video)):
-    if key == 'video' and info['features'][image] != 'video':
-      continue
-    template = info[f'{key}_path']
-    with _reading(path / 'meta' / 'info.json'):
-      if not FIELDS.fullmatch(template):
-        raise ValueError(f"{key}_path is '{template:.80}'")
-      name = pathlib.PurePath(template.format(**names))
-      if name.is_absolute() or '..' in name.parts:
-        raise ValueError(f"{key}_path is '{template}' and leaves the folder")
-    files[key] = path / name
-  return files
+  found, files = entries(names['image'][0]), _finder(path, info)
+  wanted = meta.chosen(path, found, options.get('task'))
+  for entry in found:
+    yield f"episode {entry['episode_index']}", functools.partial(
+        _load, path, info, entry, names, files, wanted)
 
 
 def _names(path, features, keys):
@@ -135,56 +57,110 @@ def _names(path, features, keys):
     raise UserError(
         f"The data set {path} has these cameras: {', '.join(cameras) or 'none'}"
         + (f", and not '{image}'" if image else '')
-        + '; choose one with --key image=NAME.' * bool(cameras)
+        + f"; choose one with {asked('image', 'NAME')}." * bool(cameras)
         + '; choose a data set with images.' * (not cameras))
-  names = {k: v for k, v in KEYS.items() if v in features}
+  found = {k: [v] for k, v in KEYS.items() if v in features}
   if 'next.done' in features and 'next.truncated' in features:
-    names['is_terminal'] = 'next.done'
-  names.update({k: v for k, v in keys.items() if k in ARRAYS}, image=image)
-  for key, name in {'action': 'action', **names}.items():
+    found['is_terminal'] = ['next.done']
+  if 'action' not in features:
+    found['action'] = [
+        k for k, v in features.items() if columns.meaning(k) == 'action' and v in NUMBERS] or ['action']
+  found.update({k: v.split(',') for k, v in keys.items() if k in ARRAYS})
+  for key, name in [(k, x) for k, v in found.items() for x in v]:
     if name not in features:
       raise UserError(
           f"The data set {path} has no '{name}' but {', '.join(features)}; choose one of them with "
-          f'--key {key}=NAME.')
-  return names
+          f"{asked(key, 'NAME')}.")
+  return dict(found, image=[image])
 
 
-def _load(path, info, entry, names):
+def _left(features, names):
+  """Return `{column: why}` of those that are not used."""
+  used = {'timestamp', 'episode_index', *[x for v in names.values() for x in v]}
+  left = {k: columns.LEFT.get(columns.meaning(k), 'not asked for') for k in features if k not in used}
+  left.update({k: 'another camera is taken' for k in left if features[k] in ('video', 'image')})
+  left.update({k: 'depth' for k in left if features[k] == 'depth'})
+  return left
+
+
+def _load(path, info, entry, names, files, wanted):
   if 'fault' in entry:
     raise entry['fault']
-  entry = {**entry, **_files(path, info, names['image'], *entry['places'])}
-  columns = {k: v for k, v in names.items() if k != 'image'}
-  with _reading(entry['data']):
-    cut = columns.get('is_terminal') == 'next.done' and 'next.truncated' in info['features']
-    wanted = dict.fromkeys(['timestamp', *columns.values(), *['next.truncated'] * cut])
-    table = _rows(entry, list(wanted), 1024).to_table()
+  if wanted is not None and wanted.isdisjoint(entry['tasks']):
+    raise NotAsked(f"Episode {entry['episode_index']} is of another task; choose it by --task.")
+  entry = {**entry, **meta.places(path, info, names['image'][0], *entry['places'])}
+  entry['data'] = files(entry)
+  arrayed = {k: v for k, v in names.items() if k != 'image'}
+  where = entry['data'][0]
+  with meta.read_file(where):
+    cut = arrayed.get('is_terminal') == ['next.done'] and 'next.truncated' in info['features']
+    every = dict.fromkeys([
+        'timestamp', *[x for v in arrayed.values() for x in v], *['next.truncated'] * cut])
+    table = _rows(entry, list(every), 1024).to_table()
     if len(table) != entry['length'] or not len(table):
       raise ValueError(
           f"episode {entry['episode_index']} has {len(table)} rows, not {entry['length']}")
-    values = {k: _array(table[k], k) for k in wanted}
+    maybe = [x for k in ('reward', 'success') for x in arrayed.get(k, ())]
+    values = {k: _array(table[k], k, k in maybe) for k in every}
     if cut:
       values['next.done'] = values['next.done'] & ~values['next.truncated']
-    arrays = {k: _arrived(k, v, values[v]) for k, v in columns.items()}
+    arrays = {
+        k: _arrived(k, v[0], np.concatenate([values[x] for x in v], 1)) for k, v in arrayed.items()}
     times = entry['start'] + values['timestamp'][:, 0].astype(np.float64)
   if 'video' in entry:
-    frames = _film(entry['video'], times, info['fps'])
+    frames = _film(entry, times, info['fps'])
   else:
-    frames = _pictures(entry, names['image'])
-  return Episode(frames, arrays, info['fps'])
+    frames = _pictures(entry, names['image'][0])
+  return Episode(frames, arrays, info['fps'], names, _left(info['features'], names))
 
 
-def _rows(entry, columns, rows=tables.ROWS):
+def _finder(path, info):
+  """Return the function (entry) -> files that hold the rows of an episode, with places filled in.
+
+  From 3.0 on LeRobot reads all of data/, and the converter of older sets named wrong files.
+  """
+  found, faults = {}, []
+
+  @functools.cache
+  def scan():
+    for file in meta.parquets(path / 'data'):
+      try:
+        with meta.read_file(file):
+          for value in tables.parquet(file, ['episode_index'])['episode_index'].unique().to_pylist():
+            found.setdefault(value, []).append(file)
+      except UserError as e:  # It costs only the episodes in it.
+        faults.append(e)
+
+  def files(entry):
+    if info['version'] != 'v3.0':
+      return [entry['data']]
+    scan()
+    if entry['episode_index'] not in found:
+      raise faults[0] if faults else UserError(
+          f"The data set {path} has no rows of episode {entry['episode_index']} in data/, where "
+          f"{entry['data'].name} should hold them; {meta.CURE}.")
+    return found[entry['episode_index']]
+
+  return files
+
+
+def _rows(entry, names, rows=tables.ROWS):
   import pyarrow.dataset as ds
-  tables.check(entry['data'], ['episode_index', *columns])
-  return ds.dataset(entry['data'], format='parquet').scanner(
-      columns=columns, filter=ds.field('episode_index') == entry['episode_index'],
+  for file in entry['data']:
+    tables.check(file, ['episode_index', *names])
+  return ds.dataset([*map(str, entry['data'])], format='parquet').scanner(
+      columns=names, filter=ds.field('episode_index') == entry['episode_index'],
       batch_size=rows, batch_readahead=1, fragment_readahead=1)
 
 
-def _array(column, name):
-  if column.null_count:
-    raise ValueError(f"the column '{name}' has empty cells")
-  return tables.numbers(column).reshape(len(column), -1)
+def _array(column, name, maybe=False):
+  """Return a column `[T, A]`; maybe: cells may be empty, which are NaN."""
+  if column.null_count and not maybe:
+    raise ValueError(f"its column '{name}' has empty cells")
+  value = tables.numbers(column)
+  if column.null_count and value.dtype == object:
+    value = value.astype(np.float32)
+  return value.reshape(len(column), -1)
 
 
 def _arrived(key, name, value):
@@ -195,40 +171,44 @@ def _arrived(key, name, value):
   if not name.startswith(AHEAD):
     return value
   late = np.concatenate([np.zeros_like(value[:1]), value[:-1]])
-  late[-1] = late[-1] + value[-1] if key == 'reward' else max(late[-1], value[-1])
+  late[-1] = late[-1] + value[-1] if key == 'reward' else np.maximum(late[-1], value[-1])
   return late
 
 
-def _film(path, times, fps):
-  # Yields the images nearest to `times`.
-  near = 0.5 / fps
-  with _reading(path), images.film(path, 'mp4') as (container, stream):
+def _film(entry, times, fps):
+  """Yield the images at `times`, as near as LeRobot itself wants them."""
+  path, end = entry['video'], entry['end']
+  with meta.read_file(path), images.film(path, 'mp4') as (container, stream):
     rate = float(stream.average_rate or fps)
     if abs(rate / fps - 1) > 0.05:
       raise UserError(
           f'The video {path} has {rate:g} images per second, but meta/info.json has {fps:g}; '
-          f'{CURE}.')
-    container.seek(max(0, int((times[0] - near) / stream.time_base)), stream=stream)
-    frames, frame = container.decode(stream), None
+          f'{meta.CURE}.')
+    if end is not None and times[-1] > end - NEAR:
+      raise UserError(
+          f"The video {path} has images of episode {entry['episode_index']} until {end:.3f} s, but "
+          f'its rows go on to {times[-1]:.3f} s, into the next episode; {meta.CURE}.')
+    container.seek(max(0, int((times[0] - 0.5 / fps) / stream.time_base)), stream=stream)
+    frames, frame, last = container.decode(stream), None, None
     for time in times:
+      near = NEAR + float(np.spacing(np.float32(time)))  # As precise as LeRobot stores times.
       while frame is None or frame.time < time - near:
-        frame = next(frames, None)
+        last, frame = frame, next(frames, None)
         if frame is None:
           raise UserError(
-              f'The video {path} ends before {time:.3f} s, where its rows still go on; {CURE}.')
+              f'The video {path} ends before {time:.3f} s, where its rows still go on; {meta.CURE}.')
       if frame.time > time + near:
-        raise UserError(f'The video {path} has no image at {time:.3f} s; {CURE}.')
+        nearest = min([x.time for x in (last, frame) if x], key=lambda x: abs(x - time))
+        raise UserError(
+            f'The video {path} has no image at {time:.4f} s, the nearest is at {nearest:.4f} s; '
+            f'{meta.CURE}.')
       yield frame.to_ndarray(format='rgb24')
 
 
 def _pictures(entry, key):
-  with _reading(entry['data']):
+  with meta.read_file(entry['data'][0]):
     for batch in _rows(entry, [key]).to_batches():
       for cell in batch.column(0).to_pylist():
         if not cell['bytes']:
           raise ValueError(f"the images of '{key}' are not in it")
         yield images.rgb(io.BytesIO(cell['bytes']), Budget(len(cell['bytes'])))
-
-
-def _reading(path):
-  return reading(f'The file {path}', CURE)

@@ -111,7 +111,7 @@ def _meta(folder, tasks, entries, tables, shape, moments, fps):
       SPEC, fps=fps, features=features, total_episodes=count, total_frames=len(table),
       total_tasks=len(tasks), splits={'train': f'0:{count}'})
   for name, content in (('info', info), ('stats', stats)):
-    _made(folder / f'{name}.json').write_text(json.dumps(content, indent=1))
+    _made(folder / f'{name}.json').write_text(json.dumps(content, indent=1), encoding='utf-8')
   _parquet(_made(folder / 'episodes/chunk-000/file-000.parquet'), [pa.Table.from_pylist(entries)])
   _parquet(folder / 'tasks.parquet', [_tasks(tasks)])
 

@@ -5,28 +5,21 @@ import io
 import math
 import pathlib
 import re
-import typing
 
 import numpy as np
 
 from ...common import files, images
 from ...common.budget import FEW, Budget
 from ...common.errors import UserError, reading
-from . import Episode, tables
+from .. import frames
+from . import Episode, asked, columns, tables
+from . import minari_spaces as spaces
 from .minari_writer import write as write  # A part of what a format's module has.
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
 SUCCESS = ('infos/success', 'infos/is_success')
 CURE = 'download or write the data set again'
 HDF5 = 'main_data.hdf5'
-
-
-class Leaf(typing.NamedTuple):
-  """A space without others in it; a shape of None is that of anything but a box."""
-
-  kind: str
-  dtype: str
-  shape: tuple | None
 
 
 def detect(path):
@@ -39,9 +32,10 @@ def episodes(path, options):
 
   Of n transitions Minari has n + 1 observations, so T = n + 1: rewards and
   terminations are those received on arriving at the next image. The image is
-  the only uint8 `[H, W, 3]` among the observations, or the one of `--key
-  image=NAME`; success is `infos/success` or `infos/is_success`, or that of
-  `--key success=infos/NAME`, with n or n + 1 elements. Raises a `UserError` if
+  the only uint8 `[H, W, 3]` among the observations, else the only one with 1, 3
+  or 4 channels first or last, or the one of `--key image=NAME`; success is
+  `infos/success` or `infos/is_success`, or that of `--key success=infos/NAME`,
+  with n or n + 1 elements. Raises a `UserError` if
   the metadata is not whole or the choice of images is not clear.
   """
   path, keys = _folder(path) or path, options.get('keys', {})
@@ -52,34 +46,37 @@ def episodes(path, options):
 
 
 def _folder(path):
-  for folder in (pathlib.Path(path) / 'data', pathlib.Path(path)):
+  places = pathlib.Path(path) / 'data', pathlib.Path(path)
+  for folder in places:
     try:
       metadata = files.loads(files.read(folder / 'metadata.json'))
     except (OSError, ValueError):
       continue
     if isinstance(metadata, dict) and 'data_format' in metadata:
       return folder
+  return next((
+      x for x in places if not (x / 'metadata.json').exists() and spaces.detect(x / HDF5)), None)
 
 
 def _metadata(path):
   file = path / 'metadata.json'
   with _reading(file):
-    metadata = files.loads(files.read(file))
+    metadata = files.loads(files.read(file)) if file.exists() else spaces.metadata(path / HDF5)
     form, count = metadata['data_format'], int(metadata['total_episodes'])
     # Minari itself would make the environment otherwise, and import whatever the file names;
     # and Gymnasium fills arrays of any shape that it is told.
-    spaces = [
-        dict(_flat(metadata[f'{x}_space'], f'{x}s')) for x in ('observation', 'action')]
+    leaves = [
+        dict(spaces.flat(metadata[f'{x}_space'], f'{x}s')) for x in ('observation', 'action')]
     if form not in ('hdf5', 'arrow', 'parquet'):
       raise ValueError(f"its data_format is '{form}'")
     if count > FEW and count > (there := _there(path, form)):
       raise ValueError(f'it claims {count:,} episodes, and there are {there:,}')
-  kinds = [x.kind for x in spaces[1].values()]
+  kinds = [x.kind for x in leaves[1].values()]
   if kinds != ['Box']:
     raise UserError(
         f"The actions in {path} are of the kind {', '.join(kinds)}; choose a data set with actions "
         'of the kind Box.')
-  return form, count, spaces[0]
+  return form, count, leaves[0]
 
 
 def _there(path, form):
@@ -90,34 +87,22 @@ def _there(path, form):
     return len(file)
 
 
-def _flat(spec, path):
-  """Yield the leaves of a space as Minari writes it: ('observations/a/b', leaf)."""
-  spec = files.loads(spec) if isinstance(spec, str) else spec
-  inner = spec.get('subspaces') if spec['type'] in ('Dict', 'Tuple') else None
-  if inner is None:
-    shape = spec['shape'] if spec['type'] == 'Box' else None
-    if shape is not None and not all(type(x) is int and x >= 0 for x in shape):
-      raise ValueError(f'the shape of {path} is {shape}')
-    yield path, Leaf(spec['type'], str(spec.get('dtype')), shape and tuple(shape))
-    return
-  for key, x in inner.items() if isinstance(inner, dict) else enumerate(inner):
-    yield from _flat(x, f'{path}/{key}')
-
-
 def _camera(path, space, name):
   cameras = {
       k: v.shape for k, v in space.items()
-      if v.dtype == 'uint8' and len(v.shape or ()) == 3 and v.shape[-1] == 3}
-  if name is None and len(cameras) == 1:
-    name, = cameras
+      if len(v.shape or ()) == 3 and {v.shape[0], v.shape[2]} & {*frames.CHANNELS}}
+  plain = [k for k, v in cameras.items() if space[k].dtype == 'uint8' and v[2] == 3] or [*cameras]
+  if name is None and len(plain) == 1:
+    name, = plain
   for key in (name, f'observations/{name}'):
     if key in cameras:
       return key, cameras[key]
   raise UserError(
       f"The data set {path} has these images: {', '.join(cameras) or 'none'}"
       + (f", and not '{name}'" if name else '')
-      + '; choose one with --key image=NAME.' * bool(cameras)
-      + '; choose a data set with uint8 images [H, W, 3].' * (not cameras))
+      + f"; choose one with {asked('image', 'NAME')}." * bool(cameras)
+      + '; choose a data set that has some: [H, W, C] or [C, H, W] with C of 1, 3 or 4.'
+      * (not cameras))
 
 
 def _load(path, form, index, image, shape, keys):
@@ -131,20 +116,24 @@ def _load(path, form, index, image, shape, keys):
       if name not in leaves:
         raise UserError(
             f"The data set {path} has no '{name}' in episode {index}, but {', '.join(leaves)}; "
-            f'choose one of them with --key {key}=NAME.')
+            f"choose one of them with {asked(key, 'NAME')}.")
 
     def read(name):
       value = np.stack(list(_rows(path, form, index, leaves[name])))
       # Outside HDF5 these are filled up to the length of the observations.
       return value[:-1] if form != 'hdf5' and name in NAMES.values() else value
 
-    action = read(names.pop('action')).astype(np.float32)
+    action = read(actions := names.pop('action')).astype(np.float32)
     T, action = len(action) + 1, action.reshape(len(action), -1)
     arrays = {
         k: _arrived(read(v), bool if k == 'is_terminal' else np.float32, T)
         for k, v in names.items()}
     arrays['action'] = np.concatenate([action, np.zeros_like(action[:1])])
-    return Episode(_images(path, form, index, leaves[image], shape, T), arrays)
+    taken = {'image': image, 'action': actions, **names}
+    left = {k: columns.LEFT.get(columns.meaning(k), 'not asked for')
+            for k in leaves if k not in taken.values()}
+    return Episode(
+        _images(path, form, index, leaves[image], shape, T), arrays, None, taken, left)
 
 
 def _arrived(value, dtype, T):

@@ -1,133 +1,122 @@
 """Videos, or folders of numbered pictures, with a table of actions for each or for all.
 
-The actions of NAME.mp4 are in NAME.csv, .npy or .parquet beside it, those of
-pictures also in actions.* among them, and those of all in actions.* with a
-column `episode` of these NAMEs. Actions are the columns whose names begin with
-`action` or, where there are none, all that have no other meaning. A row belongs
-to the image of its place: its action is taken there. With one row less than
-images each row is a step between two: its reward and success are of the later.
+The actions of NAME.mp4 are in NAME.csv, .npy or .parquet beside it, those of an
+episode's folder also in actions.* in it, and those of all in actions.* with a
+column `episode` of these NAMEs or their numbers. Actions are the columns whose
+names begin with `action` or, where there are none and no other name says
+anything about an episode, all but indices. A row belongs to the image of its
+place in the order of `frame` or `timestamp`: its action is taken there. With
+one row less than images each row is a step between two: its reward and success
+are of the later.
 """
 
 import functools
-import re
 
 import numpy as np
 
 from ...common import budget, files, images
 from ...common.budget import Budget
 from ...common.errors import UserError, reading, reason
-from . import Episode, tables
-
-VIDEOS = {  # Suffix -> FFmpeg's name.
-    '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.gif': 'gif', '.mkv': 'matroska',
-    '.webm': 'matroska', '.avi': 'avi'}
-PICTURES = ('.png', '.jpg', '.jpeg')
-TABLES = ('.csv', '.npy', '.parquet')
-OPTIONAL = ('reward', 'success', 'is_terminal')
-OTHERS = (
-    'episode', 'frame', 'frame_index', 'index', 'is_first', 'is_last', 'step', 't', 'time',
-    'timestamp', '')
+from . import Episode, columns, naming, places, separated, tables
+from .places import VIDEOS as VIDEOS
 
 
 def detect(path):
   """Return whether `path` is or holds a video or pictures."""
-  return bool(_sources(path))
+  return bool(places.sources(path, shared=False))
 
 
 def episodes(path, options):
-  """Yield `(name, load)` for every video and folder of pictures, in the order of their names."""
+  """Yield `(name, load)` for every video and folder of an episode, in the order of their names."""
   shared = _shared(path)
-  for source in _sources(path):
-    yield source.name, functools.partial(_load, source, shared, options)
+  found = places.sources(path, shared is not None)
+  rows = _Rows(*shared, found) if isinstance(shared, tuple) else shared
+  for source in found:
+    yield source.name, functools.partial(_load, source, rows, options)
 
 
-def _sources(path):
-  if path.is_file():
-    return [path] if path.suffix.lower() in VIDEOS else []
-  if _pictures(path):
-    return [path]
-  return [
-      x for x in sorted(path.iterdir(), key=_natural)
-      if x.suffix.lower() in VIDEOS or x.is_dir() and (_pictures(x) or _actions(x))]
+class _Rows:
+  """The table of all episodes, and which of its rows are whose."""
+
+  def __init__(self, path, table, key, sources):
+    self.path, self.table, self.key = path, table, key
+    self.values = [str(x) for x in table[key].tolist()]
+    self.owners = naming.owners({*self.values}, [*map(_name, sources)])
+
+  def of(self, source):
+    """Return the columns of one episode; raises a `UserError` if none are its own."""
+    mine = (self.owners or {}).get(_name(source), ())
+    rows = [x in mine for x in self.values]
+    if not any(rows):
+      have = ', '.join([*dict.fromkeys(self.values)][:5])
+      raise UserError(
+          f"The file {self.path} has no rows that are certainly of {source}: its column "
+          f"'{self.key}' has {have:.200}; write {_name(source)} there.")
+    return {k: v[rows] for k, v in self.table.items()}
 
 
-def _natural(path):
-  return [(int(x), '') if x.isdigit() else (-1, x) for x in re.split(r'(\d+)', path.name)]
-
-
-def _pictures(folder):
-  return sorted((x for x in folder.iterdir() if x.suffix.lower() in PICTURES), key=_natural)
-
-
-def _actions(path):
-  """Return the table of one episode's actions, or None."""
-  stem = path.name if path.is_dir() else path.stem
-  found = [path.parent / f'{stem}{x}' for x in TABLES]
-  if path.is_dir():
-    found += [path / f'actions{x}' for x in TABLES]
-  return next((x for x in found if x.is_file()), None)
+def _name(source):
+  return source.name if source.is_dir() else source.stem
 
 
 def _shared(path):
-  """Return path and columns of the table of all episodes, None, or why it cannot be read."""
-  found = [path / f'actions{x}' for x in ('.csv', '.parquet')] if path.is_dir() else []
-  for file in found:
+  """Return path, columns and key of the table of all episodes, None, or why it cannot be read."""
+  for file in [path / x for x in places.SHARED] if path.is_dir() else []:
     try:
-      if file.exists() and 'episode' in (table := _table(file)):
-        return file, table
+      if file.exists():
+        table = _table(file)
+        if keys := columns.of_kind(table, 'episode'):
+          return file, table, keys[0]
     except UserError as e:  # It may be that nobody needs it.
       return e
   return None
 
 
 def _load(source, shared, options):
-  own = _actions(source)
+  own = places.table(source)
   if not own and isinstance(shared, UserError):
     raise shared
   if not own and not shared:
     raise UserError(
-        f'There are no actions for {source}; put them into {source.stem}.csv, .npy or .parquet '
-        'beside it.')
-  path, table = (own, _table(own)) if own else shared
-  if not own:
-    mine = [_same(x, source.stem) for x in table['episode'].tolist()]
-    table = {k: v[mine] for k, v in table.items()}
-  arrays = _arrays(table, options, path)
-  shown = _pictures(source) if source.is_dir() else source
-  count, fps = (len(shown), None) if source.is_dir() else _probe(source)
+        f'There are no actions for {source}; put them into {_name(source)}.csv, .npy or .parquet '
+        'beside it, or into actions.csv with a column `episode`.')
+  path, table = (own, _table(own)) if own else (shared.path, shared.of(source))
+  shown = places.shown(source, options)
+  pictures, strays = naming.series(places.pictures(shown)) if shown.is_dir() else ([], [])
+  count, fps = (len(pictures), None) if pictures else _probe(shown)
+  if found := columns.order(table, path, count, pictures):
+    table = {k: v[found[0]] for k, v in table.items()}
+  arrays, names, left = columns.arrays(table, options, path)
+  names = {'image': _seen(source, shown, pictures), **names}
+  if found:
+    names['order'] = found[1]
+    left.pop(found[1], None)
+  left.update({x.name: 'its name is not like those of the others' for x in strays})
   rows = len(arrays['action'])
   if rows not in (count, count - 1):
     raise UserError(
-        f'The video {source} has {count} images, but {path} {rows} actions for it; it takes as '
-        'many, or one less.')
+        f'The video {shown} has {count} images{_without(strays)}, but {path} {rows} actions for '
+        'it; it takes as many, or one less.')
   if rows == count - 1:
     arrays = {
         k: np.concatenate([v, 0 * v[:1]] if k == 'action' else [0 * v[:1], v])
         for k, v in arrays.items()}
-  return Episode((_drawn if source.is_dir() else _decoded)(shown), arrays, fps)
+  return Episode(_drawn(pictures) if pictures else _decoded(shown), arrays, fps, names, left)
 
 
-def _same(value, stem):
-  return str(value) == stem or stem.isdigit() and str(value).isdigit() and int(value) == int(stem)
+def _seen(source, shown, pictures):
+  """Return for the report what the images are."""
+  apart = shown != source
+  if not pictures:
+    return 'the film' + f' {shown.name}' * apart
+  with _reading(pictures[0]):
+    deep = images.deep(files.regular(pictures[0]))
+  return 'the pictures' + f' in {shown.name}' * apart + ' of 16 bits, whose 65535 becomes 255' * deep
 
 
-def _arrays(table, options, path):
-  keys, have = options.get('keys', {}), ', '.join(table)
-  named = {k: v.split(',') for k, v in keys.items() if k in ('action', *OPTIONAL)}
-  for key in [x for xs in named.values() for x in xs if x not in table]:
-    raise UserError(
-        f"The file {path} has no column '{key}', only {have}; name the right ones with --key "
-        'action=COLUMN,COLUMN.')
-  columns = {k: named.get(k, [k])[0] for k in OPTIONAL}
-  rest = [k for k in table if k not in (*OTHERS, *columns.values())]
-  action = named.get('action') or [k for k in rest if k.startswith('action')] or rest
-  if not action:
-    raise UserError(
-        f'The file {path} has no column of actions, only {have}; name them with --key '
-        'action=COLUMN,COLUMN.')
-  wide = [table[k] if table[k].ndim > 1 else table[k][:, None] for k in action]
-  arrays = {'action': np.concatenate(wide, 1)}
-  return {**arrays, **{k: table[v] for k, v in columns.items() if v in table}}
+def _without(strays):
+  few = ', '.join(x.name for x in strays[:3])
+  return f' without {few}{" and more" * (len(strays) > 3)}' if strays else ''
 
 
 def _table(path):
@@ -139,7 +128,7 @@ def _table(path):
       if not isinstance(value, np.ndarray):
         raise ValueError('it is an archive')
       return {'action': np.array(value)}
-    table = tables.csv(path) if path.suffix == '.csv' else tables.parquet(path)
+    table = separated.read(path) if path.suffix == '.csv' else tables.parquet(path)
     return {k: tables.numbers(table[k]) for k in table.column_names}
   except Exception as e:  # NumPy and Arrow each raise errors of their own.
     if budget.ran_out(e):
@@ -164,7 +153,7 @@ def _decoded(path):
   form = VIDEOS[path.suffix.lower()]  # Exploding, because else damage is painted over.
   with _reading(path), images.film(path, form, err_detect='explode') as (container, stream):
     for frame in container.decode(stream):
-      yield frame.to_ndarray(format='rgb24')
+      yield images.upright(frame)
 
 
 def _drawn(paths):

@@ -1,0 +1,142 @@
+"""Runs of DreamerV3 itself, runs with gaps, and published curves of another unit, on one axis."""
+
+import gzip
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.studies import comparison
+from vid2act_plugin.training import scores
+
+NAN = float('nan')
+
+
+@pytest.fixture
+def plot(tmp_path, capsys, monkeypatch):
+  """Return a function that plots tmp_path/runs and returns the output."""
+  monkeypatch.setattr(comparison, 'REPS', 50)
+  def fn(*args):
+    cli.main(['plot', str(tmp_path / 'runs'), '--out', str(tmp_path / 'out'), *map(str, args)])
+    return capsys.readouterr().out
+  return fn
+
+
+def upstream(folder, config='task: dmc_walker_walk\nseed: 3\nmethod: name\n', log='metrics.jsonl'):
+  """Write the logdir of a run of DreamerV3 itself."""
+  folder.mkdir(parents=True)
+  (folder / 'config.yaml').write_text(config, encoding='utf-8')
+  (folder / log).write_text(''.join(
+      json.dumps({'step': 10 * i, 'episode/score': float(i)}) + '\n' for i in range(5)))
+  return folder
+
+
+def row(method='stock', seed=0, ys=(1, 2, 3), task='metaworld_door-lock', **more):
+  return dict(task=task, method=method, seed=seed, xs=[0, 10, 20], ys=list(ys), **more)
+
+
+def ours(folder, rows, metric='score'):
+  scores.save(folder / f'{metric}.json.gz', rows)
+
+
+@pytest.mark.parametrize('config, log, found', [
+    ('task: dmc_walker_walk\nseed: 3\nmethod: name\n', 'metrics.jsonl', ('dreamerv3', 3)),
+    ('task: dmc_walker_walk\nseed: 0\nmethod: mine\n', 'scores.jsonl', ('mine', 0)),
+    ('task: dmc_walker_walk\nagent: {typ: other}\n', 'scores.jsonl', ('other', 0)),
+    ('task: dmc_walker_walk\nmethod: 方法\n', 'metrics.jsonl', ('方法', 0))])
+def test_a_logdir_of_dreamerv3_is_read(tmp_path, config, log, found):
+  upstream(tmp_path / 'a/b', config, log)
+  rows = scores.read([tmp_path])
+  assert list(rows) == ['train_score']
+  assert rows['train_score'] == [dict(
+      task='dmcontrol_walker_walk', method=found[0], seed=found[1], xs=[0, 10, 20, 30, 40],
+      ys=[0, 1, 2, 3, 4])]
+
+
+@pytest.mark.parametrize('config', [
+    'task: [x', 'seed: 3\n', '- 1\n', 'task: x_y\nvid2act: {cache: x}\n', ''])
+def test_what_is_no_such_run_is_left_alone(tmp_path, config):
+  """Runs of ours that have not ended, and settings of anything else."""
+  upstream(tmp_path / 'a', config)
+  assert scores.read([tmp_path]) == {}
+
+
+def test_a_run_with_score_files_counts_once(tmp_path):
+  folder = upstream(tmp_path / 'a')
+  ours(folder / 'scores', [row()])
+  assert list(scores.read([tmp_path])) == ['score']
+
+
+def test_seeds_that_are_none_are_one_sentence(tmp_path):
+  upstream(tmp_path / 'a', 'task: x_y\nseed: some\n')
+  with pytest.raises(UserError, match='The run .*a cannot be read .*seed is no whole number'):
+    scores.read([tmp_path])
+
+
+def test_runs_of_dreamerv3_are_plotted(plot, tmp_path):
+  for seed in range(2):
+    upstream(tmp_path / f'runs/{seed}', f'task: dmc_walker_walk\nseed: {seed}\n')
+  text = plot()
+  assert '| dmcontrol_walker_walk | dreamerv3 | train_score_auc | 2 |' in text
+  assert 'train_score is of training episodes' in text
+  with pytest.raises(UserError, match='metric score .*train_score alone'):
+    plot('--metric', 'score')
+
+
+def test_runs_without_the_metric_are_named(plot, tmp_path):
+  upstream(tmp_path / 'runs/a', 'task: metaworld_door_lock\nseed: 0\nmethod: theirs\n')
+  ours(tmp_path / 'runs/b', [row()])
+  ours(tmp_path / 'runs/b', [row()], 'train_score')
+  text = plot()
+  assert '1 runs have no score and are left out; the first is theirs with the seed 0' in text
+  text = plot('--metric', 'train_score')
+  assert 'left out; the first' not in text
+
+
+@pytest.mark.parametrize('gaps', [(NAN, 5, 5), (5, NAN, 5), (5, 5, NAN), (NAN, NAN, 5)])
+def test_a_gap_in_one_run_is_no_loss(plot, tmp_path, gaps):
+  """Better wherever it has a value, it is better."""
+  ours(tmp_path / 'runs', [
+      *[row(seed=s, ys=(0, 0, 0)) for s in range(3)], *[row('mine', s, (5, 5, 5)) for s in range(2)],
+      row('mine', 2, gaps)])
+  text = plot()
+  assert '| all | mine | probability_of_improvement | 1 |' in text
+  assert '| all | mine | paired_difference | 5 |' in text
+
+
+RATES = {'APV': {'metaworld_door_lock': np.array([[0, 0.5], [0.25, 1]])}}
+
+
+@pytest.mark.parametrize('name, content, metric, words', [
+    ('apv.pkl', RATES, 'score', 'success rates of metaworld_door-lock, but the picture shows score'),
+    ('apv.pkl', RATES, 'length', 'success rates'),
+    ('rates.json.gz', [row('x', ys=(0, 0.5, 1))], 'score', 'success rates'),
+    ('success_last.json.gz', [row('x', ys=(0, 0, 7))], 'score', 'success rates'),
+    ('score.json.gz', [row('x', ys=(0, 0.5, 1))], 'success_any', 'scores of metaworld_door-lock'),
+    ('x.json.gz', [row('x', ys=(0, 50, 900))], 'success_any', 'add --metric score, or leave')])
+def test_a_reference_of_another_metric_is_refused(plot, tmp_path, name, content, metric, words):
+  for kind in ('score', 'success_any', 'length'):
+    ours(tmp_path / 'runs', [row()], kind)
+  path = tmp_path / name
+  path.write_bytes(pickle.dumps(content) if name.endswith('pkl') else
+                   gzip.compress(json.dumps(content).encode()))
+  with pytest.raises(UserError, match=words):
+    plot('--metric', metric, '--reference', path)
+  assert not (tmp_path / 'out').exists()
+  cure = 'success_any' if 'rates' in words else 'score'
+  assert 'Wrote' in plot('--metric', cure, '--reference', path)
+
+
+def test_rates_in_percent_are_drawn_as_shares(tmp_path):
+  given = {'APV': {'metaworld_door_lock': np.array([[0, 50.0], [25, 100]])}}
+  path = tmp_path / 'apv.pkl'
+  path.write_bytes(pickle.dumps(given))
+  kinds, rows = scores.measured(path, scores.reference(path))
+  assert kinds == ['success_any'] * 2 and [x['ys'] for x in rows] == [[0, 0.5], [0.25, 1]]
+  given['APV']['dmc_walker_walk'] = np.array([[300.0, 700]])
+  path.write_bytes(pickle.dumps(given))
+  kinds, rows = scores.measured(path, scores.reference(path))
+  assert kinds == ['success_any', 'success_any', 'score'] and rows[2]['ys'] == [300, 700]

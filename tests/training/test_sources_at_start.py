@@ -1,0 +1,87 @@
+"""What can be known of data to import is known before the first stage, with a cure for a run."""
+
+import elements
+import pytest
+from helpers import lerobot
+from helpers.commands import command
+
+from vid2act_plugin import prepare
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import locate
+
+WRIST = {'observation.images.wrist': dict(dtype='image', shape=[32, 32, 3])}
+TASKS = ('open', 'close')
+
+
+class Stage(Exception):
+  """A stage has begun."""
+
+
+@pytest.fixture
+def begin(overlays, tiny, tmp_path, monkeypatch):
+  """Return a function sources -> (located sources, command of the first stage)."""
+  config = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld', 'quickstart', str(tiny)):
+    config = config.update(overlays[name])
+  config = config.update({
+      'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache')})
+  monkeypatch.chdir(tmp_path)
+
+  def stage(config, name, what, command):
+    raise Stage(command)
+
+  def fn(*sources):
+    mine = config.update({'vid2act.sources': sources})
+    with pytest.raises(Stage) as e:
+      prepare.prepare(mine)
+    return locate.locate(mine), e.value.args[0]
+  monkeypatch.setattr(prepare, '_stage', stage)
+  return fn
+
+
+def tree(folder):
+  return {x: x.read_bytes() if x.is_file() else None for x in folder.rglob('*')}
+
+
+@pytest.mark.parametrize('source, words', [
+    ('./set', 'several|has these cameras.*PATH#image=NAME'),
+    ('./set#image=front', "not 'front'.*PATH#image=NAME"),
+    ('./set#image=observation.images.top', '2 tasks.*PATH#NUMBER'),
+    ('./set#image=observation.images.top#7', "no task '7'"),
+    ('./set#image=observation.images.top#0#reward=score', "no 'score'.*PATH#reward=NAME"),
+    ('minari:./set', 'metadata.json|main_data'), ('./empty', 'no format that is known')])
+def test_a_choice_that_is_missing_is_refused_before_anything_is_made(begin, tmp_path, source, words):
+  lerobot.write(tmp_path / 'set', tasks=TASKS, features=WRIST)
+  (tmp_path / 'empty').mkdir()
+  before = tree(tmp_path)
+  with pytest.raises(UserError, match=words):
+    begin('metaworld_reach', source)
+  assert tree(tmp_path) == before
+
+
+def test_the_cure_works(begin, tmp_path):
+  """The command of the stage imports the chosen task, and two choices are two sources."""
+  from vid2act_plugin import cli
+  from vid2act_plugin.sources import recording
+  plays = lerobot.write(tmp_path / 'set', tasks=TASKS, features=WRIST)
+  chosen = './set#image=observation.images.top'
+  (first, second), command = begin(f'{chosen}#open', f'{chosen}#1#reward=')
+  assert first.folder.parent != second.folder.parent and first.name != second.name
+  cli.main(command[1:])
+  assert first.complete and not second.complete
+  manifest, found = recording.load(first.folder)
+  assert manifest['source'] == first.name and len(found) == 2
+  assert found[1]['action'].tolist() == plays[2]['action'].tolist()
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--script', 'evalonly'], "Unknown script 'evalonly'; choose one of eval_only"),
+    (['--vid2act.sources', './set', '--script', 'pretrain'], 'PATH#image=NAME')])
+def test_a_refused_command_changes_nothing(tmp_path, flags, words):
+  lerobot.write(tmp_path / 'set', features=WRIST)
+  before = tree(tmp_path)
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', '--logdir', tmp_path / 'run',
+      '--vid2act.cache', tmp_path / 'cache', *flags, cwd=tmp_path)
+  assert status == 1 and words in output and 'Traceback' not in output, output
+  assert tree(tmp_path) == before

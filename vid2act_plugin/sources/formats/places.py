@@ -1,0 +1,103 @@
+"""Where films, pictures and tables of episodes lie: side by side, or in a folder for each.
+
+A folder of an episode holds its table and a film, numbered pictures, or a folder of these; of
+several of them, each is a camera. Files whose names begin with a dot are of no one.
+"""
+
+from ...common.errors import UserError
+from . import naming
+
+VIDEOS = {  # Suffix -> FFmpeg's name.
+    '.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.gif': 'gif', '.mkv': 'matroska',
+    '.webm': 'matroska', '.avi': 'avi'}
+PICTURES = ('.png', '.jpg', '.jpeg')
+TABLES = ('.csv', '.npy', '.parquet')
+SHARED = ('actions.csv', 'actions.parquet')
+
+
+def sources(path, shared):
+  """Return the films and folders of the episodes in `path`, in the order of their names.
+
+  shared: whether the table among them is one of all episodes.
+  """
+  if path.is_file():
+    return [path] if _film(path) else []
+  if pictures(path):
+    return [path]
+  found = [
+      x for x in naming.natural(visible(path)) if _film(x) or x.is_dir() and (
+          pictures(x) or cameras(x) or beside(x) or _called(x))]
+  alone = inside(path) and not shared and not any(beside(x) or inside(x) for x in found)
+  return [path] if alone and cameras(path) else found
+
+
+def visible(folder):
+  """Return what is in a folder, but for what begins with a dot."""
+  return [x for x in folder.iterdir() if not x.name.startswith('.')]
+
+
+def pictures(folder):
+  """Return the pictures directly in a folder, in no order; one beside a film is its preview."""
+  there = visible(folder)
+  found = [x for x in there if x.suffix.lower() in PICTURES]
+  return [] if len(found) == 1 and any(map(_film, there)) else found
+
+
+def cameras(folder):
+  """Return `{name: path}` of the films and the folders of pictures in an episode's folder."""
+  return {
+      x.name: x for x in naming.natural(visible(folder)) if _film(x) or x.is_dir() and pictures(x)}
+
+
+def shown(source, options):
+  """Return the film or folder of pictures of an episode.
+
+  Raises a `UserError` if there is none, or if there are several and none is named.
+  """
+  named = options.get('keys', {}).get('image')
+  found = {} if source.is_file() else cameras(source)
+  if named is None and (source.is_file() or pictures(source)):
+    return source
+  chosen = [v for k, v in found.items() if named in (None, k, naming.text(k))]
+  if len(chosen) == 1:
+    return chosen[0]
+  if not found:
+    raise UserError(
+        f'The folder {source} has neither a film nor pictures; put them beside its table.'
+        if source.is_dir() else
+        f"The data in {source} is one film, and has no camera '{named}'; leave out --key image.")
+  raise UserError(
+      f"The folder {source} has the cameras {', '.join(found)}"
+      + f", and not '{named}'" * (named is not None)
+      + f'; choose one with --key image={naming.text(next(iter(found)))}.')
+
+
+def table(source):
+  """Return the table of one episode's actions, or None."""
+  return beside(source) or (inside(source) if source.is_dir() else None)
+
+
+def beside(source):
+  """Return the table that has the name of a film or folder, or None."""
+  name = source.name if source.is_dir() else source.stem
+  return _first(source.parent / f'{name}{x}' for x in TABLES)
+
+
+def inside(folder):
+  """Return the table in an episode's folder: one called actions, or the only one; or None."""
+  if not folder.is_dir():
+    return None
+  found = [x for x in naming.natural(visible(folder)) if x.suffix.lower() in TABLES]
+  return _called(folder) or (found[0] if len(found) == 1 and found[0].is_file() else None)
+
+
+def _called(folder):
+  return _first(folder / f'{x}{y}' for x in ('actions', 'action') for y in TABLES)
+
+
+def _film(path):
+  return path.suffix.lower() in VIDEOS and not path.is_dir()
+
+
+def _first(paths):
+  return next((x for x in paths if x.is_file()), None)
