@@ -125,11 +125,16 @@ def _behaviours(config, given):
   if config.vid2act.cloned:
     behaviours.read(config.vid2act.cloned)
     return config
-  teacher = config.vid2act.teacher
-  have = bundle.verify(teacher).get('behaviours') if teacher else None
+  manifest = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
+  have = manifest.get('behaviours')
   if have and (given or have['settings'] == settings):
     return config
   found = locate.locate(config)
+  if manifest and manifest['sources'] != [x.name for x in found]:
+    raise UserError(
+        f'The teacher {config.vid2act.teacher} has no behaviours, and the key vid2act.sources is not '
+        f"that of its sources, {', '.join(manifest['sources'])}; name these, whose recordings "
+        'behaviours are learned from, or a folder of behaviours as vid2act.cloned.')
   locate.check(config, found)
   config = _recordings(config, found)
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])
@@ -139,6 +144,10 @@ def _behaviours(config, given):
   folder = logdir / 'behaviours'
   if behaviours.exists(folder):
     say(f'Behaviours: reused {folder}')
+  elif not config.vid2act.auto:
+    raise UserError(
+        'There are no behaviours of the sources and the key vid2act.auto is False; repeat your '
+        f'command with `--script clone --logdir {logdir}`.')
   else:
     logdir.mkdir(parents=True, exist_ok=True)
     child = config.update(script='clone', logdir=str(logdir))

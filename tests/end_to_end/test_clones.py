@@ -62,6 +62,19 @@ def test_a_teacher_without_them_gets_them_once(config, without, capsys):
   shutil.rmtree(found.vid2act.cloned)
 
 
+def test_a_teacher_of_other_sources_gets_none(config, without):
+  with pytest.raises(UserError, match='has no behaviours, .* metaworld_door-close, metaworld_faucet'):
+    chain.prepare(config.update({
+        'vid2act.teacher': str(without), 'vid2act.sources': ['metaworld_reach']}))
+
+
+def test_nothing_is_learned_without_being_asked(config, without):
+  config = config.update({'vid2act.teacher': str(without), 'vid2act.auto': False})
+  with pytest.raises(UserError, match='vid2act.auto is False; .*`--script clone --logdir .*`') as e:
+    chain.prepare(config.update({'seed': 5}))
+  assert not pathlib.Path(str(e.value).rpartition('--logdir ')[2].rstrip('`.')).exists()
+
+
 def test_a_folder_of_them_that_is_amiss_is_told_at_the_start(config, first, tmp_path):
   with pytest.raises(UserError, match='The behaviours in .*delete this folder'):
     chain.prepare(config.update({'vid2act.cloned': str(tmp_path)}))
