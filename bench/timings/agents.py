@@ -17,6 +17,7 @@ import numpy as np  # noqa: E402
 from dreamerv3 import plugins  # noqa: E402
 
 from vid2act_plugin.host import convolutions, platform  # noqa: E402
+from vid2act_plugin.teacher import behaviours  # noqa: E402
 from vid2act_plugin.teacher.bundle import MODEL, Bundle  # noqa: E402
 
 ACTIONS, IMAGE = 4, (64, 64, 3)
@@ -58,6 +59,11 @@ def teacher(config, sources, memory=512):
       stoch=rng.integers(0, rssm.classes, (count, rssm.stoch)).astype(np.uint8),
       action=rng.uniform(-1, 1, (count, width)).astype(np.float32),
       source=(np.arange(count) % sources).astype(np.int32))
+  facts = made.manifest['behaviours'] = dict(
+      {k: made.manifest[k] for k in ('sources', 'act_sizes', 'act_width', 'image', 'env')},
+      settings=dict(config.vid2act.behaviours), error=[0.0] * sources, success=[None] * sources)
+  made.clones = {
+      k: rng.normal(size=v).astype(np.float32) for k, v in behaviours.shapes(facts).items()}
   folder = pathlib.Path(tempfile.mkdtemp()) / 'teacher'
   made.save(folder)
   return folder
