@@ -29,7 +29,8 @@ SMALL = {
     r'.*\.mults': [1, 2], r'.*\.depth': 4, r'.*\.units': 16, r'.*\.layers': 1, r'.*\.bins': 15,
     'agent.imag_length': 4, 'agent.imag_last': 3, 'agent.opt.warmup': 0, 'agent.opt.lr': 1e-3}
 OURS = {
-    'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}}
+    'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}, 'vid2act.behaviours': {
+        'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0}}
 
 
 # With the shapes of tests/data/660db1a/tiny.yaml, so that what one run compiles serves all.

@@ -10,6 +10,7 @@ from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources.dataset import Sources
 from vid2act_plugin.teacher import behaviours, bundle
+from vid2act_plugin.training import clone
 
 
 @pytest.fixture(scope='module')
@@ -33,6 +34,11 @@ def test_a_teacher_is_made_with_its_behaviours(teacher):
   assert found.facts['settings']['updates'] == 4
   assert [len(x) for x in found.facts['success']] == [2, 2]
   assert all(0 < x < 2 for x in found.facts['error'])
+
+
+def test_a_task_that_cannot_be_made_costs_no_teacher(capsys):
+  assert clone._trials('metaworld_reach', {'size': [16, 16], 'camera': 'nowhere'}) is None
+  assert 'the behaviour of metaworld_reach was not tried' in capsys.readouterr().out
 
 
 def test_those_of_the_teacher_are_taken(config, first):

@@ -65,7 +65,8 @@ def read_episode(folder, entry, verify=True, limit=None):
   path = pathlib.Path(folder) / entry['file']
   try:
     # Caches of hubs are made of links; these are read, but written only as files of their own.
-    changed = verify and files.sha256(files.regular(path)) != entry['sha256']
+    file = files.regular(path)
+    changed = verify and files.sha256(file) != entry['sha256']
   except OSError as e:
     raise UserError(f'The file {path} cannot be read ({e.strerror}); {CURE}.') from e
   if changed:

@@ -98,7 +98,7 @@ class Behaviours:
       content = save({k: np.ascontiguousarray(v) for k, v in self.params.items()})
       (made / TENSORS).write_bytes(content)
       (made / FACTS).write_text(json.dumps(
-          {**self.facts, 'hash': files.sha256(made / TENSORS)}, indent=1))
+          {**self.facts, 'hash': files.sha256(made / TENSORS)}, indent=1), encoding='utf-8')
 
 
 def exists(folder):

@@ -49,7 +49,7 @@ def main(args):
   for task in args.task:
     suites.check(task, '--task')
   found = _behaviours(args.teacher)
-  known = {**found.facts['env'], **{
+  known = {**found.facts['env'], 'size': found.facts['image'][:2], **{
       k: v for k, v in (('limit', args.limit), ('reward', args.reward)) if v is not None}}
   settings = dict(
       behaviours=found.facts, env=known, noise=args.noise, seed=args.seed)
@@ -115,7 +115,7 @@ class Kept:
     if self.path:
       self.path.parent.mkdir(parents=True, exist_ok=True)
       with files.atomic_write(self.path) as part:
-        part.write_text(json.dumps(self.content))
+        part.write_text(json.dumps(self.content), encoding='utf-8')
 
 
 def summary(episodes):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..common import lock, progress
+from ..common.errors import reason
 from ..common.output import say
 from ..envs import suites
 from ..host import internals
@@ -58,7 +59,8 @@ def learn(config, data, check):
         bar.text(f'error {float(loss):.3f}')
       check()
   made = training.result()
-  made.facts['success'] = _own(made, locate(config), data.env, settings['episodes'], check)
+  env = {**data.env, 'size': list(data.image[:2])}
+  made.facts['success'] = _own(made, locate(config), env, settings['episodes'], check)
   return made
 
 
@@ -69,8 +71,8 @@ def _own(made, found, env, episodes, check):
   with progress.bar('try behaviours', len(tasks) * episodes * len(NOISES), 'episodes') as bar:
     for source, task in enumerate(tasks):
       result.append(None)
-      if task and episodes and suites.SUITES[task.split('_')[0]].success:
-        trials = Trials(task, env)
+      trials = _trials(task, env) if task and episodes else None
+      if trials:
         result[-1] = [
             round(float(np.mean([
                 _played(trials, act, source, made, noise, i, bar, check)
@@ -80,6 +82,17 @@ def _own(made, found, env, episodes, check):
       else:
         bar.advance(episodes * len(NOISES))
   return result
+
+
+def _trials(task, env):
+  """Return trials in a source's task; None where it knows no success, or cannot be made here."""
+  if not suites.SUITES[task.split('_')[0]].success:
+    return None
+  try:
+    return Trials(task, env)
+  except Exception as e:  # Recordings may be of a machine that draws, and learned from on another.
+    say(f'Note: the behaviour of {task} was not tried, as the task cannot be made: {reason(e)}')
+    return None
 
 
 def _played(trials, act, source, made, noise, episode, bar, check):
