@@ -186,7 +186,7 @@ def test_too_little_memory_does_not_skip_episodes(tmp_path):
   command = 'import', tmp_path / 'data', '--out', tmp_path / 'out'
   call('-c', program, 5 * 10 ** 7, *command, status=1, words=('8000.npz', 'Memory ran out'))
   assert not (tmp_path / 'out/data' / recordings.MANIFEST).exists()
-  call('-c', program, 4 * 10 ** 9, *command, status=3, words=('Most of the data was left out',))
+  assert 'Most of the data was left out' in call('-c', program, 4 * 10 ** 9, *command, status=3)
 
 
 def test_other_errors_are_faults_of_ours():
