@@ -172,11 +172,21 @@ def test_a_continued_run_chooses_the_same(agent):
   assert set(state) == {'params', 'counters', acting.STATE}
 
 
-def test_an_update_says_what_sources_earn(agent, batches):
+def test_a_batch_is_judged_by_its_episodes(agent):
+  play(agent, 12)
+  numbers = np.array([[1, 2, 3], [4, 5, 0]], np.int32)
+  data = internals.put({imitate.EPISODE: numbers}, agent.train_sharded)
+  for _ in range(2):
+    merit = np.asarray(agent._judged(data)[imitate.MERIT])
+    np.testing.assert_allclose(merit, agent.ledger.merit()[numbers])
+    for _ in range(1030):  # More than the first table has room for.
+      agent.ledger.begin(POLICY)
+  assert merit.tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
+def test_it_says_what_sources_earn(agent):
   play(agent, 10)
-  batch = next(iter(batches(agent, 1)))
-  batch.pop(imitate.MERIT, None)
-  _, _, mets = agent.train(agent.init_train(B), batch)
+  mets = agent.standing()
   assert mets['execute/episodes/policy'] + mets['execute/episodes/one'] + (
       mets['execute/episodes/three']) == 4
   assert 'execute/episodes/two' not in mets

@@ -66,8 +66,7 @@ class Acting:
     return self.options.start + part * (self.options.end - self.options.start)
 
   def train(self, carry, data):
-    carry, outs, metrics = self.agent.train(carry, self._judged(data))
-    return carry, outs, {**metrics, **self._metrics()}
+    return self.agent.train(carry, self._judged(data))
 
   def report(self, carry, data):
     return self.agent.report(carry, self._judged(data))
@@ -129,13 +128,13 @@ class Acting:
         np.pad(merit, (0, room - len(merit))), internals.replicated(self.agent.train_mesh))
     return {**data, MERIT: self._look(merit, data[EPISODE])}
 
-  def _metrics(self):
-    """Return the probability, and for each candidate its episodes and what they earned."""
-    found = {'execute/probability': np.float32(self.probability())}
+  def standing(self):
+    """Return the probability, and for each candidate its episodes and what they earned, for the log."""
+    found = {'execute/probability': self.probability()}
     for source in (POLICY, *self.candidates):
       name = 'policy' if source == POLICY else self.names[source]
       earned = self.ledger.earned(source)
-      found[f'execute/episodes/{name}'] = np.float32((self.ledger.by[1:] == source).sum())
+      found[f'execute/episodes/{name}'] = int((self.ledger.by[1:] == source).sum())
       if len(earned):
-        found[f'execute/earned/{name}'] = np.float32(earned.mean())
+        found[f'execute/earned/{name}'] = float(earned.mean())
     return found

@@ -30,12 +30,12 @@ def read(logdir):
   return content if known else None
 
 
-def execution(mets):
-  """Return `{source or policy: {episodes, earned}}` of the metrics of an update."""
-  found, prefix = {}, 'train/execute/'
+def execution(standing):
+  """Return `{source or policy: {episodes, earned}}` of what an agent says of who has acted."""
+  found, prefix = {}, 'execute/'
   for kind in ('episodes', 'earned'):
-    for key in [x for x in mets if x.startswith(f'{prefix}{kind}/')]:
-      found.setdefault(key.removeprefix(f'{prefix}{kind}/'), {})[kind] = round(float(mets[key]), 3)
+    for key in [x for x in standing if x.startswith(f'{prefix}{kind}/')]:
+      found.setdefault(key.removeprefix(f'{prefix}{kind}/'), {})[kind] = round(standing[key], 3)
   return found
 
 

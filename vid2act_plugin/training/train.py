@@ -179,7 +179,9 @@ class Learner:
     mets = self.metrics.result()
     weights = {k.split('/')[-1]: float(v) for k, v in mets.items() if '/relevance/' in k}
     self.relevance = weights or self.relevance
-    self.execution = summary.execution(mets) or self.execution
+    standing = getattr(self.agent, 'standing', dict)()  # As it is now, not as it was on average.
+    self.execution = summary.execution(standing)
+    logger.add(standing, prefix='train')
     logger.add(mets)
     logger.add(self.replay.stats(), prefix='replay')
     logger.add(self.usage.stats(), prefix='usage')
