@@ -46,6 +46,16 @@ def test_one_episode_in_two_files(tmp_path, imported):
   same(imported()[1], plays)
 
 
+def test_an_episode_that_is_listed_twice_is_not_taken_twice(tmp_path, imported):
+  plays = lerobot.write(tmp_path / 'set')
+  file = next((tmp_path / 'set/meta/episodes').rglob('*.parquet'))
+  listed = lerobot.pq.read_table(file)
+  lerobot.table(file, pa.concat_tables([listed, *[listed.slice(1, 1)] * 40]))
+  manifest, found = imported()
+  same(found, [plays[0], *plays[2:]])
+  assert [x for x in manifest['skipped'] if 'lists episode 1 41 times' in str(x)]
+
+
 def test_files_that_a_system_puts_beside_others_are_no_data(tmp_path, imported):
   plays = lerobot.write(tmp_path / 'set')
   for place in ('data', 'meta/episodes'):

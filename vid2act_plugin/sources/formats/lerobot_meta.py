@@ -1,7 +1,7 @@
 """What a LeRobot data set says of itself: version, columns, episodes, tasks and files."""
 
+import collections
 import fnmatch
-import functools
 import pathlib
 import re
 
@@ -39,7 +39,17 @@ def metadata(path):
         f'The file {file} is of the version {version}, and 2.0, 2.1 and 3.0 are read; convert the '
         "data set with LeRobot's own scripts.")
   read = _episodes3 if version == 'v3.0' else _episodes2
-  return info, functools.partial(read, path, info)
+  return info, lambda image: _once(read(path, info, image), path)
+
+
+def _once(entries, path):
+  """Return the entries, of an episode that is listed several times one with a fault."""
+  counts = collections.Counter(x['episode_index'] for x in entries)
+  first = {x['episode_index']: x for x in reversed(entries)}
+  return [
+      x if counts[k] == 1 or 'fault' in x else dict(episode_index=k, fault=UserError(
+          f'The folder {path / "meta"} lists episode {k} {counts[k]} times; {CURE}.'))
+      for k, x in reversed(first.items())]
 
 
 def chosen(path, entries, task):
