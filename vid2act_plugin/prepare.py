@@ -19,7 +19,6 @@ from .sources import locate, recording, report
 from .teacher import behaviours, bundle
 from .training import start
 
-STAGES = 'pretrain', 'clone'  # Scripts that make what others need.
 INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
 
 
@@ -29,7 +28,7 @@ def prepare(config):
   Runs of stock DreamerV3 without an overlay of ours pass through untouched.
   """
   taught, recorded = _needs(config)
-  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in STAGES
+  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
   if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
     return config
   suites.check(config.task)
@@ -39,7 +38,7 @@ def prepare(config):
   if taught or recorded or acting:
     options.check(config)
   config = platform.resolve(config)
-  alone, given = config.script in STAGES, config.vid2act.teacher
+  alone, given = config.script in start.STAGES, config.vid2act.teacher
   if taught and given and not alone:
     teacher = bundle.load(given)
     teacher.check()
@@ -112,10 +111,7 @@ def _teacher(config, found):
       raise UserError(
           'The key vid2act.teacher is empty and vid2act.auto is False; repeat your command with '
           f'`--script pretrain --logdir {logdir}`, then name {path} as vid2act.teacher.')
-    logdir.mkdir(parents=True, exist_ok=True)
-    child = config.update(script='pretrain', logdir=str(logdir))
-    config = _stage(config, 'pretrain', f'a teacher of {len(found)} sources', [
-        'dreamerv3', '--configs', _saved(child, logdir)])
+    config = _script(config, 'pretrain', f'a teacher of {len(found)} sources', logdir)
   return config.update({'vid2act.teacher': str(path)})
 
 
@@ -149,18 +145,17 @@ def _behaviours(config, given):
         'There are no behaviours of the sources and the key vid2act.auto is False; repeat your '
         f'command with `--script clone --logdir {logdir}`.')
   else:
-    logdir.mkdir(parents=True, exist_ok=True)
-    child = config.update(script='clone', logdir=str(logdir))
-    config = _stage(config, 'clone', f'behaviours of {len(found)} sources', [
-        'dreamerv3', '--configs', _saved(child, logdir)])
+    config = _script(config, 'clone', f'behaviours of {len(found)} sources', logdir)
   return config.update({'vid2act.cloned': str(folder)})
 
 
-def _saved(child, logdir):
-  """Write the configuration of a stage and return its path."""
+def _script(config, name, what, logdir):
+  """Run one of `start.STAGES` with the run's settings as a stage, in a logdir of its own."""
+  logdir.mkdir(parents=True, exist_ok=True)
+  child = config.update(script=name, logdir=str(logdir))
   with files.atomic_write(logdir / 'stage.yaml') as part:  # Others may be reading it.
     YAML(typ='safe').dump(dict(child), part)  # In UTF-8; `child.save` has the locale's encoding.
-  return str(logdir / 'stage.yaml')
+  return _stage(config, name, what, ['dreamerv3', '--configs', str(logdir / 'stage.yaml')])
 
 
 def _stage(config, name, what, command):

@@ -3,7 +3,6 @@
 Axes: E environments, F frames, H W image, B batch, T time.
 """
 
-
 import jax
 import numpy as np
 

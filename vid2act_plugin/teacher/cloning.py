@@ -66,7 +66,8 @@ class Training:
       with jax.transfer_guard('allow'):
         batch = held.first(source, SHOWN)
         error.append(round(float(self._errors(self.params, *batch).mean()), 4))
-        params = jax.device_get(self.params)
+    with jax.transfer_guard('allow'):
+      params = jax.device_get(self.params)
     return behaviours.Behaviours(
         params, {**self.facts, 'error': error, 'success': [None] * len(error)})
 

@@ -18,13 +18,14 @@ FREE = re.compile(
     r'|vid2act\.(cache|auto|teacher|cloned|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
 TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
 LOOPS = ('train', 'train_eval', 'eval_only')
+STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 SHOWN = 4  # Keys in a message.
 
 
 def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
-  ours = config.run.eval_every > 0 or config.script in ('pretrain', 'clone')
+  ours = config.run.eval_every > 0 or config.script in STAGES
   if config.script == 'eval_only' and not config.run.from_checkpoint:
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
@@ -109,7 +110,7 @@ def _matters(key, config):
   suite = config.task.split('_')[0]
   if key.startswith('env.') and not key.startswith(f'env.{suite}.') or FREE.fullmatch(key):
     return False
-  if config.script in ('pretrain', 'clone'):
+  if config.script in STAGES:
     return key not in ('task', 'method', 'vid2act.pretrain.updates') and (
         not key.startswith('vid2act.behaviours.'))
   return not (config.vid2act.teacher and TEACHER.fullmatch(key))
