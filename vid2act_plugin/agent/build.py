@@ -29,15 +29,15 @@ def make(config, obs_space, act_space, agent_config):
     return _make(config, obs_space, act_space, agent_config)
   rehearsal = rehearse.Rehearsal(config, obs_space, act_space)
   agent = _make(
-      config, obs_space, act_space, agent_config, lambda x: rehearse.apart(x, rehearsal.rows))
+      config, obs_space, act_space, agent_config, [lambda x: rehearse.apart(x, rehearsal.rows)])
   return rehearse.Rehearsing(agent, rehearsal)
 
 
-def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind):
-  """Build the agent; changed: from the class of the model, which the host builds it from, to another."""
+def _make(config, obs_space, act_space, agent_config, parts=()):
+  """Build the agent; parts: functions class -> class, for the one that the host builds it from."""
   options = config.agent.vid2act
   taught = options.distill or options.guide
-  parts = [changed]
+  parts = [*parts]
   if options.folded:
     parts.append(convolutions.folding)
   if executes(config) and options.imitate:
