@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -52,6 +52,7 @@ def test_cells(value, text, sort):
   assert page.cell(value) == dict(text=text, sort=sort)
 
 
+@settings(max_examples=60, deadline=None)
 @given(JSON)
 def test_what_fits_has_the_shape(value):
   found = page.fitting(value, SHAPE)

@@ -22,12 +22,12 @@ def found():
 
 
 class Page:
-  """A tab of a browser; `errors` and `requests` are what it said and asked for since it opened."""
+  """A tab of a browser; `errors` is what it complained of since it was opened."""
 
   def __init__(self, process, write, read):
     self.process, self.write, self.read = process, write, read
     self.numbers, self.rest, self.session = itertools.count(1), b'', None
-    self.errors, self.requests = [], []
+    self.errors, self.asked = [], {}
     target = self.call('Target.createTarget', url='about:blank')['targetId']
     self.session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
     for domain in ('Page', 'Runtime', 'Log', 'Network'):
@@ -49,12 +49,17 @@ class Page:
   def open(self, path, width=1280, height=900):
     """Show a file, in a window of so many pixels."""
     self.size(width, height)
-    self.errors.clear(), self.requests.clear()
+    self.errors.clear(), self.asked.clear()
     self.loaded = False
     self.call('Page.navigate', url=path.as_uri())
     while not self.loaded:
       self._next()
     self.evaluate('Promise.all([...document.images].map(x => x.decode()))')
+
+  @property
+  def requests(self):
+    """Return the addresses that were asked for, without what the page itself forbids."""
+    return list(self.asked.values())
 
   def size(self, width, height):
     self.call('Emulation.setDeviceMetricsOverride', width=width, height=height,
@@ -76,10 +81,12 @@ class Page:
 
   def click(self, selector):
     """Click into the middle of the first element that a selector finds."""
+    element = f'document.querySelector({json.dumps(selector)})'
+    self.evaluate(f"{element}.scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    # What is where is known to the mouse once it was drawn.
+    self.evaluate('new Promise(x => requestAnimationFrame(() => requestAnimationFrame(x)))')
     x, y = self.evaluate(
-        f'(() => {{ const e = document.querySelector({json.dumps(selector)}); '
-        "e.scrollIntoView({behavior: 'instant', block: 'center'}); const r = e.getBoundingClientRect(); "
-        'return [r.x + r.width / 2, r.y + r.height / 2]; })()')
+        f'(r => [r.x + r.width / 2, r.y + r.height / 2])({element}.getBoundingClientRect())')
     for kind in ('mousePressed', 'mouseReleased'):
       self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
@@ -103,7 +110,9 @@ class Page:
     if method == 'Page.loadEventFired':
       self.loaded = True
     if method == 'Network.requestWillBeSent' and not params['request']['url'].startswith('data:'):
-      self.requests.append(params['request']['url'])
+      self.asked[params['requestId']] = params['request']['url']
+    if method == 'Network.loadingFailed' and params.get('blockedReason') == 'csp':
+      self.asked.pop(params['requestId'], None)
     if method in ('Runtime.exceptionThrown', 'Log.entryAdded') or (
         method == 'Runtime.consoleAPICalled' and params['type'] in ('error', 'warning')):
       self.errors.append(params)
@@ -124,8 +133,14 @@ def page(folder):
   try:
     yield Page(process, write, read)
   finally:
-    process.terminate()
-    process.wait()
+    # Asked to close, it leaves no process of its own behind.
+    with contextlib.suppress(OSError):
+      os.write(write, json.dumps(dict(id=0, method='Browser.close')).encode() + b'\0')
+    try:
+      process.wait(10)
+    except subprocess.TimeoutExpired:
+      process.kill()
+      process.wait()
     os.close(write), os.close(read)
 
 

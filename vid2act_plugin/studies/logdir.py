@@ -46,7 +46,7 @@ class Run:
     self.film = self._try(evaluation.FILM, lambda: films.read(folder / evaluation.FILM))
     self.notes = notes.read(folder)
     self.owner = lock.owner(folder)
-    for name, there in (('metrics.jsonl', self.rows), (notes.FILE, self.notes is not None)):
+    for name, there in (('metrics.jsonl', self.rows), (notes.FILE, self.notes)):
       if not there:
         self.missing.append(FILES[name])
 

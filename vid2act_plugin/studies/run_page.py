@@ -102,7 +102,7 @@ def _episode(run):
     pictures.append(page.chart('Relevance along the episode', drawn(known, 'relevance', ylim=(0, 1))))
   if 'return so far' in series:
     pictures.append(page.chart('Return so far', drawn(['return so far'], 'return')))
-  beside = dict(names=list(series), values=list(series.values()), charts=pictures,
+  beside = dict(names=list(series), numbers=list(series.values()), charts=pictures,
                 bars=[k in known for k in series]) if series else None
   when = f' at {page.text(along["step"])} env steps' if along['step'] is not None else ''
   title = f'First episode of the last evaluation{when}'
@@ -156,7 +156,7 @@ def _changed(folder):
 
 
 def _notes(run):
-  rows = [page.fitting(x, dict(time=str, lines=[str])) for x in run.notes or ()]
+  rows = [page.fitting(x, dict(time=str, lines=[str])) for x in run.notes]
   blocks = [page.lines(x['time'] or 'unknown time', x['lines']) for x in rows if x['lines']]
   stopped = sorted(x.name for x in run.folder.glob('nonfinite-*'))
   if stopped:

@@ -20,12 +20,10 @@ def keep(logdir):
 
 
 def read(logdir):
-  """Return the rows of a run, None if it kept none; what a killed run tore is left out."""
+  """Return the rows of a run, none if there are none; what a killed run tore is left out."""
   found = []
-  try:
+  with contextlib.suppress(OSError, ValueError):
     for line in files.lines(files.regular_file(logdir, FILE)):
       with contextlib.suppress(ValueError):
         found.append(files.loads(line))
-  except (OSError, ValueError):
-    return found or None
   return found

@@ -22,7 +22,7 @@ for (const table of document.querySelectorAll('table.sortable')) {
 // Films: a sheet of all frames, moved behind a window of one. What stands beside one follows its slider.
 const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
 for (const player of document.querySelectorAll('.player')) {
-  const {places, values, bars} = JSON.parse(player.querySelector('.steps').textContent);
+  const {places, numbers, bars} = JSON.parse(player.querySelector('.steps').textContent);
   const {columns, rows, time} = player.dataset, image = player.querySelector('.film img');
   const slider = player.querySelector('input'), button = player.querySelector('.play');
   const readout = [...player.querySelectorAll('.readout tr')];
@@ -38,7 +38,7 @@ for (const player of document.querySelectorAll('.player')) {
     slider.setAttribute('aria-valuetext', `step ${step} of ${last}`);
     player.querySelector('output').textContent = `${step} of ${last}`;
     readout.forEach((row, i) => {
-      const value = values[i][step];
+      const value = numbers[i][step];
       row.querySelector('.value').textContent = value === null ? '–' : String(value);
       row.querySelector('.bar span').style.width = `${100 * Math.min(1, Math.max(0, bars[i] ? value : 0))}%`;
     });
