@@ -12,7 +12,7 @@ from helpers import logdirs
 from helpers.nasty import NASTY, plain
 
 from vid2act_plugin import cli, plugin
-from vid2act_plugin.common import charts, lock
+from vid2act_plugin.common import charts, images, lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import report
 from vid2act_plugin.training import notes
@@ -80,11 +80,20 @@ def test_a_run_of_dreamerv3_alone(tmp_path, quick):
   assert 'No summary' in text and 'No film' in text and 'Has not ended: 400' in text
 
 
-def test_a_run_of_an_earlier_version(tmp_path):
+def test_a_run_of_an_earlier_version(tmp_path, quick):
   shutil.copytree(EARLIER, tmp_path / 'run')
   page, text = shown(report.write(tmp_path / 'run'))
   assert {'learning', 'ran', 'missing'} <= {*sections(page)}
   assert 'an earlier version made it' in text or 'No film' in text
+
+
+def test_what_an_earlier_version_drew_along_an_episode(tmp_path, quick):
+  folder = logdirs.write(tmp_path / 'run')
+  images.png(folder / 'eval_relevance.png', logdirs.frames(3)[0])
+  assert 'Relevance along it' not in shown(report.write(folder))[1]
+  (folder / 'eval_episode.json').unlink()
+  page, text = shown(report.write(folder))
+  assert 'Relevance along it' in text and 'data:image/png;base64,iVBOR' in page
 
 
 def test_a_run_that_is_still_going_on(tmp_path, quick):

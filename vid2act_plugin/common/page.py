@@ -67,6 +67,11 @@ def film(title, sheet, milliseconds, along=None):
   return dict(kind='film', title=title, sheet=sheet, time=max(50, milliseconds), along=along)
 
 
+def picture(title, png):
+  """Return a block of a picture, bytes of PNG."""
+  return dict(kind='picture', title=title, src=uri(png, 'image/png'))
+
+
 def lines(title, content, closed=False):
   """Return a block of lines as they are; closed: the reader opens it."""
   return dict(kind='lines', title=title, lines=list(content), closed=closed)

@@ -6,6 +6,7 @@ from ..training import curves, evaluation, notes, summary, upstream
 
 CONFIG, TEACHER = 'config.yaml', 'teacher.json'
 STAGES = 'pretrain', 'clone'  # Scripts that make what runs need.
+PNG = b'\x89PNG\r\n'  # How such a file begins.
 NUMBERS = {str: float}
 SUMMARY = dict(
     stages=NUMBERS, env_steps=float, updates=float, pretrain_updates=float, sources=[str], seed=float,
@@ -95,6 +96,11 @@ class Run:
   def last(self, key):
     """Return the newest value of a metric."""
     return next((x[key] for x in reversed(self.rows) if key in x), None)
+
+  def picture(self, name):
+    """Return the bytes of a PNG, None if there is none."""
+    found = (self.folder / name).is_file() and self._try(name, lambda: files.read(self.folder / name))
+    return found if found and found.startswith(PNG) else None
 
   def films(self):
     """Yield (name, film) of all films of open-loop predictions."""

@@ -105,12 +105,14 @@ def _episode(run):
   beside = dict(names=list(series), numbers=list(series.values()), charts=pictures,
                 bars=[k in known for k in series]) if series else None
   when = f' at {page.text(along["step"])} env steps' if along['step'] is not None else ''
+  drawn_before = None if known else run.picture('eval_relevance.png')  # An earlier version's.
   title = f'First episode of the last evaluation{when}'
   best = run.at('agent', 'vid2act', 'execute', 'evaluate') == 'best'
   said = ['Evaluations are carried out by whoever has earned most in training, a source or the policy.'] * best
   return 'episode', 'Along an episode', [
       *[page.words(x) for x in said],
-      page.film(title, films.sheet(frames, shown), min(times), beside)]
+      page.film(title, films.sheet(frames, shown), min(times), beside),
+      *([page.picture('Relevance along it', drawn_before)] if drawn_before else [])]
 
 
 def _openloop(run):
