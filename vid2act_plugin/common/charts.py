@@ -71,9 +71,10 @@ def thin(xs, ys):
 
 
 def _style(index):
+  turn = index // len(COLORS)  # Where colours come again, marker and dash are others.
   return dict(
-      color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)],
-      linestyle=DASHES[index % len(DASHES)])
+      color=COLORS[index % len(COLORS)], marker=MARKERS[(index + 3 * turn) % len(MARKERS)],
+      linestyle=DASHES[(index + turn) % len(DASHES)])
 
 
 @contextlib.contextmanager
