@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -121,6 +122,16 @@ def test_what_is_missing_or_spoilt_is_said_and_the_rest_is_shown(name, content, 
   assert {'learning', 'sources', 'episode', 'openloop', 'ran', 'notes'} - {lost} <= {*sections(page)}
   # Without a teacher nothing is missing; JSON without what is wanted is an older version's.
   assert content == OTHER or (name, content) == ('teacher.json', None) or 'missing' in sections(page)
+
+
+def test_pipes_are_not_waited_for(tmp_path, quick):
+  folder = logdirs.stock(tmp_path / 'run')
+  for name in ('metrics.jsonl', 'summary.json', 'teacher.json', 'eval.gif', 'eval_episode.json',
+               'eval_relevance.png', 'openloop.gif', 'notes.jsonl'):
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+  _, text = shown(report.write(folder))
+  assert 'eval.gif cannot be read' in text and 'it is a pipe' in text
 
 
 def test_an_episode_of_another_length_than_its_film(tmp_path, quick):
