@@ -75,6 +75,7 @@ def test_a_chart_keeps_its_text_and_where_its_axes_are():
   assert svg.startswith('<svg') and '<b>' not in svg and 'v 1.23456' in svg and '&lt;b&gt;' in svg
   assert '$x$' in svg and '_hidden' in svg and not re.search(r'd="[^"]*\.\d{3}', svg)
   assert 0 < made['left'] < 0.3 and 0.8 < made['right'] <= 1
+  assert 0 <= made['top'] < 0.2 < made['bottom'] < 0.6
   assert len(svg) < 30_000
 
 

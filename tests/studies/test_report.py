@@ -34,7 +34,7 @@ def shown(path):
 def quick(monkeypatch):
   """Leave out what takes longest, the drawing."""
   for name in ('lines', 'intervals'):
-    monkeypatch.setattr(charts, name, lambda *args, **axes: dict(svg=b'<svg/>', left=.1, right=.9))
+    monkeypatch.setattr(charts, name, lambda *args, **axes: dict(svg=b'<svg/>', left=.1, right=.9, top=0, bottom=.2))
 
 
 def sections(page):

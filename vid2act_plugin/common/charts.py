@@ -21,7 +21,7 @@ SIZE = 5.2, 3.3  # Inches.
 
 
 def lines(series, xlabel, ylabel, **axes):
-  """Draw lines; returns `svg`, bytes, and where in its width the axes begin and end, `left`, `right`.
+  """Draw lines; returns `svg`, bytes, and where in it the axes are, `left`, `right`, `top`, `bottom`.
 
   series: dicts with `name`, `xs`, `ys` and perhaps `low` and `high`, which bound
   a band around the line, or `dots`: points without a line. axes: of matplotlib's axes.
@@ -99,4 +99,5 @@ def _drawn(fig, ax):
   rounded = lambda tag: re.sub(r'(\.\d\d)\d+', r'\1', tag[0])
   svg = re.sub(r'<[^>]*>', rounded, text[text.index('<svg'):]).encode()
   box = ax.get_position()
-  return dict(svg=svg, left=round(box.x0, 4), right=round(box.x1, 4))
+  sides = dict(left=box.x0, right=box.x1, top=1 - box.y1, bottom=box.y0)
+  return dict(svg=svg, **{k: round(float(v), 4) for k, v in sides.items()})

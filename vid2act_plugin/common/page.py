@@ -58,7 +58,7 @@ def cell(value):
 def chart(title, drawn, note=''):
   """Return a block of what `charts` has drawn."""
   return dict(kind='chart', title=title, note=note, src=uri(drawn['svg'], 'image/svg+xml'), **{
-      k: drawn[k] for k in ('left', 'right')})
+      k: drawn[k] for k in ('left', 'right', 'top', 'bottom')})
 
 
 def film(title, sheet, milliseconds, along=None):

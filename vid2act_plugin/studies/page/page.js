@@ -28,6 +28,9 @@ for (const player of document.querySelectorAll('.player')) {
   const readout = [...player.querySelectorAll('.readout tr')];
   const drawings = [...player.querySelectorAll('.drawing')];
   const cursors = drawings.map(x => x.appendChild(Object.assign(document.createElement('i'), {className: 'cursor'})));
+  cursors.forEach((cursor, i) => {
+    for (const side of ['top', 'bottom']) cursor.style[side] = `${100 * drawings[i].dataset[side]}%`;
+  });
   const last = places.length - 1;
   let timer = null;
 
