@@ -17,9 +17,11 @@ def gif(path, video, fps=10):
   """Write a film `[T, H, W, 3]` uint8 as an animated GIF that repeats."""
   from PIL import Image
   first, *rest = map(Image.fromarray, np.asarray(video))
+  # Of equal frames Pillow writes one that lasts longer: by whole hundredths, so that they can be told.
+  duration = 10 * max(2, int(100 / fps))
   with _written(path) as part:
     first.save(
-        part, 'GIF', save_all=True, append_images=rest, duration=1000 / fps, loop=0, disposal=2)
+        part, 'GIF', save_all=True, append_images=rest, duration=duration, loop=0, disposal=2)
 
 
 def png(path, image):

@@ -7,7 +7,7 @@ import json
 import pathlib
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import note
 from ..envs import suites
 from . import entries, importing, recording
 
@@ -77,7 +77,7 @@ def check(config, found):
           f"The source '{source.name}' has images of {list(image)}, but the run of {size(config)}; "
           f'import or collect it at that size, or set env.SUITE.size.')
     if suites.plain(entry.task) == suites.plain(config.task):
-      say(f"Note: the run's own task is among its sources, as '{source.name}'.")
+      note(f"Note: the run's own task is among its sources, as '{source.name}'.")
 
 
 def settings(config, entry):

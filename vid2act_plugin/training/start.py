@@ -8,7 +8,7 @@ import elements
 
 from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, reading
-from ..common.output import say
+from ..common.output import note
 from ..host import checkpoints, loading
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
@@ -88,8 +88,8 @@ def as_begun(config):
   plain = elements.Config({'agent': {'vid2act': resources.defaults()['agent']['vid2act']}}).flat
   absent = {k: v for k, v in plain.items() if before and k not in before and config.flat[k] != v}
   if absent:
-    say(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
-        'without.')
+    note(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
+         'without.')
   return config.update(absent)
 
 
