@@ -4,6 +4,7 @@ import copy
 import difflib
 import errno
 import functools
+import json
 import os
 import pathlib
 import re
@@ -72,6 +73,7 @@ def overlay(path, defaults):
         f'{path}:1: an overlay is a mapping of keys to values, but this is '
         f'{"empty" if values is None else type(values).__name__}.')
   known = dict(flat(defaults))
+  values = _texts(path, values, known)
   for i, (key, value, line) in enumerate(_lines(values, node)):
     where = f'{path}:{line}'
     if not key or i >= MOST:
@@ -79,6 +81,22 @@ def overlay(path, defaults):
     for name in keys(where, key, known):
       misfit(where, key, value, name, known[name])
   return values
+
+
+def _texts(path, values, known, prefix=''):
+  """Return settings with JSON in place of a mapping, where the default is the text of one ('{}')."""
+  made = {}
+  for key, value in values.items():
+    name = f'{prefix}{key}'
+    if isinstance(value, dict) and known.get(name) == '{}':
+      try:
+        value = json.dumps(value, allow_nan=False)
+      except (TypeError, ValueError) as e:
+        raise PluginError(
+            f"{path}: the key '{name}' has a value that JSON has not ({e}); give texts, finite numbers, "
+            'True or False, lists, or mappings of these.') from e
+    made[key] = _texts(path, value, known, f'{name}.') if isinstance(value, dict) else value
+  return made
 
 
 def keys(where, key, known, whole=False):
