@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import io
 import json
 import pathlib
 import warnings
@@ -22,8 +23,9 @@ def tasks():
   with _quiet():
     render.setup_gl()  # Some import MuJoCo, which chooses its GL backend once.
     import gymnasium
-    for name in PACKAGES:
-      if importlib.util.find_spec(name):
+    for name in filter(importlib.util.find_spec, PACKAGES):
+      with reading(f'The package {name}', 'install it again, or uninstall it', 'cannot be imported'), (
+          contextlib.redirect_stderr(io.StringIO())):  # It says there what has changed in it.
         resources.module(name)
     return sorted(gymnasium.registry)
 
