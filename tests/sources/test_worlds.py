@@ -45,6 +45,13 @@ def test_entries_that_are_none():
   assert 'gymnasium_Reacher-v5' in names and 'gymnasium_Reacher-v4' not in names
 
 
+@pytest.mark.parametrize('code, words', [('x = (', 'SyntaxError'), ('raise SystemExit(3)', 'SystemExit')])
+def test_a_module_of_behaviours_that_fails_is_one_sentence(tmp_path, monkeypatch, code, words):
+  (tmp_path / 'broken_moves.py').write_text(code)
+  monkeypatch.chdir(tmp_path)
+  refuse(lambda: entries.behaviour('broken_moves:push'), 'broken_moves:push', words)
+
+
 def test_a_behaviour_and_random_play_are_recorded(tmp_path, monkeypatch, capsys):
   shutil.copy(own_robot.__file__, tmp_path / 'a_robot.py')
   monkeypatch.chdir(tmp_path)

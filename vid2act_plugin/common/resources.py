@@ -5,6 +5,8 @@ import os
 import pathlib
 import sys
 
+from .errors import reason
+
 
 def data(name):
   """Return the folder `patches` or `configs`, of a wheel or of a source tree."""
@@ -20,7 +22,15 @@ def defaults():
 
 
 def module(name):
-  """Import a module of the user's, from the present folder or installed."""
+  """Import a module of the user's, from the present folder or installed.
+
+  Raises an `ImportError` whatever it fails with.
+  """
   if os.getcwd() not in sys.path:  # Console scripts lack it, `python -m` has it.
     sys.path.insert(0, os.getcwd())
-  return importlib.import_module(name)
+  try:
+    return importlib.import_module(name)
+  except ImportError:
+    raise
+  except (Exception, SystemExit) as e:
+    raise ImportError(reason(e)) from e

@@ -35,8 +35,8 @@ def find(task, key='task'):
 
   Raises a `UserError` that starts with `key` where there is none.
   """
-  module, _, name = task.rpartition(':')
   import gymnasium
+  module, _, name = task.rpartition(':')
   if module:
     with _quiet(), reading(
         f"The key {key} is 'gymnasium_{task}', but its module {module}",
@@ -44,7 +44,7 @@ def find(task, key='task'):
         'cannot be imported'):
       render.setup_gl()
       resources.module(module)
-  if name not in gymnasium.registry and name not in tasks():
+  if name not in gymnasium.registry and (module or name not in tasks()):
     raise UserError(f"The key {key} is 'gymnasium_{task}', but {_unknown(module, name)}")
   return gymnasium.registry[name]
 
@@ -106,8 +106,8 @@ def _arguments(text):
 def _unknown(module, name):
   import gymnasium
   words = f"{module or 'Gymnasium'} registers no environment '{name}'; "
-  if module:  # Of the others, it may have imported some itself.
-    own = [x for x, y in gymnasium.registry.items() if _root(y) == module.partition('.')[0]]
+  if module:
+    own = [k for k, v in gymnasium.registry.items() if f'{_module(v)}.'.startswith(f'{module}.')]
     near = difflib.get_close_matches(name, own, 3, 0) or own[:3]
     return words + (f"did you mean {' or '.join(f'gymnasium_{module}:{x}' for x in near)}?" if near
                     else 'call gymnasium.register in it, or name another module.')
@@ -119,10 +119,10 @@ def _unknown(module, name):
       f', or install those of gymnasium-robotics with {EXTRA}.' if absent else '.')
 
 
-def _root(spec):
-  """Return the package that an environment is of."""
+def _module(spec):
+  """Return the module that an environment's class is in."""
   creator = spec.entry_point
-  return str(creator if isinstance(creator, str) else creator.__module__).split(':')[0].split('.')[0]
+  return creator.partition(':')[0] if isinstance(creator, str) else getattr(creator, '__module__', '')
 
 
 @contextlib.contextmanager
