@@ -17,7 +17,7 @@ from vid2act_plugin.sources import recording
 PAGE = pathlib.Path(__file__).parents[2] / 'configs' / 'README.md'
 SMALL = """
 env.gymnasium: {size: [16, 16], limit: 12}
-run: {steps: 40, eval_every: 20, eval_eps: 1, debug: True}
+run: {steps: 40, eval_every: 20, eval_eps: 1}
 """
 ROBOT = "\ngymnasium.register('Reach-v0', Robot, max_episode_steps=9, kwargs=dict(actions='unit'))\n"
 
