@@ -8,6 +8,8 @@ from dreamerv3 import overlays as known
 
 MAKE = {'reward_type': 'dense', 'config': {'sizes': [1, 2.5], 'on': True, 'none': None}}
 KEY = 'env.gymnasium.make'
+BOMB = 'x0: &x0 [1, 1]\n' + ''.join(
+    f'x{i}: &x{i} [{", ".join([f"*x{i - 1}"] * 9)}]\n' for i in range(1, 9)) + f'{KEY}: {{a: *x8}}'
 
 
 @pytest.mark.parametrize('text', [
@@ -28,9 +30,11 @@ def test_json_stays_as_it_is_on_the_command_line_too(overlays, tmp_path):
 
 
 @pytest.mark.parametrize('text, words', [
-    ('env.gymnasium.make: {a: .nan}', "'env.gymnasium.make' has a value that JSON has not"),
-    ('env.gymnasium.make: {a: 2020-01-01}', 'JSON has not .*date'),
-    ('env.gymnasium.make: {a: !!set {b}}', 'JSON has not'), ('env.gymnasium.make: [3]', 'needs str'),
+    ('env.gymnasium.make: {a: .nan}', "'env.gymnasium.make' has a value that is no JSON"),
+    ('env.gymnasium.make: {a: 2020-01-01}', 'no JSON .*date'),
+    ('env.gymnasium.make: {a: !!set {b}}', 'no JSON'), ('env.gymnasium.make: [3]', 'needs str'),
+    ('env.gymnasium.make: &a {b: *a}', 'no JSON .*Circular'), ('env: &a {gymnasium: *a}', 'no setting|keys are words'),
+    (BOMB, 'more than 100,000 characters'), ('env.gymnasium.make: ' + 5000 * '{a: ' + 5000 * '}', 'YAML|no JSON'),
     ('env.gymnasium.image: {a: 3}', "no setting has the key 'env.gymnasium.image.a'"),
     ('env.gymnasium.made: {a: 3}', "no setting has the key 'env.gymnasium.made.a'"),
     ('logdir: {a: 3}', "no setting has the key 'logdir.a'")])
