@@ -19,7 +19,7 @@ SMALL = """
 env.gymnasium: {size: [16, 16], limit: 12}
 run: {steps: 40, eval_every: 20, eval_eps: 1}
 """
-ROBOT = "\ngymnasium.register('Reach-v0', Robot, max_episode_steps=9, kwargs=dict(actions='unit'))\n"
+ROBOT = "\ngymnasium.register('Reach-v0', 'my_robot:Robot', max_episode_steps=9, kwargs=dict(actions='unit'))\n"
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Robot(gymnasium.Env):
     if self.fault == 'reset':
       raise RuntimeError('the robot is\nnot connected')
     self.place, self.count, self.unit = self.np_random.uniform(), 0, np.zeros(4)
-    return self._observe(), {}
+    return self._observe(), self._info()
 
   def step(self, action):
     assert self.action_space.contains(action), action
@@ -63,14 +63,16 @@ class Robot(gymnasium.Env):
     self.count += 1
     low, high = (x.reshape(-1) for x in (self.action_space.low, self.action_space.high))
     self.unit = 2 * (action.reshape(-1) - low) / (high - low) - 1
-    info = {self.success: np.bool_(self.count == self.won)} if self.success else {}
-    return self._observe(), float(self.count), self.count == self.end, False, info
+    return self._observe(), float(self.count), self.count == self.end, False, self._info()
 
   def render(self):
     if self.fault == 'render':
       return None
     image = picture(self.unit, self.place, self.size)
     return image / 255 if self.fault == 'float' else image
+
+  def _info(self):
+    return {self.success: np.bool_(self.count == self.won)} if self.success else {}
 
   def _observe(self):
     image, vector = picture(self.unit, self.place), np.zeros(3, np.float32)
@@ -96,5 +98,5 @@ def wave(env, obs, rng):
   return np.sin(len(env.inner.unwrapped.taken) + np.arange(4))
 
 
-gymnasium.register('lab/Robot-v0', Robot, max_episode_steps=14)
+gymnasium.register('lab/Robot-v0', f'{__name__}:Robot', max_episode_steps=14)
 gymnasium.register('lab/Mute-v0', Mute, max_episode_steps=14)

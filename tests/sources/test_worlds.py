@@ -98,7 +98,7 @@ def test_a_minari_data_set_has_the_actions_of_the_environment(tmp_path, monkeypa
   env.create_dataset('lab/robot-v0')
   env.close()
   importing.run(tmp_path / 'lab/robot-v0', tmp_path / 'out/robot', resize=[16, 16])
-  manifest, found = aligned(tmp_path / 'out/robot')
+  manifest, found = aligned(tmp_path / 'out/robot', 0.02)  # Minari keeps images as JPEG.
   assert manifest['action_low'] == low.reshape(-1).tolist() and manifest['success']
   assert len(found) == 3 and 0.8 * span < np.abs(found[0]['action']).max() <= span
   assert found[0]['reward'].tolist() == [*range(15)] and found[0]['success'].sum() == 1
