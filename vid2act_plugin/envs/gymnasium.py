@@ -119,22 +119,19 @@ class Gymnasium:
 
   def _begin(self, name):
     """Begin an episode, take a step and draw; return where success is told, '' where it is not."""
-    self._restart()
+    # Where its free camera looks, Gymnasium decides as it first draws: so the same for every seed.
+    self.inner.reset(seed=0)
     self.state, _, _, _, info = self.inner.step(self._own(np.zeros(self.low.shape)))
     self.picture(self.state)
-    self.episode, self.done = 0, True
     return name or next((x for x in SUCCESS if x in info), '')
 
   def _reset(self):
-    self._restart()
-    return self._obs(0.0, False, first=True)
-
-  def _restart(self):
     # Seeding every episode makes it independent of those before.
     seed = np.random.SeedSequence([self.seed, self.episode]).generate_state(1)
     self.state, _ = self.inner.reset(seed=int(seed[0] >> 1))  # Some take 31 bits.
     self.episode += 1
     self.done, self.steps = False, 0
+    return self._obs(0.0, False, first=True)
 
   def _succeeded(self, info):
     value = info.get(self.success) if self.success else None
