@@ -140,7 +140,6 @@ def test_the_host_wraps_it(make):
     ('nowhere:Robot-v0', {}, ('module nowhere', 'ModuleNotFoundError', 'folder of that module')),
     ('helpers.own_robot:lab/Robo-v0', {}, ('lab/Robo-v0', 'did you mean gymnasium_' + ROBOT)),
     ('helpers.plays:Robot-v0', {}, ('helpers.plays registers no', 'gymnasium.register')),
-    ('helpers.plays:FetchReach-v4', {}, ('helpers.plays registers no',)),
     ('CartPole-v1', {}, ('Discrete(2)', 'one continuous Box')),
     (ROBOT, dict(make=dict(actions='discrete')), ('Discrete(3)', 'own_robot')),
     (ROBOT, dict(make=dict(actions='dict')), ("'arm'", 'one continuous Box')),
