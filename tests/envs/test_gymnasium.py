@@ -1,5 +1,6 @@
 """Environments of Gymnasium in the host's Env interface."""
 
+import gc
 import json
 
 import numpy as np
@@ -187,9 +188,12 @@ def test_scenes_of_mujoco_do_not_mix(make, render):
   make(tasks[0], **settings).close()
   both = [make(x, **settings) for x in tasks]
   for i in range(2):
-    gone = make(tasks[i], **settings)
+    gone = Gymnasium(tasks[i], **settings)
     gone.step({'reset': True})
     gone.close()
+    both[0].step({'reset': True})
+    del gone
+    gc.collect()  # What it still had would go now, from the context of another.
     for env, image in zip(both, alone):
       env.episode = 0
       np.testing.assert_array_equal(at_random(env, 4)['image'], image)
