@@ -15,10 +15,7 @@ from vid2act_plugin import cli
 from vid2act_plugin.sources import recording
 
 PAGE = pathlib.Path(__file__).parents[2] / 'configs' / 'README.md'
-SMALL = """
-env.gymnasium: {size: [16, 16], limit: 12}
-run: {steps: 40, eval_every: 20, eval_eps: 1}
-"""
+SMALL = 'env.gymnasium: {size: [16, 16], limit: 12}'
 ROBOT = "\ngymnasium.register('Reach-v0', 'my_robot:Robot', max_episode_steps=9, kwargs=dict(actions='unit'))\n"
 
 
@@ -56,7 +53,7 @@ def test_from_data_and_an_environment_to_a_run(small, tmp_path, monkeypatch, cap
   assert 'Teacher: reused' in output
   for run in ('small', 'reach'):
     summary = json.loads((tmp_path / 'runs' / run / 'summary.json').read_text())
-    assert summary['env_steps'] == 40 and summary['task'] == 'gymnasium_my_robot:Reach-v0'
+    assert summary['env_steps'] == 80 and summary['task'] == 'gymnasium_my_robot:Reach-v0'
     assert set(summary['final_relevance']) == {'grasp', 'gymnasium_my_robot..Reach-v0'}
     assert summary['eval']['length'] == 10 and summary['eval']['success_any'] == 1
 
