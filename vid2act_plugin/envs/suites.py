@@ -53,7 +53,12 @@ def check(name, key='task'):
 def dmcontrol():
   """Return `{name: (domain, task)}` of the DeepMind Control Suite."""
   render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
-  from dm_control import suite
+  try:
+    from dm_control import suite
+  except ModuleNotFoundError as e:
+    raise UserError(
+        f'DeepMind Control needs the package dm-control ({e}); use Python 3.11 or 3.12 and install it, '
+        'as for 3.13 its labmaze has no wheel.') from e
   return {f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS}
 
 
