@@ -37,6 +37,7 @@ def begin(small, tmp_path, monkeypatch):
   def stage(*args):
     raise Stage
   monkeypatch.setattr(prepare, '_stage', stage)
+  monkeypatch.setitem(start.WRITERS, 'expa', 'a_missing_one')
   places = {'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache')}
   return lambda **changes: prepare.prepare(small.update({**places, **changes}))
 
@@ -74,6 +75,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'),
+    ({'logger.outputs': ('jsonl', 'expa')}, 'logger.outputs has expa, .*a_missing_one.*leave expa out'),
     ({'task': 'metaworld_nothing'}, 'task')])
 def test_before_the_first_stage(begin, tmp_path, changes, words):
   with pytest.raises(UserError, match=words):
