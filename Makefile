@@ -1,6 +1,7 @@
 # From a bare Python 3.11, 3.12 or 3.13 to a finished run: everything is installed into .venv.
 
 PYTHON ?= python3
+override PYTHON := $(PYTHON:3.%=python3.%)
 BIN := .venv/bin
 INPUTS := requirements.lock pyproject.toml $(filter-out %.md,$(wildcard patches/*)) configs/host.yaml
 
