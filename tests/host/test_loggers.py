@@ -16,7 +16,7 @@ from vid2act_plugin.training import start
 RNG = np.random.default_rng(0)
 LOGGED = {
     'train/loss': np.float32(0.5), 'episode/score': 1, 'params/summary': 'two lines\nof text',
-    'report/relevance': RNG.uniform(0, 1, (6, 8, 3)).astype('float32'),
+    'report/relevance': RNG.integers(0, 256, (6, 8, 3), np.uint8),
     'eval/relevance': RNG.integers(0, 256, (6, 8, 3), np.uint8),
     'eval/video': RNG.integers(0, 256, (4, 16, 16, 3), np.uint8)}
 PICTURES = [k for k, v in LOGGED.items() if np.ndim(v) > 1]
