@@ -20,3 +20,10 @@ def test_the_extra_fits_the_driver_and_the_gpu(monkeypatch, tmp_path, driver, ca
   version = importlib.metadata.version('jax')
   assert platform.install() == (
       f"`make install EXTRA={extra}` in the repository, or `pip install 'jax[{extra}]=={version}'`")
+
+
+@pytest.mark.parametrize('name', ['auto', 'cuda', 'gpu'])
+def test_the_host_is_told_cuda_by_any_name(configure, monkeypatch, name):
+  monkeypatch.setattr(platform, 'PLUGINS', ('json',))  # A package that is there.
+  config = configure('metaworld', **{'jax.platform': name})
+  assert platform.resolve(config, find_gpu=lambda: 'Some GPU').jax.platform == 'cuda'

@@ -27,6 +27,8 @@ def resolve(config, find_gpu=None):
     raise UserError(
         f'The key jax.platform is {platform}, but {lacking}; '
         + ('use --jax.platform auto or cpu.' if not gpu else f'install it: {install()}.'))
+  if platform == 'gpu':  # By this name the host sets flags that XLA has no more, which ends the process.
+    platform = 'cuda'
   if platform == 'auto':
     platform = 'cuda' if gpu and cuda else 'cpu'
     if gpu and not cuda:
