@@ -9,6 +9,7 @@ import tempfile
 import elements
 import pytest
 from helpers.payloads import touch, works
+from helpers.suites import needs_dmc
 from ruamel.yaml import YAML
 
 from vid2act_plugin import prepare
@@ -51,10 +52,13 @@ def begin(small, tmp_path, monkeypatch):
     ({'env.metaworld.repeat': 0}, 'env.metaworld.repeat'),
     ({'env.metaworld.limit': 0}, 'env.metaworld.limit'),
     ({'vid2act.act_width': 3}, 'vid2act.act_width is 3.*set it to 4 or more'),
-    ({'task': 'dmcontrol_humanoid_walk', 'vid2act.act_width': 20, 'vid2act.sources': ('metaworld_reach',),
-      'env.dmcontrol.size': (16, 16)}, '21 action dimensions'),
-    ({'task': 'dmcontrol_walker_walk', 'vid2act.sources': ('dmcontrol_humanoid_run',),
-      'env.dmcontrol.size': (16, 16)}, "'dmcontrol_humanoid_run' has 21 actions; set it to 21"),
+    pytest.param({
+        'task': 'dmcontrol_humanoid_walk', 'vid2act.act_width': 20, 'env.dmcontrol.size': (16, 16),
+        'vid2act.sources': ('metaworld_reach',)}, '21 action dimensions', marks=needs_dmc),
+    pytest.param({
+        'task': 'dmcontrol_walker_walk', 'vid2act.sources': ('dmcontrol_humanoid_run',),
+        'env.dmcontrol.size': (16, 16)}, "'dmcontrol_humanoid_run' has 21 actions; set it to 21",
+                 marks=needs_dmc),
     ({'task': 'dummy_disc'}, "'dummy' has no published sources"),
     ({'task': 'dummy_disc', 'vid2act.sources': ('metaworld_reach',)}, 'env.dummy.size.*metaworld or'),
     ({'task': 'crafter_reward', 'vid2act.sources': ('metaworld_reach',),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib.util
 from collections.abc import Callable
 
 from ..common.errors import UserError
@@ -50,10 +51,16 @@ def check(name, key='task'):
           f"did you mean {' or '.join(f'{suite}_{x}' for x in near)}?")
 
 
+def present():
+  """Return `{name: suite}` of those whose package is installed."""
+  package = lambda suite: suite.packages[0].replace('-', '_')
+  return {k: v for k, v in SUITES.items() if importlib.util.find_spec(package(v))}
+
+
 def dmcontrol():
   """Return `{name: (domain, task)}` of the DeepMind Control Suite."""
-  render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
   try:
+    render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
     from dm_control import suite
   except ModuleNotFoundError as e:
     raise UserError(
