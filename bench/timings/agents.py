@@ -78,22 +78,14 @@ def metaworld():
   return obs, {'action': elements.Space(np.float32, ACTIONS, -1, 1)}
 
 
-class Folded(dreamerv3.agent.Agent):
-  """Stock DreamerV3 with our convolutions."""
-
-  def __init__(self, *args):
-    super().__init__(*args)
-    convolutions.install(self)
-
-
 def build(config, spaces=None, logdir=None, folded=False, report=True):
   """Build the agent as the host's `make_agent` does; `spaces` default to those of Meta-World.
 
-  folded: `Folded` instead. report: off compiles no report, and the update when it is first used.
+  folded: stock with our convolutions instead. report: off compiles no report, and the update when it is first used.
   """
   keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
           'replica', 'replicas')
-  make = Folded if folded else plugins.agent(config)
+  make = convolutions.folding(dreamerv3.agent.Agent) if folded else plugins.agent(config)
   settings = {k: config[k] for k in keys}
   if not report:
     settings['jax'] = {**config.jax, 'precompile': False}

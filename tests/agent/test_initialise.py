@@ -13,7 +13,7 @@ from helpers.checkpoints import params, save
 
 from vid2act_plugin.agent import initialise as convert
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.host import loading
+from vid2act_plugin.host import convolutions, loading
 from vid2act_plugin.teacher import bundle as bundles
 
 
@@ -139,6 +139,11 @@ def test_init_source_is_checked(student, bundle, finetune):
   config = finetune.update({'agent.vid2act.init_source': 'four'})
   with pytest.raises(UserError, match="init_source is 'four'.*one, two, three"):
     convert.initialise(student, bundles.load(bundle), config)
+
+
+def test_a_student_without_method_computes_on_blocks_too(student):
+  assert isinstance(student.model.enc, convolutions.Encoder)
+  assert isinstance(student.model.dec, convolutions.Decoder)
 
 
 def test_init_leaves_a_resumed_run_alone(fresh, bundle, finetune):

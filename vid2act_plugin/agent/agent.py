@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ninjax as nj
 from dreamerv3 import agent as hostagent
 
-from ..host import convolutions, internals, optimizer
+from ..host import internals, optimizer
 from ..teacher.model import unpack
 from . import guide, losses, relevance
 from .frozen_teacher import spaces
@@ -35,8 +35,6 @@ class Agent(hostagent.Agent):
 
   def __init__(self, obs_space, act_space, config):
     super().__init__(obs_space, act_space, config)
-    if config.vid2act.folded:
-      convolutions.install(self)
     options, N = config.vid2act, self.bundle.sources
     self.options, self.trace = options, Trace()
     self.classes = self.bundle.config.dyn.rssm.classes

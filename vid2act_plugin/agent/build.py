@@ -1,5 +1,6 @@
 """The finetuning agent beside its teacher: built, checked against each other, tied together."""
 
+import functools
 import json
 import pathlib
 
@@ -10,7 +11,7 @@ from dreamerv3 import main as hostmain
 from ..common import files
 from ..common.errors import UserError, reading, reason
 from ..common.output import say
-from ..host import checkpoints
+from ..host import checkpoints, convolutions
 from ..sources.locate import locate
 from ..teacher import behaviours
 from ..teacher import bundle as bundles
@@ -36,9 +37,12 @@ def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind)
   """Build the agent; changed: from the class of the model, which the host builds it from, to another."""
   options = config.agent.vid2act
   taught = options.distill or options.guide
+  parts = [changed]
+  if options.folded:
+    parts.append(convolutions.folding)
   if executes(config) and options.imitate:
-    before = changed
-    changed = lambda kind: imitate.imitating(before(kind), options.imitate)
+    parts.append(lambda kind: imitate.imitating(kind, options.imitate))
+  changed = lambda kind: functools.reduce(lambda x, part: part(x), parts, kind)
   if not (taught or options.init):
     return _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config)
   bundle = bundles.load(config.vid2act.teacher)

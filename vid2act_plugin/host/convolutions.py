@@ -31,10 +31,17 @@ def decoder(folded, *args, **kw):
   return recast(made, Decoder) if folded else made
 
 
-def install(agent):
-  """Turn the encoder and decoder of one of the host's agents into those here."""
-  recast(agent.enc, Encoder)
-  recast(agent.dec, Decoder)
+def folding(kind):
+  """Return a kind of the host's agent whose encoder and decoder are those here."""
+
+  class Agent(kind):
+
+    def __init__(self, *args):
+      super().__init__(*args)
+      recast(self.enc, Encoder)
+      recast(self.dec, Decoder)
+
+  return Agent
 
 
 def recast(module, kind):
