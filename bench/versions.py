@@ -84,7 +84,7 @@ def environment(python, jax):
   run = lambda *args: subprocess.run([*map(str, args)], check=True, cwd=ROOT)
   run(*UV, 'venv', '--quiet', '--clear', '--python', python, env)
   pip = [*UV, 'pip', 'install', '--quiet', '--python', env / 'bin/python']
-  run(*pip, '--compile-bytecode', '--require-hashes', '-r', 'requirements.lock')
+  run(*pip, '--require-hashes', '-r', 'requirements.lock')
   run(*pip, f'jax=={jax}', f'jaxlib=={jax}')
   run(*pip, '--no-deps', '--no-build-isolation', '-e', '.')
   run(env / 'bin/vid2act', 'host', 'build')
