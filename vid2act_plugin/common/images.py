@@ -79,6 +79,14 @@ def rgb(source, limit):
     return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
 
 
+def resized(image, size):
+  """Return an image `[H, W, 3]` uint8 at a size (height, width), of averaged areas; None: as it is."""
+  from PIL import Image
+  if not size or image.shape[:2] == tuple(size):
+    return image
+  return np.asarray(Image.fromarray(image).resize(tuple(size)[::-1], Image.Resampling.BOX))
+
+
 def deep(source):
   """Say whether a picture is one of 16 bits, which `rgb` makes 8."""
   from PIL import Image
