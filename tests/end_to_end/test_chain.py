@@ -30,8 +30,11 @@ def test_chain_leaves_what_it_promises(first):
   logdir, output, silence = first
   for name in ('config.yaml', 'metrics.jsonl', 'scores.jsonl', 'ckpt/latest', 'curves.png',
                'summary.json', 'relevance.png', 'openloop_image.gif', 'teacher.json', 'eval.gif',
-               'eval_relevance.png', 'scores/score.json.gz'):
+               'eval_relevance.png', 'scores/score.json.gz', 'eval_episode.json', 'report.html'):
     assert (logdir / name).exists(), name
+  assert output.splitlines()[-1] == f'Report: {logdir}/report.html; open it in a browser.'
+  page = (logdir / 'report.html').read_text(encoding='utf-8')
+  assert 'Initialised from the teacher as' in page and 'Relevance along the episode' in page
   summary = json.loads((logdir / 'summary.json').read_text())
   assert summary['env_steps'] == 80 and summary['updates'] > 5
   assert summary['pretrain_updates'] == 4

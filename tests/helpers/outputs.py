@@ -2,7 +2,7 @@
 
 import importlib.util
 
-WRITERS = {'scope': 'scope', 'tensorboard': 'tensorflow', 'wandb': 'wandb'}
+WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}
 OUTPUTS = 'jsonl', 'scope', 'tensorboard', 'wandb'
 LACKING = {x: WRITERS[x] for x in OUTPUTS[1:] if not importlib.util.find_spec(WRITERS[x])}
 INSTALLED = [x for x in OUTPUTS if x not in LACKING]

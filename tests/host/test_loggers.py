@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 import pytest
-from dreamerv3 import main, wandb_output
+from dreamerv3 import main, writers
 from helpers.outputs import INSTALLED, LACKING, OUTPUTS, WRITERS, wandb_runs, written
 from PIL import Image
 
@@ -44,7 +44,7 @@ def test_every_output_takes_numbers_text_pictures_and_films(output, configure, t
   assert all(written(tmp_path, output, x) >= 2 for x in PICTURES)
   if output == 'wandb':
     first, second = wandb_runs(tmp_path)
-    assert first == second == (tmp_path / wandb_output.ID).read_text()
+    assert first == second == (tmp_path / writers.ID).read_text()
 
 
 def test_all_outputs_are_known_and_those_of_the_lock_are_there():
@@ -64,7 +64,7 @@ def begun(monkeypatch):
 
 
 def open_run(folder):
-  return wandb_output.WandB('a/b', folder, 15)
+  return writers.WandB('a/b', folder, 15)
 
 
 def test_a_logdir_is_one_run(begun, tmp_path):
@@ -77,7 +77,7 @@ def test_a_logdir_is_one_run(begun, tmp_path):
 
 @pytest.mark.parametrize('text', ['', '../../x', 'abcd123', 'abcd12345', 'ABCD1234', 'abcd123\x00'])
 def test_what_is_no_id_is_not_believed(begun, tmp_path, text):
-  (tmp_path / wandb_output.ID).write_text(text)
+  (tmp_path / writers.ID).write_text(text)
   open_run(tmp_path), open_run(tmp_path)
   ids = [x['id'] for x in begun[0]]
   assert ids[0] == ids[1] != text and len(ids[0]) == 8

@@ -10,7 +10,7 @@ from dreamerv3 import main as hostmain
 
 from ..common import files
 from ..common.errors import UserError, reading, reason
-from ..common.output import say
+from ..common.output import note
 from ..host import checkpoints, convolutions
 from ..sources.locate import locate
 from ..teacher import behaviours
@@ -83,7 +83,7 @@ def _acting(agent, config, bundle=None):
       agent, found, config.agent.vid2act,
       config.env.get(config.task.split('_')[0], {}).get('repeat', 1))
   if not made.candidates:
-    say(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
+    note(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
   return made
 
 

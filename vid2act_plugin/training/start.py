@@ -9,7 +9,7 @@ import elements
 
 from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, reading
-from ..common.output import say
+from ..common.output import note
 from ..host import checkpoints, loading
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
@@ -21,7 +21,7 @@ TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more wher
 LOOPS = ('train', 'train_eval', 'eval_only')
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 SHOWN = 4  # Keys in a message.
-WRITERS = {'scope': 'scope', 'tensorboard': 'tensorflow', 'wandb': 'wandb'}  # What outputs import.
+WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
 
 
 def check(config):
@@ -101,8 +101,8 @@ def as_begun(config):
   plain = elements.Config({'agent': {'vid2act': resources.defaults()['agent']['vid2act']}}).flat
   absent = {k: v for k, v in plain.items() if before and k not in before and config.flat[k] != v}
   if absent:
-    say(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
-        'without.')
+    note(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
+         'without.')
   return config.update(absent)
 
 
