@@ -15,7 +15,7 @@ from ..common.errors import UserError, reading, reason
 from . import render, viewers
 
 PACKAGES = ('gymnasium_robotics',)  # Gymnasium knows their environments once they are imported.
-EXTRA = "`pip install 'vid2act-plugin[robotics]'`"
+EXTRA = '`pip install gymnasium-robotics`'
 
 
 def tasks():

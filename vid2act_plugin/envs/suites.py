@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib.util
 from collections.abc import Callable
 
 from ..common.errors import UserError
@@ -60,10 +61,21 @@ def check(name, key='task'):
           f"did you mean {' or '.join(f'{suite}_{x}' for x in near)}?")
 
 
+def present():
+  """Return `{name: suite}` of those whose package is installed."""
+  package = lambda suite: suite.packages[0].replace('-', '_')
+  return {k: v for k, v in SUITES.items() if importlib.util.find_spec(package(v))}
+
+
 def dmcontrol():
   """Return `{name: (domain, task)}` of the DeepMind Control Suite."""
-  render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
-  from dm_control import suite
+  try:
+    render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
+    from dm_control import suite
+  except ModuleNotFoundError as e:
+    raise UserError(
+        f'DeepMind Control needs the package dm-control ({e}); use Python 3.11 or 3.12 and install it, '
+        'as for 3.13 its labmaze has no wheel.') from e
   return {f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS}
 
 

@@ -105,7 +105,7 @@ def _check(task):
   """Raise a `UserError` unless a suite of ours, which can be recorded, has the task."""
   if task.split('_')[0] in suites.SUITES:
     return suites.check(task, 'vid2act.sources')
-  known = {x: f'{k}_{x}' for k, v in suites.SUITES.items() for x in v.tasks()}
+  known = {x: f'{k}_{x}' for k, v in suites.present().items() for x in v.tasks()}
   bare = task.partition('_')[2] if task.startswith(('dmc_', 'dm_', 'mw_')) else task
   near = difflib.get_close_matches(bare, known, 2, 0.6) or difflib.get_close_matches(
       bare.replace('_', '-'), known, 2, 0.6)

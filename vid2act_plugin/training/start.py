@@ -1,5 +1,6 @@
 """What can be known of a run before its first stage, which may take hours."""
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -20,12 +21,14 @@ TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more wher
 LOOPS = ('train', 'train_eval', 'eval_only')
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 SHOWN = 4  # Keys in a message.
+WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
 
 
 def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
   ours = config.run.eval_every > 0 or config.script in STAGES
+  _outputs(config)
   if config.script == 'eval_only' and not config.run.from_checkpoint:
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
@@ -40,6 +43,16 @@ def check(config):
   if checkpoint:
     _continued(config, logdir)
     checkpoints.check(checkpoint, read=not ours)
+
+
+def _outputs(config):
+  """Raise a `UserError` if a package that an output of the logger needs is not installed."""
+  for output in config.logger.outputs:
+    package = WRITERS.get(output)
+    if package and not importlib.util.find_spec(package):
+      raise UserError(
+          f'The key logger.outputs has {output}, but the package {package} is not installed; '
+          f'install it (`pip install {package}`), or leave {output} out.')
 
 
 def _free(logdir):
