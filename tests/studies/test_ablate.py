@@ -236,6 +236,8 @@ def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
   assert {x['seed'] for x in runs.values()} == {3}
   text = (out / 'comparison.md').read_text()
   assert f'| {TASK} | ours | paired_difference |' in text
+  assert capsys.readouterr().out.splitlines()[-1] == f'Report: {out}/report.html; open it in a browser.'
+  assert 'Differences to stock' in (out / 'report.html').read_text()
   with pytest.raises(UserError, match='begun with another variants.ours'):
     run(broken)
   with pytest.raises(UserError, match='begun with another configs'):

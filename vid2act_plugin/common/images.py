@@ -1,13 +1,15 @@
 """Images and films in files, and matplotlib without a display."""
 
 import contextlib
+import functools
 import pathlib
 
 import numpy as np
 
 from . import files
 from .budget import Budget
-from .output import printable
+from .errors import reason
+from .output import note, printable
 
 LONGEST = 40  # Characters of a name in a picture.
 PICTURES = 'PNG', 'JPEG'  # To show some others, Pillow starts programs.
@@ -37,6 +39,18 @@ def pyplot():
   matplotlib.use('Agg')
   import matplotlib.pyplot as plt
   return plt
+
+
+@functools.cache
+def drawing():
+  """Say whether matplotlib draws; that it does not, a run notes once, and goes on without pictures."""
+  try:
+    pyplot()
+  except Exception as e:  # It is not installed, or is of another time than NumPy.
+    note(f'Note: without matplotlib no curves, charts and report are made ({reason(e)}); where it is '
+         'installed, `vid2act report LOGDIR` makes the report.')
+    return False
+  return True
 
 
 @contextlib.contextmanager

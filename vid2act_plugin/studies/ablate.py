@@ -12,7 +12,7 @@ from ..common import files, lock, parallel, progress
 from ..common.errors import UserError
 from ..common.output import say
 from ..training import curves, scores, summary
-from . import matrix, plot
+from . import matrix, plot, report
 
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
 
@@ -103,10 +103,11 @@ class Ablation:
     return failed
 
   def compare(self):
-    """Write table and picture of the runs that are finished, if there are any."""
+    """Write table, picture and report of the runs that are finished, if there are any."""
     self.gather()
     if any(map(self.finished, self.plan.runs)):
       plot.plot([self.results], self.out, self.plan.against)
+      report.after(self.out, keep=lambda folder: None)
 
   def gather(self):
     """Write scores and summaries of all finished runs into `out/results`."""

@@ -54,9 +54,12 @@ def plot(paths, out, against='stock', metric=None, references=()):
     text = markdown(table, against)
     with files.atomic_write(out / 'comparison.md') as part:
       part.write_text(text, encoding='utf-8')
-    picture(out / 'comparison.png', found[metric], table, against, metric, shown)
+    wrote = ['comparison.csv', 'comparison.md']
+    if images.drawing():
+      picture(out / 'comparison.png', found[metric], table, against, metric, shown)
+      wrote.append('comparison.png')
   say(*text.split('\n'), *notes, *remarks(found[metric], metric, against, known))
-  say(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
+  say(f'Wrote {", ".join(wrote)} into {out}')
 
 
 def gather(paths, metric=None):
