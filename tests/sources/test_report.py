@@ -36,7 +36,7 @@ def test_columns_that_became_what_and_those_that_were_left(tmp_path, capsys):
   taken.pop('reward')
   assert second == dict(episodes=1, taken=taken, left={})
   out = capsys.readouterr().out
-  assert 'Columns of 1 episodes: image from image; action from action; reward from reward; ' \
+  assert 'Columns of 1 episode: image from image; action from action; reward from reward; ' \
       'success from success; is_terminal from discount. Left: is_first (where episodes begin), ' \
       'log/x (not asked for).\n' in out
   assert 'is_terminal from discount. Left: none.\n' in out
@@ -68,7 +68,7 @@ def test_most_of_the_steps_left_out(tmp_path, capsys):
   write_v2(path / 'long.npz', play(30, actions=3))
   assert status(path, '--out', tmp_path, '--name', 'out') == reports.PARTIAL
   assert capsys.readouterr().out.splitlines()[-1] == (
-      'Taken: 3 of 4 episodes, 21 steps. Left: 1 episodes (30 steps) for the reasons above. Most '
+      'Taken: 3 of 4 episodes, 21 steps. Left: 1 episode (30 steps) for the reasons above. Most '
       'of the data was left out: the status is 3.')
 
 
@@ -123,7 +123,7 @@ def test_episodes_that_a_format_leaves_out_by_choice(tmp_path, monkeypatch, caps
   monkeypatch.setattr(dreamerv2, '_load', chosen)
   manifest = imports.run(path, tmp_path / 'out')
   assert len(manifest['episodes']) == 2 and not manifest['skipped']
-  assert 'Taken: 2 of 3 episodes, 14 steps. Left: 1 episodes not asked for.' in (
+  assert 'Taken: 2 of 3 episodes, 14 steps. Left: 1 episode not asked for.' in (
       capsys.readouterr().out)
 
 

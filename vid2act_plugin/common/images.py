@@ -85,7 +85,7 @@ def rgb(source, limit):
   """
   from PIL import Image, ImageOps
   with Image.open(source, formats=PICTURES) as picture:
-    limit.fits(4 * picture.width * picture.height, 'a picture')
+    _fits(picture, limit)
     ImageOps.exif_transpose(picture, in_place=True)
     if not _deep(picture):
       return np.asarray(picture.convert('RGB'))
@@ -101,11 +101,16 @@ def resized(image, size):
   return np.asarray(Image.fromarray(image).resize(tuple(size)[::-1], Image.Resampling.BOX))
 
 
-def deep(source):
-  """Say whether a picture is one of 16 bits, which `rgb` makes 8."""
+def brightest(source, limit):
+  """Return the largest value in a picture of 16 bits, None of any other; `limit` as of `rgb`."""
   from PIL import Image
   with Image.open(source, formats=PICTURES) as picture:
-    return _deep(picture)
+    _fits(picture, limit)
+    return int(np.asarray(picture).max()) if _deep(picture) else None
+
+
+def _fits(picture, limit):
+  limit.fits(4 * picture.width * picture.height, 'a picture')
 
 
 def _deep(picture):
