@@ -33,16 +33,17 @@ def test_without_jinja2_a_run_ends_with_one_note(tmp_path, without, capsys):
   without('jinja2')
   report.after(logdirs.stock(tmp_path / 'run'))
   line, = capsys.readouterr().out.splitlines()
-  assert 'the report was not written' in line and 'The package jinja2 is not installed' in line
+  assert 'the report was not written' in line and 'jinja2' in line
 
 
-def test_an_import_names_the_package_and_not_the_file(tmp_path, without):
+def test_an_import_names_the_package_and_not_the_file(tmp_path, without, capsys):
   foreign.write_mp4(tmp_path / 'in/a.mp4', np.zeros((4, 32, 32, 3), np.uint8))
   (tmp_path / 'in/a.csv').write_text('action\n' + '0\n' * 4)
   without('av')
-  with pytest.raises(errors.UserError) as error:
+  with pytest.raises(errors.UserError):
     cli.main(['import', str(tmp_path / 'in'), '--out', str(tmp_path / 'out')])
-  assert 'The package av is not installed' in str(error.value) and 'copy it again' not in str(error.value)
+  said = capsys.readouterr().out
+  assert 'The package av is not installed' in said and 'copy it again' not in said
 
 
 def test_a_package_of_others_keeps_its_own_cure():

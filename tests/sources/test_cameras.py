@@ -80,15 +80,6 @@ def test_pictures_of_16_bits(tmp_path, value, capsys):
   assert 'the pictures of 16 bits, whose 65535 becomes 255' in capsys.readouterr().out
 
 
-def test_pictures_of_12_bits_in_16_are_said_to_be_dark(tmp_path, capsys):
-  for most in (4095, 4096):
-    path = tmp_path / str(most) / 'ep'
-    pictures(path, [np.full((16, 16), most, np.uint16)] * 4)
-    actions(path)
-    assert (images(tmp_path / f'out{most}', path.parent) == 16).all()
-    assert ('255 (the first is below 4096);' in capsys.readouterr().out) == (most == 4095)
-
-
 @pytest.mark.parametrize('mode', ['L', 'LA', 'P', 'RGBA', '1'])
 def test_pictures_of_other_kinds(tmp_path, mode):
   grey = np.where(corner()[..., :1] > 60, 255, 0).astype(np.uint8).repeat(3, -1)

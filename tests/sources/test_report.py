@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import cameras
 from helpers.foreign import play, three, write_v2, write_v3
 
 from vid2act_plugin import cli, prepare
@@ -103,6 +104,16 @@ def test_one_object_also_where_nothing_can_be_imported(tmp_path, capsys):
     cli.main(['import', str(tmp_path / 'in'), '--out', str(tmp_path), '--name', 'out', '--json'])
   found = json.loads(capsys.readouterr().out)
   assert found['status'] == 1 and found['episodes']['left'] == 1
+
+
+def test_pictures_of_12_bits_in_16_are_said_to_be_dark(tmp_path, capsys):
+  for most in (4095, 4096):
+    path = tmp_path / str(most) / 'ep'
+    cameras.pictures(path, [np.full((16, 16), most, np.uint16)] * 4)
+    cameras.actions(path)
+    imports.run(path.parent, tmp_path / f'out{most}')
+    assert (recordings.load(tmp_path / f'out{most}')[1][0]['image'] == 16).all()
+    assert ('255 (the first is below 4096);' in capsys.readouterr().out) == (most == 4095)
 
 
 def test_an_import_that_continues_reports_all(tmp_path, capsys):
