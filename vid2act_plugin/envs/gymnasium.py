@@ -151,7 +151,7 @@ class Gymnasium:
 def succeeded(info, name):
   """Say whether `info` tells success under a name; '': under none."""
   value = info.get(name) if name else None
-  return value is not None and bool(np.max(value) > 0)
+  return value is not None and bool(np.max(np.asarray(value, float)) > 0)
 
 
 def bounds(space, task):

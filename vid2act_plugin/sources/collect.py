@@ -162,7 +162,7 @@ def summary(folder):
   experts = [x for x in episodes if x['behaviour'].get('policy') != 'random']
   size = sum((folder / x['file']).stat().st_size for x in episodes) / 1e6
   text = (f"{folder}: {count(len(episodes), 'episode')}, {count(sum(x['steps'] for x in episodes), 'step')}, "
-          f'{size:.0f} MB')
+          f'{size:.1f} MB')
   if experts:
     text += f", return of experts {np.mean([x['return'] for x in experts]):.1f}"
   if experts and manifest.get('success', suites.SUITES[manifest['suite']].success):
