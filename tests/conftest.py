@@ -30,7 +30,9 @@ SMALL = {
     'agent.imag_length': 4, 'agent.imag_last': 3, 'agent.opt.warmup': 0, 'agent.opt.lr': 1e-3}
 OURS = {
     'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}, 'vid2act.behaviours': {
-        'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0}}
+        'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0},
+    # Sources that act have tests of their own; these teachers have no behaviours.
+    'agent.vid2act.execute': {'start': 0.0, 'end': 0.0, 'evaluate': 'policy'}, 'agent.vid2act.imitate': 0.0}
 
 
 # With the shapes of tests/data/660db1a/tiny.yaml, so that what one run compiles serves all.

@@ -16,10 +16,10 @@ from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform as backend
 
-RUNS = 'vid2act_published', 'actionfree', 'rehearse', 'vid2act_exec'  # By their command; the others in-process.
+RUNS = 'vid2act_published', 'actionfree', 'rehearse', 'vid2act_noprior'  # By their command; the others in-process.
 VARIANTS = (
     *RUNS, 'vid2act_nodistill', 'vid2act_noguide', 'vid2act_uniform', 'vid2act_best', 'finetune',
-    'vid2act_scratch', 'vid2act_noprior', 'finetune_exec', 'finetune_rehearse')
+    'vid2act_scratch', 'vid2act_likeness', 'vid2act_noimitate', 'finetune_exec', 'finetune_rehearse')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 ACTIONS = {'action': elements.Space(np.float32, 4, -1, 1)}  # As the runs', whose compiled updates fit.
 SHARED = 'vid2act_published', 'vid2act_best', 'vid2act_nodistill'  # Those with gradient shares.
@@ -188,12 +188,12 @@ def test_losses_are_finite(metrics, name):
 
 
 def test_execution_is_booked_and_told(runs, tiny):
-  output, metrics = runs['vid2act_exec']
+  output, metrics = runs['vid2act_noprior']
   episodes = {k.rpartition('/')[2]: v for k, v in metrics.items() if '/execute/episodes/' in k}
   assert set(episodes) == {'policy', *SOURCES} and 3 <= sum(episodes.values()) <= 5
   assert 0 < metrics['train/execute/probability'] < 1
   assert 'train/loss/imitate' in metrics and 'policy/success_any' in metrics
-  logdir = tiny.parent / 'vid2act_exec'
+  logdir = tiny.parent / 'vid2act_noprior'
   summary = json.loads((logdir / 'summary.json').read_text())
   assert set(summary['execution']) == set(episodes)
   assert (logdir / 'scores' / 'policy_score.json.gz').exists() and 'Of the sources, ' in output
