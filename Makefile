@@ -1,27 +1,34 @@
-# From a bare Python 3.11 or 3.12 to a finished run: everything is installed into .venv.
+# From a bare Python 3.11, 3.12 or 3.13 to a finished run: everything is installed into .venv.
 
 PYTHON ?= python3
+override PYTHON := $(PYTHON:3.%=python3.%)
 BIN := .venv/bin
 INPUTS := requirements.lock pyproject.toml $(filter-out %.md,$(wildcard patches/*)) configs/host.yaml
 
-# What `make versions` runs with every JAX that we claim.
-CLAIM := $(shell grep -o 'jax>=[^"]*' pyproject.toml | head -1)
 OUT ?= offline
-SMOKE := $(addprefix tests/,host/test_host.py host/test_registry.py agent/test_losses.py agent/test_agent.py)
+EXTRAS := cuda12 cuda13 tensorboard wandb robotics
 
 .PHONY: install quickstart test bench offline offline-check versions lock clean
 
-install: .venv/installed
+ifneq ($(filter-out $(EXTRAS),$(EXTRA)),)
+$(error EXTRA is $(EXTRA), but it is one or more of $(EXTRAS))
+endif
+
+install: .venv/installed $(sort $(wildcard .venv/extra-*) $(EXTRA:%=.venv/extra-%))  ## EXTRA=cuda13: JAX for NVIDIA GPUs; also cuda12, tensorboard, wandb, robotics
 
 .venv/installed: $(INPUTS)
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else \
-	  f"Python 3.11 or 3.12 is needed, but {sys.executable} is {sys.version.split()[0]}; run make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else \
+	  f"Python 3.11, 3.12 or 3.13 is needed, but {sys.executable} is {sys.version.split()[0]}; run make PYTHON=python3.12")'
 	@echo "Installing into .venv"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
 	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	$(BIN)/vid2act host build
+	@touch $@
+
+.venv/extra-%: .venv/installed
+	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation -e '.[$*]'
 	@touch $@
 
 quickstart: install  ## The whole of Vid2Act on Meta-World, small enough for two CPU cores
@@ -43,38 +50,14 @@ offline-check: install  ## Install them into an environment of JAX, NumPy and Sc
 	$(BIN)/python bench/offline.py --out .venv-versions/offline/wheels \
 	  --python $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 	$(BIN)/uv venv --quiet --seed --python $(PYTHON) .venv-versions/offline/env
-	$(BIN)/uv pip install --quiet --python .venv-versions/offline/env/bin/python '$(CLAIM)' scipy
+	$(BIN)/uv pip install --quiet --python .venv-versions/offline/env/bin/python \
+	  "$$(grep -o 'jax>=[^"]*' pyproject.toml | head -1)" scipy
 	.venv-versions/offline/env/bin/python -m pip install --quiet --no-index --no-deps \
 	  --target .venv-versions/offline/site .venv-versions/offline/wheels/*.whl
 	PYTHONPATH=.venv-versions/offline/site .venv-versions/offline/env/bin/python bench/offline_check.py
 
-versions: install  ## Smoke tests with the oldest and the newest JAX; CHECKOUT=DIR: on a git checkout too
-	@set -e; failed=; \
-	jax() { echo '$(CLAIM)' | $(BIN)/uv pip compile -q --no-deps --no-header --no-annotate --resolution $$1 -; }; \
-	oldest=$$(jax lowest); newest=$$(jax highest); \
-	test $$oldest != $$newest || { newest=; echo "Only $$oldest satisfies $(CLAIM)"; }; \
-	for version in $${oldest#jax==} $${newest#jax==}; do \
-	  env=.venv-versions/jax-$$version; \
-	  $(MAKE) --no-print-directory $$env/installed; \
-	  echo "JAX $$version, host from PyPI"; \
-	  $$env/bin/python -m pytest -q $(SMOKE) || failed=1; \
-	  test -n "$(CHECKOUT)" || continue; \
-	  echo "JAX $$version, host from $(CHECKOUT)"; \
-	  rm -rf .venv-versions/checkout; mkdir .venv-versions/checkout; \
-	  cp -r "$(CHECKOUT)/dreamerv3" "$(CHECKOUT)/embodied" .venv-versions/checkout; \
-	  $$env/bin/vid2act host patch .venv-versions/checkout; \
-	  PYTHONPATH=$(CURDIR)/.venv-versions/checkout VID2ACT_CHECKOUT="$(CHECKOUT)" \
-	    $$env/bin/python -m pytest -q $(SMOKE) || failed=1; \
-	done; \
-	test -z "$$failed"
-
-.venv-versions/jax-%/installed: $(INPUTS)
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python jax==$* jaxlib==$*
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e .
-	$(@D)/bin/vid2act host build
-	@touch $@
+versions: install  ## Smoke tests with the oldest and the newest Python and JAX; CHECKOUT=DIR: on a git checkout too
+	$(BIN)/python bench/versions.py $(if $(CHECKOUT),--checkout "$(CHECKOUT)")
 
 lock: install  ## Renew requirements.lock; it holds versions and hashes, no addresses
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

@@ -12,8 +12,8 @@ makes it known; nothing there is changed:
 That machine brings JAX with its CUDA plugin, NumPy and SciPy. Left out, since
 they are imported only where they are used: scope (a log output), av, pyarrow,
 h5py and minari (others' recordings), dm-control (its suite, which also needs
-NumPy below 2.4), matplotlib (plots of studies). Ends with
-an error if the folder becomes larger than --most MiB.
+NumPy below 2.4), matplotlib (plots of studies). `vid2act doctor` names these
+as missing. Ends with an error if the folder becomes larger than --most MiB.
 """
 
 import argparse

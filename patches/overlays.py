@@ -4,6 +4,7 @@ import copy
 import difflib
 import errno
 import functools
+import json
 import os
 import pathlib
 import re
@@ -72,6 +73,8 @@ def overlay(path, defaults):
         f'{path}:1: an overlay is a mapping of keys to values, but this is '
         f'{"empty" if values is None else type(values).__name__}.')
   known = dict(flat(defaults))
+  # Where the default is the text of a mapping, one may stand.
+  values = _texts(path, values, [k for k, v in known.items() if v == '{}'])
   for i, (key, value, line) in enumerate(_lines(values, node)):
     where = f'{path}:{line}'
     if not key or i >= MOST:
@@ -79,6 +82,33 @@ def overlay(path, defaults):
     for name in keys(where, key, known):
       misfit(where, key, value, name, known[name])
   return values
+
+
+def _texts(path, values, texts, prefix=''):
+  """Return settings with JSON in place of a mapping for one of the keys `texts`."""
+  made = dict(values)
+  for key, value in values.items():
+    name = f'{prefix}{key}'
+    if isinstance(value, dict) and name in texts:
+      made[key] = _json(f"{path}: the key '{name}'", value)
+    elif isinstance(value, dict) and any(x.startswith(f'{name}.') for x in texts):
+      made[key] = _texts(path, value, texts, f'{name}.')
+  return made
+
+
+def _json(where, value):
+  made, size = [], 0
+  try:
+    for part in json.JSONEncoder(allow_nan=False).iterencode(value):
+      made.append(part)
+      size += len(part)
+      if size > LONGEST:  # Aliases may repeat it without end.
+        raise ValueError(f'it has more than {LONGEST:,} characters')
+  except (TypeError, ValueError, RecursionError) as e:
+    raise PluginError(
+        f'{where} has a value that is no JSON ({e}); give texts, finite numbers, True or False, lists, '
+        'or mappings of these.') from e
+  return ''.join(made)
 
 
 def keys(where, key, known, whole=False):

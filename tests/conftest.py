@@ -1,15 +1,17 @@
 """Small agents, built once per session: compiling one takes most of the time of a test."""
 
 import contextlib
+import os
 import pathlib
 import pickle
 
 import pytest
-from helpers import frugal
+from helpers import frugal, outputs
 from helpers.commands import command
 from helpers.payloads import owned  # noqa: F401
 
 frugal.begin()
+os.environ.setdefault('WANDB_MODE', 'offline')
 
 
 def pytest_collection_modifyitems(items):
@@ -46,6 +48,7 @@ vid2act.behaviours: {updates: 4, batch_size: 8, channels: 4, hidden: 8, episodes
 agent.vid2act.vae: {code: 8, batch: 16}
 agent: {imag_length: 4, imag_last: 3}
 run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
+logger.outputs: OUTPUTS
 env.metaworld: {size: [16, 16], limit: 15}
 .*\.mults: [1, 2]
 .*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
@@ -60,7 +63,8 @@ env.metaworld: {size: [16, 16], limit: 15}
 @pytest.fixture(scope='session')
 def tiny(tmp_path_factory):
   folder = tmp_path_factory.mktemp('chain')
-  (folder / 'tiny.yaml').write_text(TINY.replace('CACHE', str(folder / 'cache')))
+  text = TINY.replace('CACHE', str(folder / 'cache'))
+  (folder / 'tiny.yaml').write_text(text.replace('OUTPUTS', f'[{", ".join(outputs.INSTALLED)}]'))
   return folder / 'tiny.yaml'
 
 

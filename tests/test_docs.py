@@ -63,7 +63,7 @@ def test_every_overlay_is_told_with_the_variants_and_suites(overlays):
       for name in code(row[0])}
   assert named == set(overlays.files)
   short = {x for row in rows(PAGES['README.md'], 'Variants') for x in code(row[0])}
-  assert short == named - {'metaworld', 'dmc', 'quickstart'}
+  assert short == named - {'metaworld', 'dmc', 'gymnasium', 'quickstart'}
 
 
 def test_every_command_is_told_and_there():

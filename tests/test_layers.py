@@ -94,7 +94,7 @@ for check in ('python', 'packages', 'host', 'cores', 'memory', 'cache'):
     (('jax',), """
 from vid2act_plugin.envs import dmcontrol, metaworld, planner
 from vid2act_plugin.sources import collect, play
-from vid2act_plugin.studies import comparison, plot
+from vid2act_plugin.studies import comparison, plot, report, study_page
 from vid2act_plugin.training import scores
 import tempfile
 with tempfile.TemporaryDirectory() as folder:

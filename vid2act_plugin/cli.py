@@ -20,6 +20,7 @@ COMMANDS = {
     'rank': ('tools.rank', "play the sources' behaviours in a task: which of them help there?"),
     'ablate': ('studies.ablate', 'run variants x tasks x seeds and compare them'),
     'plot': ('studies.plot', 'compare finished runs'),
+    'report': ('studies.report', 'one HTML page about a run or a study'),
     'export': ('sources.export', 'write recordings as data sets of other projects'),
 }
 

@@ -36,8 +36,17 @@ def _prepare(config):
 def _scripts(config):
   scripts = {x: _lazy(f'training.{x}', 'run') for x in ('pretrain', 'clone')}
   if config.run.eval_every > 0:
-    scripts.update({k: _lazy('training.train', k) for k in ('train', 'train_eval', 'eval_only')})
+    scripts.update({
+        k: _reported(_lazy('training.train', k)) for k in ('train', 'train_eval', 'eval_only')})
   return scripts
+
+
+def _reported(script):
+  def run(config, args):
+    script(config, args)
+    from .studies import report
+    report.after(config.logdir)
+  return run
 
 
 def _lazy(module, name):

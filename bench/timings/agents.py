@@ -81,7 +81,8 @@ def metaworld():
 def build(config, spaces=None, logdir=None, folded=False, report=True):
   """Build the agent as the host's `make_agent` does; `spaces` default to those of Meta-World.
 
-  folded: stock with our convolutions instead. report: off compiles no report, and the update when it is first used.
+  folded: stock with our convolutions instead. report: off compiles no report, and the update
+  when it is first used.
   """
   keys = ('seed', 'jax', 'batch_size', 'batch_length', 'replay_context', 'report_length',
           'replica', 'replicas')

@@ -51,9 +51,9 @@ def host(configure, make_agent, batches):
 
 @pytest.mark.parametrize('case', ['off', 'ours'])
 def test_equals_the_host(case, host, configure, make_agent, batches):
-  """Without our keys, with them but no overlay of ours, and with both parts off: bit for bit."""
+  """Without our keys, with them but no overlay of ours, and with all parts off: bit for bit."""
   other = make_agent(configure('metaworld', **STOCK) if case == 'ours' else configure(
-      'vid2act', **{f'agent.vid2act.{x}': False for x in ('distill', 'guide', 'init')}))
+      'vid2act', **{f'agent.vid2act.{x}': False for x in ('distill', 'guide', 'init', 'folded')}))
   metrics = host[0], update(other, batches, 3)
   first, second = host[1], params(other)
   assert first.keys() == second.keys()

@@ -9,6 +9,7 @@ import json
 import elements
 import numpy as np
 import pytest
+from helpers import outputs
 from helpers.commands import command
 
 from bench.timings import agents
@@ -29,8 +30,11 @@ def test_chain_leaves_what_it_promises(first):
   logdir, output, silence = first
   for name in ('config.yaml', 'metrics.jsonl', 'scores.jsonl', 'ckpt/latest', 'curves.png',
                'summary.json', 'relevance.png', 'openloop_image.gif', 'teacher.json', 'eval.gif',
-               'eval_relevance.png', 'scores/score.json.gz'):
+               'eval_relevance.png', 'scores/score.json.gz', 'eval_episode.json', 'report.html'):
     assert (logdir / name).exists(), name
+  assert output.splitlines()[-1] == f'Report: {logdir}/report.html; open it in a browser.'
+  page = (logdir / 'report.html').read_text(encoding='utf-8')
+  assert 'Initialised from the teacher as' in page and 'Relevance along the episode' in page
   summary = json.loads((logdir / 'summary.json').read_text())
   assert summary['env_steps'] == 80 and summary['updates'] > 5
   assert summary['pretrain_updates'] == 4
@@ -48,6 +52,14 @@ def test_evaluation_counts_env_steps(first):
   assert all(x['eval/length'] == 16 for x in rows if 'eval/length' in x)
 
 
+@pytest.mark.parametrize('output', outputs.OUTPUTS[1:])
+def test_outputs_of_the_logger_hold_what_was_drawn(first, output):
+  if output in outputs.LACKING:
+    pytest.skip(f'{outputs.LACKING[output]} is not installed; make install EXTRA={output}')
+  for name in ('report/relevance', 'eval/relevance', 'eval/video', 'report/openloop/image'):
+    assert outputs.written(first[0], output, name), name
+
+
 def test_resume(first, tiny):
   """The same command with more steps continues, and a finished run is not trained again."""
   args = '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', first[0]
@@ -56,6 +68,7 @@ def test_resume(first, tiny):
   assert 'Loaded checkpoint' in output
   summary = json.loads((first[0] / 'summary.json').read_text())
   assert summary['env_steps'] == 100
+  assert len({*outputs.wandb_runs(first[0])}) == ('wandb' in outputs.INSTALLED)
 
 
 @pytest.mark.parametrize('line, words', [
@@ -124,7 +137,7 @@ def test_platform(config):
 
 def test_gpu_without_cuda_names_the_extra(config, capsys):
   backend.resolve(config, find_gpu=lambda: 'Some GPU')
-  assert 'vid2act-plugin[cuda]' in capsys.readouterr().out
+  assert '`make install EXTRA=cuda12`' in capsys.readouterr().out  # No driver is seen here.
 
 
 @pytest.fixture(scope='module')

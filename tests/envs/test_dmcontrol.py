@@ -5,6 +5,7 @@ import json
 import elements
 import numpy as np
 import pytest
+from helpers.suites import needs_dmc
 
 from vid2act_plugin.common import images as pictures
 from vid2act_plugin.common.errors import UserError
@@ -12,6 +13,7 @@ from vid2act_plugin.envs import dmcontrol, suites
 from vid2act_plugin.envs.dmcontrol import DMControl
 from vid2act_plugin.training import curves, evaluation, scores
 
+pytestmark = needs_dmc
 FAST = dict(size=(32, 32), render='fast')
 
 

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers.suites import needs_dmc
 
 from vid2act_plugin.envs.dmcontrol import DMControl
 from vid2act_plugin.envs.planner import Planner
+
+pytestmark = needs_dmc
 
 
 def start(task, repeat=2):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.suites import needs_dmc
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import render
@@ -50,6 +51,7 @@ def test_an_error_of_a_backend_names_what_it_speaks_of(monkeypatch):
   assert 'unset PYOPENGL_PLATFORM and MUJOCO_EGL_DEVICE_ID and MUJOCO_GL, or' in text
 
 
+@needs_dmc
 def test_a_suite_that_cannot_be_imported_is_one_sentence():
   done = subprocess.run(
       [sys.executable, '-c', MAKE.format(suite='dmcontrol')], capture_output=True, text=True,

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from helpers import orphans
+from helpers.suites import needs_dmc
 
 from vid2act_plugin.common import parallel
 from vid2act_plugin.common.errors import UserError
@@ -112,7 +113,8 @@ def test_a_finished_collection_is_kept(whole):
 
 @pytest.mark.parametrize('changes, words', [
     (dict(names=['metaworld_reech']), "did you mean metaworld_reach"),
-    (dict(names=['metaworld']), 'SUITE_TASK'), (dict(names=['dmc_walker_walk']), 'did you mean dmcontrol_walker_walk'),
+    (dict(names=['metaworld']), 'SUITE_TASK'),
+    pytest.param(dict(names=['dmc_walker_walk']), 'mean dmcontrol_walker_walk', marks=needs_dmc),
     (dict(names=['metaworld_reach'] * 2), 'twice'), (dict(episodes=0), 'episodes is 0'),
     (dict(noise=[-1]), 'noise'), (dict(noise=[]), 'noise'), (dict(random_share=2), 'random_share'),
     (dict(seed=-1), 'seed')])

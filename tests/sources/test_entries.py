@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.suites import needs_dmc
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs.metaworld import MetaWorld
@@ -77,8 +78,9 @@ def test_folders(tmp_path, monkeypatch):
     ('metaworld_reach@my_moves', "'metaworld_reach@my_moves'"),
     ('metaworld_reach@my moves:push', 'is not understood'),
     ('door_close', 'did you mean metaworld_door-close'), ('door-close', 'metaworld_door-close'),
-    ('walker_walk', 'did you mean dmcontrol_walker_walk'), ('atari_pong', 'an example is metaworld_'),
-    ('dmc_walker_run', 'did you mean dmcontrol_walker_run'), ('tests', "write './tests'"),
+    pytest.param('walker_walk', 'did you mean dmcontrol_walker_walk', marks=needs_dmc),
+    pytest.param('dmc_walker_run', 'did you mean dmcontrol_walker_run', marks=needs_dmc),
+    ('atari_pong', 'an example is metaworld_'), ('tests', "write './tests'"),
     ('dummy_disc@my_moves:push', "'dummy_disc'.*tasks of metaworld or dmcontrol"),
     ('./tests#', "'./tests#'.*behind a '#', give a task"), ('./tests#action=', 'OURS=THEIRS')])
 def test_what_is_not_understood(text, words):
@@ -118,6 +120,7 @@ def test_two_of_one_name(tmp_path):
     origins.parse_all(['metaworld_reach', 'metaworld_push', 'metaworld_reach'])
 
 
+@needs_dmc
 def test_patterns():
   """A pattern leaves out the run's own task and what is named besides it."""
   found = origins.parse_all(

@@ -35,3 +35,12 @@ def test_a_pipe(tmp_path):
   os.mkfifo(tmp_path / 'matrix.yaml')
   with in_time(), pytest.raises(UserError, match='matrix.yaml cannot be read .it is a pipe'):
     matrix.Matrix(tmp_path / 'matrix.yaml')
+
+
+@pytest.mark.parametrize('task, folder', [
+    ('gymnasium_my_robot:lab/Reach-v0', 'gymnasium_my_robot..lab--Reach-v0'), ('a/../b', 'a--..--b'),
+    ('metaworld_reach', 'metaworld_reach')])
+def test_names_of_tasks_are_one_folder(tmp_path, task, folder):
+  (tmp_path / 'matrix.yaml').write_text(GOOD.replace('metaworld_reach', task))
+  run, = matrix.Matrix(tmp_path / 'matrix.yaml').runs
+  assert run.name == f'a/{folder}/0' and run.task == task

@@ -13,6 +13,9 @@ from vid2act_plugin.host import tree as host
 from vid2act_plugin.tools import doctor, probes
 
 NAMES = list(doctor.CHECKS)
+NVIDIA = """#!/bin/sh
+case "$1" in *driver_version*) echo 580.65.06;; *compute_cap*) echo 9.0;; *) echo Some GPU;; esac
+"""
 
 
 def start(*args, cwd=None, **env):
@@ -44,7 +47,7 @@ def broken(tmp_path_factory):
   with (folder / 'path/dreamerv3/main.py').open('a') as file:
     file.write('# Ours no more.\n')
   installed(folder / 'path', 'mujoco')
-  write(folder / 'bin/nvidia-smi', '#!/bin/sh\necho Some GPU\n').chmod(0o755)
+  write(folder / 'bin/nvidia-smi', NVIDIA).chmod(0o755)
   process = start(
       '--json', cwd=folder, HOME=str(folder / 'home'), PYTHONPATH=str(folder / 'path'),
       PATH=f'{folder / "bin"}{os.pathsep}{os.environ["PATH"]}', MUJOCO_GL='nonsense',
@@ -91,6 +94,7 @@ def test_what_is_broken_fails(broken, name, text, cure):
 def test_a_gpu_that_jax_does_not_use_is_a_warning(broken):
   check = broken[2]['jax']
   assert check['status'] == 'warn' and 'Some GPU' in check['text'] and 'GFLOP/s' in check['text']
+  assert 'make install EXTRA=cuda13' in check['cure']
 
 
 def test_a_missing_package_and_another_python_fail(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers.suites import needs_dmc
 from PIL import Image
 
 from vid2act_plugin import cli
@@ -117,7 +118,8 @@ def test_better_is_what_lies_apart():
     (['--seed', '-1'], 'The option --seed is -1'),
     (['--limit', '0'], 'env.metaworld.limit'),
     (['--reward', 'v9'], 'env.metaworld.reward'),
-    (['--task', 'dmcontrol_walker_walk'], 'has 6 actions, but the sources have 2, 4')])
+    pytest.param(['--task', 'dmcontrol_walker_walk'], 'has 6 actions, but the sources have 2, 4',
+                 marks=needs_dmc)])
 def test_bad_input_is_told(folder, args, said, capsys):
   with pytest.raises(UserError, match=re.escape(said)):
     run(folder, *args, capsys=capsys)

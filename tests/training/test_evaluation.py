@@ -113,6 +113,9 @@ def test_a_run_and_its_resumption(make, tmp_path, capsys):
   # The first step of an episode is its reset, so that one has limit / repeat + 1 of them.
   assert found['train_score.json.gz'][0]['xs'] == [8, 16, 24, 32, 40, 48, 56]
   assert iio.imread(tmp_path / 'run/eval.gif', index=None).shape == (4, 16, 16, 3)
+  along = json.loads((tmp_path / 'run/eval_episode.json').read_text())
+  assert along['step'] == 60 and along['relevance'] == {} and len(along['success']) == 4
+  assert along['reward'][0] == 0 and len(along['reward']) == 4
   assert 'eval.gif' in capsys.readouterr().out
 
   config, args = make(**{'run.steps': 40, 'method': 'mine', 'run.debug': False})

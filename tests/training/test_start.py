@@ -9,6 +9,7 @@ import tempfile
 import elements
 import pytest
 from helpers.payloads import touch, works
+from helpers.suites import needs_dmc
 from ruamel.yaml import YAML
 
 from vid2act_plugin import prepare
@@ -37,6 +38,7 @@ def begin(small, tmp_path, monkeypatch):
   def stage(*args):
     raise Stage
   monkeypatch.setattr(prepare, '_stage', stage)
+  monkeypatch.setitem(start.WRITERS, 'expa', 'a_missing_one')
   places = {'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache')}
   return lambda **changes: prepare.prepare(small.update({**places, **changes}))
 
@@ -50,10 +52,13 @@ def begin(small, tmp_path, monkeypatch):
     ({'env.metaworld.repeat': 0}, 'env.metaworld.repeat'),
     ({'env.metaworld.limit': 0}, 'env.metaworld.limit'),
     ({'vid2act.act_width': 3}, 'vid2act.act_width is 3.*set it to 4 or more'),
-    ({'task': 'dmcontrol_humanoid_walk', 'vid2act.act_width': 20, 'vid2act.sources': ('metaworld_reach',),
-      'env.dmcontrol.size': (16, 16)}, '21 action dimensions'),
-    ({'task': 'dmcontrol_walker_walk', 'vid2act.sources': ('dmcontrol_humanoid_run',),
-      'env.dmcontrol.size': (16, 16)}, "'dmcontrol_humanoid_run' has 21 actions; set it to 21"),
+    pytest.param({
+        'task': 'dmcontrol_humanoid_walk', 'vid2act.act_width': 20, 'env.dmcontrol.size': (16, 16),
+        'vid2act.sources': ('metaworld_reach',)}, '21 action dimensions', marks=needs_dmc),
+    pytest.param({
+        'task': 'dmcontrol_walker_walk', 'vid2act.sources': ('dmcontrol_humanoid_run',),
+        'env.dmcontrol.size': (16, 16)}, "'dmcontrol_humanoid_run' has 21 actions; set it to 21",
+                 marks=needs_dmc),
     ({'task': 'dummy_disc'}, "'dummy' has no published sources"),
     ({'task': 'dummy_disc', 'vid2act.sources': ('metaworld_reach',)}, 'env.dummy.size.*metaworld or'),
     ({'task': 'crafter_reward', 'vid2act.sources': ('metaworld_reach',),
@@ -74,6 +79,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'),
+    ({'logger.outputs': ('jsonl', 'expa')}, 'logger.outputs has expa, .*a_missing_one.*leave expa out'),
     ({'task': 'metaworld_nothing'}, 'task')])
 def test_before_the_first_stage(begin, tmp_path, changes, words):
   with pytest.raises(UserError, match=words):

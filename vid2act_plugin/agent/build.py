@@ -10,7 +10,7 @@ from dreamerv3 import main as hostmain
 
 from ..common import files
 from ..common.errors import UserError, reading, reason
-from ..common.output import say
+from ..common.output import note
 from ..host import checkpoints, convolutions
 from ..sources.locate import locate
 from ..teacher import behaviours
@@ -29,15 +29,15 @@ def make(config, obs_space, act_space, agent_config):
     return _make(config, obs_space, act_space, agent_config)
   rehearsal = rehearse.Rehearsal(config, obs_space, act_space)
   agent = _make(
-      config, obs_space, act_space, agent_config, lambda x: rehearse.apart(x, rehearsal.rows))
+      config, obs_space, act_space, agent_config, [lambda x: rehearse.apart(x, rehearsal.rows)])
   return rehearse.Rehearsing(agent, rehearsal)
 
 
-def _make(config, obs_space, act_space, agent_config, changed=lambda kind: kind):
-  """Build the agent; changed: from the class of the model, which the host builds it from, to another."""
+def _make(config, obs_space, act_space, agent_config, parts=()):
+  """Build the agent; parts: functions class -> class, for the one that the host builds it from."""
   options = config.agent.vid2act
   taught = options.distill or options.guide
-  parts = [changed]
+  parts = [*parts]
   if options.folded:
     parts.append(convolutions.folding)
   if executes(config) and options.imitate:
@@ -83,7 +83,7 @@ def _acting(agent, config, bundle=None):
       agent, found, config.agent.vid2act,
       config.env.get(config.task.split('_')[0], {}).get('repeat', 1))
   if not made.candidates:
-    say(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
+    note(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
   return made
 
 

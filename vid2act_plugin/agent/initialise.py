@@ -11,7 +11,7 @@ import ninjax as nj
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import note
 from ..host import checkpoints, internals, loading
 from ..host.loading import match, shapes
 
@@ -65,13 +65,13 @@ def initialise(agent, bundle, config):
   names, source = bundle.manifest['sources'], config.agent.vid2act.init_source
   check(config, names)
   if checkpoints.latest(agent.config.logdir):
-    say('Not initialised from the teacher: the run continues from its own checkpoint.')
+    note('Not initialised from the teacher: the run continues from its own checkpoint.')
     return
   params, report = fit(
       loading.parameters(agent), bundle.params, bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
   agent.load({'params': {**params, **aligned(params)}, 'counters': loading.FRESH})
-  say(*report.lines())
+  note(*report.lines())
 
 
 def aligned(params):

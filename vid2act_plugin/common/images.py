@@ -17,9 +17,11 @@ def gif(path, video, fps=10):
   """Write a film `[T, H, W, 3]` uint8 as an animated GIF that repeats."""
   from PIL import Image
   first, *rest = map(Image.fromarray, np.asarray(video))
+  # Of equal frames Pillow writes one that lasts longer: by whole hundredths, so that they can be told.
+  duration = 10 * max(2, int(100 / fps))
   with _written(path) as part:
     first.save(
-        part, 'GIF', save_all=True, append_images=rest, duration=1000 / fps, loop=0, disposal=2)
+        part, 'GIF', save_all=True, append_images=rest, duration=duration, loop=0, disposal=2)
 
 
 def png(path, image):
@@ -75,6 +77,14 @@ def rgb(source, limit):
       return np.asarray(picture.convert('RGB'))
     grey = (np.asarray(picture).astype(np.uint32).clip(0, 65535) + 128) // 257
     return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+
+
+def resized(image, size):
+  """Return an image `[H, W, 3]` uint8 at a size (height, width), of averaged areas; None: as it is."""
+  from PIL import Image
+  if not size or image.shape[:2] == tuple(size):
+    return image
+  return np.asarray(Image.fromarray(image).resize(tuple(size)[::-1], Image.Resampling.BOX))
 
 
 def deep(source):

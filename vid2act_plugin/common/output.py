@@ -5,8 +5,11 @@ or breaks the line becomes '?': escape sequences, carriage returns, bidirectiona
 characters. `[red]` and `:smile:` are shown as they are written.
 """
 
+import collections
 import io
 import sys
+
+NOTED = collections.deque(maxlen=1000)  # Lines of `note` that no run has kept yet.
 
 
 def printable(text):
@@ -17,6 +20,12 @@ def printable(text):
 def say(*lines):
   """Print every value as one line."""
   _write(''.join(f'{printable(str(x))}\n' for x in lines))
+
+
+def note(*lines):
+  """Print lines that are worth reading again after the run, which keeps them in its logdir."""
+  say(*lines)
+  NOTED.extend(printable(str(x)) for x in lines)
 
 
 def table(title, columns, rows):

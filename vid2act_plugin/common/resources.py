@@ -1,6 +1,11 @@
-"""Where the files that are not Python code lie."""
+"""What lies elsewhere: files that are not Python code, and modules of the user's."""
 
+import importlib
+import os
 import pathlib
+import sys
+
+from .errors import reason
 
 
 def data(name):
@@ -14,3 +19,18 @@ def defaults():
   """Return the keys that the plugin adds, with their defaults, as `configs/defaults.yaml` has them."""
   from ruamel.yaml import YAML
   return YAML(typ='safe').load((data('configs') / 'defaults.yaml').read_text(encoding='utf-8'))
+
+
+def module(name):
+  """Import a module of the user's, from the present folder or installed.
+
+  Raises an `ImportError` whatever it fails with.
+  """
+  if os.getcwd() not in sys.path:  # Console scripts lack it, `python -m` has it.
+    sys.path.insert(0, os.getcwd())
+  try:
+    return importlib.import_module(name)
+  except ImportError:
+    raise
+  except (Exception, SystemExit) as e:
+    raise ImportError(reason(e)) from e

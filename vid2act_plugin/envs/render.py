@@ -144,9 +144,8 @@ class Camera:
 
   def describe(self):
     """Return the GL backend and the name of what draws, such as 'egl: llvmpipe'."""
-    from OpenGL import GL
     self()
-    return f"{os.environ.get('MUJOCO_GL', 'default')}: {GL.glGetString(GL.GL_RENDERER).decode()}"
+    return describe()
 
   def close(self):
     if self.renderer:
@@ -181,6 +180,12 @@ class Camera:
     distance = np.linalg.norm(self.data.cam_xpos[self.index] - self.model.stat.center)
     height = 2 * distance * np.tan(np.radians(self.model.cam_fovy[self.index]) / 2)
     return max(1e-4, DETAIL * height / self.size[0])
+
+
+def describe():
+  """Return the GL backend and the name of what draws in the present context."""
+  from OpenGL import GL
+  return f"{os.environ.get('MUJOCO_GL', 'default')}: {GL.glGetString(GL.GL_RENDERER).decode()}"
 
 
 def _find(model, camera, key):

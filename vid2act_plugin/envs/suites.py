@@ -2,10 +2,13 @@
 
 import dataclasses
 import difflib
+import importlib.util
 from collections.abc import Callable
 
 from ..common.errors import UserError
-from . import render
+from . import fetch, registry, render
+
+RANDOM = 'random'  # The expert of a task that has none.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,22 +16,28 @@ class Suite:
   """What the other parts have to know of a suite.
 
   env: 'module:Class' in the host's Env interface. tasks: function that returns
-  their names. expert: what `expert_action` of an environment is. settings: the
+  their names. expert: function of a task's name that returns what
+  `expert_action` is there, `RANDOM` where there is none. settings: the
   constructor's, as far as they decide what is recorded. packages: those whose
-  versions do. sources: the published ones. success: whether it tells success.
-  actions: function of a task's name that returns how many it has.
-  version: what may follow a task's name.
+  versions do. sources: function of a run's task that returns the usual ones.
+  success: whether tasks may tell success. actions: function of a task's name and
+  settings that returns how many it has. version: what may follow a task's name.
+  find: function of a task's name and a key that raises a `UserError` where there is none;
+  None: it is to be one of `tasks`. digest: function of a task's name that returns a
+  hash of what else decides what is recorded.
   """
 
   env: str
   tasks: Callable
-  expert: str
+  expert: Callable
   settings: tuple
   packages: tuple
-  sources: tuple
+  sources: Callable
   success: bool
   actions: Callable
   version: str = ''
+  find: Callable | None = None
+  digest: Callable = lambda task: ''
 
 
 def check(name, key='task'):
@@ -41,7 +50,9 @@ def check(name, key='task'):
     raise UserError(
         f"The key {key} is '{name}', which is not of the form SUITE_TASK; "
         'an example is metaworld_door-lock.')
-  if suite in SUITES:
+  if suite in SUITES and SUITES[suite].find:
+    SUITES[suite].find(task, key)
+  elif suite in SUITES:
     known = SUITES[suite].tasks()
     if task.removesuffix(SUITES[suite].version) not in known:
       near = difflib.get_close_matches(task, known, 3, 0.4) or known
@@ -50,11 +61,27 @@ def check(name, key='task'):
           f"did you mean {' or '.join(f'{suite}_{x}' for x in near)}?")
 
 
+def present():
+  """Return `{name: suite}` of those whose package is installed."""
+  package = lambda suite: suite.packages[0].replace('-', '_')
+  return {k: v for k, v in SUITES.items() if importlib.util.find_spec(package(v))}
+
+
 def dmcontrol():
   """Return `{name: (domain, task)}` of the DeepMind Control Suite."""
-  render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
-  from dm_control import suite
+  try:
+    render.setup_gl('dm_control._render')  # It also chooses its GL backend once.
+    from dm_control import suite
+  except ModuleNotFoundError as e:
+    raise UserError(
+        f'DeepMind Control needs the package dm-control ({e}); use Python 3.11 or 3.12 and install it, '
+        'as for 3.13 its labmaze has no wheel.') from e
   return {f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS}
+
+
+def filename(name):
+  """Return the name of a task for folders, tables and metrics: some have slashes and colons."""
+  return name.replace('/', '--').replace(':', '..')
 
 
 def plain(name):
@@ -63,10 +90,18 @@ def plain(name):
   return name.removesuffix(suite.version) if suite else name
 
 
-def _dmcontrol_actions(task):
+def _dmcontrol_actions(task, settings):
   domain, name = dmcontrol()[task]
   from dm_control import suite
   return suite.load(domain, name).action_spec().shape[0]
+
+
+def _gymnasium_actions(task, settings):
+  """Make the environment for a moment: a `UserError` says why it has no action or image."""
+  from . import gymnasium
+  env = gymnasium.Gymnasium(task, **settings)
+  env.close()
+  return env.act_space['action'].shape[0]
 
 
 def _metaworld():
@@ -77,16 +112,23 @@ def _metaworld():
 
 SUITES = {
     'metaworld': Suite(
-        env='vid2act_plugin.envs.metaworld:MetaWorld', tasks=_metaworld, expert='scripted',
+        env='vid2act_plugin.envs.metaworld:MetaWorld', tasks=_metaworld, expert=lambda task: 'scripted',
         settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render'),
-        packages=('metaworld', 'mujoco'), success=True, actions=lambda task: 4, version='-v3',
-        sources=(
+        packages=('metaworld', 'mujoco'), success=True, actions=lambda task, settings: 4, version='-v3',
+        sources=lambda task: (
             'metaworld_door-close', 'metaworld_faucet-open', 'metaworld_handle-press',
             'metaworld_plate-slide', 'metaworld_reach-wall', 'metaworld_window-close')),
     'dmcontrol': Suite(
-        env='vid2act_plugin.envs.dmcontrol:DMControl', tasks=dmcontrol, expert='planned',
+        env='vid2act_plugin.envs.dmcontrol:DMControl', tasks=dmcontrol, expert=lambda task: 'planned',
         settings=('size', 'camera', 'repeat', 'limit', 'render'),
         packages=('dm-control', 'mujoco'), success=False, actions=_dmcontrol_actions,
-        sources=(
+        sources=lambda task: (
             'dmcontrol_cheetah_run', 'dmcontrol_hopper_stand', 'dmcontrol_walker_walk',
-            'dmcontrol_walker_run'))}
+            'dmcontrol_walker_run')),
+    'gymnasium': Suite(
+        env='vid2act_plugin.envs.gymnasium:Gymnasium', tasks=registry.tasks,
+        expert=lambda task: 'scripted' if fetch.known(task) else RANDOM,
+        settings=('size', 'image', 'success', 'make', 'repeat', 'limit', 'render'),
+        packages=('gymnasium', 'mujoco'), success=True, actions=_gymnasium_actions,
+        find=registry.find, digest=registry.digest,
+        sources=lambda task: [f'gymnasium_{x}' for x in fetch.sources(task)])}

@@ -19,6 +19,9 @@ from ..common.output import say
 from . import tree as host
 
 BUILT = 'dreamer-3.3.0'
+WHY = (
+    'It is version 3.3.0: version 3.3.1 has the same code, but its source distribution lacks the '
+    'file requirements.txt, without which pip cannot prepare it.')
 
 
 def build(sdist=None):
@@ -88,7 +91,8 @@ def add_parser(sub):
       verify='exit with 0 where the host is patched and complete, else name what differs',
       revert="restore the host's own bytes and remove the files that we added",
       status='show version, path and the state of every touched file').items():
-    action = actions.add_parser(name, help=text, description=text.capitalize() + '.')
+    action = actions.add_parser(
+        name, help=text, description=f'{text.capitalize()}. {WHY if name == "build" else ""}')
     if name == 'build':
       action.add_argument(
           '--sdist', metavar='FILE', help='use this source distribution, download nothing')

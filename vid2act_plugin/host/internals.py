@@ -25,7 +25,7 @@ class Part:
 AGENT, OUTER, RSSM = 'dreamerv3/agent.py', 'embodied/jax/agent.py', 'dreamerv3/rssm.py'
 NETS, OPT = 'embodied/jax/nets.py', 'embodied/jax/opt.py'
 PARTS = (
-    Part(AGENT, 41, 'self.enc = {', 'agent/agent.py replaces its convolutions'),
+    Part(AGENT, 41, 'self.enc = {', 'host/convolutions.py replaces its networks'),
     Part(AGENT, 62, 'self.pol = embodied.jax.MLPHead(', 'agent/guide.py wraps the policy head'),
     Part(AGENT, 70, 'self.retnorm = ', 'agent/rehearse.py wraps it, valnorm and advnorm'),
     Part(AGENT, 74, 'self.modules = [', 'agent/agent.py adds modules of its own'),

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import note
 from . import checkpoints
 
 FRESH = dict.fromkeys(checkpoints.COUNTERS, 0)  # Counters of an agent that has done nothing.
@@ -113,10 +113,10 @@ def load(agent, path, regex=''):
           f"The key run.from_checkpoint is '{path}', of which nothing fits the agent; choose a "
           f'checkpoint of this kind and size of agent.', report.lines())
     agent.load({'params': params, 'counters': FRESH})
-  say(*report.lines())
+  note(*report.lines())
   left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
   if left:
-    say(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
+    note(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
 
 
 def checkpoint(path):

@@ -1,5 +1,6 @@
 """Choose the JAX platform and keep what it compiles."""
 
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -10,6 +11,7 @@ from ..common.errors import UserError
 from ..common.output import say
 
 PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
+CUDA13 = 580, 7.5  # NVIDIA driver and compute capability from which CUDA 13 works.
 
 
 def resolve(config, find_gpu=None):
@@ -24,11 +26,13 @@ def resolve(config, find_gpu=None):
     lacking = 'no NVIDIA GPU was found' if not gpu else f'jaxlib has no CUDA support for the {gpu}'
     raise UserError(
         f'The key jax.platform is {platform}, but {lacking}; '
-        + ('use --jax.platform auto or cpu.' if not gpu else _install()))
+        + ('use --jax.platform auto or cpu.' if not gpu else f'install it: {install()}.'))
+  if platform == 'gpu':  # By this name the host sets flags that XLA has no more, which ends the process.
+    platform = 'cuda'
   if platform == 'auto':
     platform = 'cuda' if gpu and cuda else 'cpu'
     if gpu and not cuda:
-      say(f'A GPU is present ({gpu}), but jaxlib has no CUDA support: {_install()}')
+      say(f'A GPU is present ({gpu}), but jaxlib has no CUDA support; install it: {install()}.')
   if platform == 'cpu':
     config = _cpu(config)
   else:
@@ -39,9 +43,30 @@ def resolve(config, find_gpu=None):
 
 def gpu_name():
   """Return the first GPU's name, or None; without starting JAX, whose flags are not set yet."""
+  return _query('name')
+
+
+def install():
+  """Return how to get JAX's support of CUDA, of the version that the driver and the GPU have."""
+  extra = _extra(_query('driver_version'), _query('compute_cap'))
+  return (f'`make install EXTRA={extra}` in the repository, or '
+          f"`pip install 'jax[{extra}]=={importlib.metadata.version('jax')}'`")
+
+
+def _extra(driver, capability):
+  """Return cuda13 where both are known to suffice, else cuda12."""
+  try:
+    able = int(driver.split('.')[0]) >= CUDA13[0] and float(capability) >= CUDA13[1]
+  except (AttributeError, ValueError):  # None, or what is no number.
+    able = False
+  return 'cuda13' if able else 'cuda12'
+
+
+def _query(field):
+  """Return what nvidia-smi says of the first GPU, or None."""
   if not shutil.which('nvidia-smi'):
     return None
-  query = ['nvidia-smi', '--query-gpu=name', '--format=csv,noheader']
+  query = ['nvidia-smi', f'--query-gpu={field}', '--format=csv,noheader']
   try:
     out = subprocess.run(query, capture_output=True, text=True, timeout=20)
   except subprocess.TimeoutExpired:
@@ -65,7 +90,3 @@ def _cache(config):
   folder = pathlib.Path(config.vid2act.cache).expanduser() / 'xla'
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(folder))
-
-
-def _install():
-  return "install it with `pip install 'vid2act-plugin[cuda]'`."

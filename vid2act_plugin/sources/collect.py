@@ -51,13 +51,18 @@ class Source(Writer):
   def __init__(self, entry, folder, env, behaviour, seed):
     name, task = entry.task.split('_', 1)
     self.suite = suite = suites.SUITES[name]
-    policy = dict(policy=suite.expert)
+    policy, digest = dict(policy=suite.expert(task)), suite.digest(task)
     if entry.behaviour:
       policy = dict(policy=entry.behaviour, digest=entries.digest(entry.behaviour))
+    elif policy['policy'] == suites.RANDOM:
+      say(f'Note: {entry.task} has no expert, so that all its episodes have random actions; name a '
+          f'behaviour, {entry.task}@MODULE:FUNCTION, for others.')
     head = dict(
         source=entry.name, suite=name, task=task, seed=seed, behaviour={**policy, **behaviour},
         env={**defaults(name), **{k: env[k] for k in suite.settings if k in env}},
-        versions={x: importlib.metadata.version(x) for x in suite.packages})
+        versions={
+            **{x: importlib.metadata.version(x) for x in suite.packages},
+            **({entry.task: digest} if digest else {})})
     head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
     super().__init__(pathlib.Path(folder).expanduser() / entry.name, head)
 
@@ -76,18 +81,19 @@ class Source(Writer):
 
   def job(self, index):
     """Return what a worker needs to record one episode."""
-    behaviour = self.head['behaviour']
+    behaviour, random = self.head['behaviour'], dict(policy=suites.RANDOM)
+    chosen = play.behave(index, behaviour['noise'], behaviour['random_share'])
     return dict(
         name=self.head['source'], task=self.head['task'], env=self.suite.env,
         settings=self.head['env'], seed=self.head['seed'], index=index,
         policy=behaviour['policy'],
-        behaviour=play.behave(index, behaviour['noise'], behaviour['random_share']),
+        behaviour=random if behaviour['policy'] == suites.RANDOM else chosen,
         folder=str(self.folder))
 
   def record(self, result):
     """Note in the manifest what a worker has recorded."""
     self.add(result['entry'])
-    self.save(renderer=result['renderer'], act_size=result['act_size'])
+    self.save(**{k: result[k] for k in ('renderer', 'act_size', 'success')})
 
   def _check_earlier(self):
     for path, before, now in _differences(self.earlier, self.head) if self.earlier else ():
@@ -119,6 +125,9 @@ def add_parser(sub):
   add('--camera', type=_camera, help="one of the scene's; default: the suite's")
   add('--repeat', type=int, help="env steps per action; default: the suite's")
   add('--reward', help='metaworld: version of the reward, v1 or v2')
+  add('--image', help='gymnasium: the pixel observation that is the image, or render')
+  add('--success', help='gymnasium: name of success in info')
+  add('--make', help='gymnasium: keyword arguments of gymnasium.make, as JSON')
   add('--orientation', help='metaworld: upright, or raw as the camera hangs')
   add('--render', help='full, or fast: no shadows, reflections or fine meshes')
   add('--noise', type=float, nargs='+', default=NOISE,
@@ -156,7 +165,7 @@ def summary(folder):
           f'{size:.0f} MB')
   if experts:
     text += f", return of experts {np.mean([x['return'] for x in experts]):.1f}"
-  if experts and suites.SUITES[manifest['suite']].success:
+  if experts and manifest.get('success', suites.SUITES[manifest['suite']].success):
     text += f", success in {sum(x['success_any'] for x in experts)} of {len(experts)}"
   return text
 

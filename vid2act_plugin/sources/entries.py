@@ -4,13 +4,12 @@ import dataclasses
 import difflib
 import fnmatch
 import hashlib
-import importlib
 import os
 import pathlib
 import re
 import sys
 
-from ..common import files
+from ..common import files, resources
 from ..common.errors import UserError, reason
 from ..envs import suites
 from . import recording
@@ -53,15 +52,15 @@ def parse(text, task=''):
   slash in it, or FORMAT:PATH. Behind the path of data to import, #TASK and
   #OURS=THEIRS choose what `vid2act import` is told by --task and --key. Raises a `UserError` if it is none of these.
   """
+  suite, named, _ = text.partition('_')
+  if named and suite in suites.SUITES and suites.SUITES[suite].find:  # Slashes and colons are its own.
+    return _recorded(text, task)
   format_, colon, rest = text.partition(':')
   if colon and format_ in FORMATS:
     return _path(rest, format_)
   if os.sep in text or text.startswith(('~', '.')):
     return _path(text)
-  if colon:
-    return _behaviour(text, task)
-  _check(text)
-  return Entry(text, task=text)
+  return _recorded(text, task)
 
 
 def parse_all(texts, task=''):
@@ -85,10 +84,8 @@ def parse_all(texts, task=''):
 def behaviour(text):
   """Return the function `(env, obs, rng) -> action [A]` that `module:function` names."""
   module, name = text.split(':')
-  if os.getcwd() not in sys.path:  # Console scripts lack it, `python -m` has it.
-    sys.path.insert(0, os.getcwd())
   try:
-    function = getattr(importlib.import_module(module), name)
+    function = getattr(resources.module(module), name)
   except (ImportError, AttributeError) as e:
     raise UserError(
         f"The behaviour '{text}' cannot be imported ({reason(e)}); run the command in "
@@ -108,7 +105,7 @@ def _check(task):
   """Raise a `UserError` unless a suite of ours, which can be recorded, has the task."""
   if task.split('_')[0] in suites.SUITES:
     return suites.check(task, 'vid2act.sources')
-  known = {x: f'{k}_{x}' for k, v in suites.SUITES.items() for x in v.tasks()}
+  known = {x: f'{k}_{x}' for k, v in suites.present().items() for x in v.tasks()}
   bare = task.partition('_')[2] if task.startswith(('dmc_', 'dm_', 'mw_')) else task
   near = difflib.get_close_matches(bare, known, 2, 0.6) or difflib.get_close_matches(
       bare.replace('_', '-'), known, 2, 0.6)
@@ -167,12 +164,19 @@ def _chosen(text, parts):
   return keys, tasks
 
 
-def _behaviour(text, task):
-  task, function = text.split('@', 1) if '@' in text else (task, text)
+def _recorded(text, task):
+  """Return the entry of a task, with a behaviour or without; `task` is the run's."""
+  name, at, function = text.partition('@')
+  suite = suites.SUITES.get(text.partition('_')[0])
+  if not at and (':' not in text or suite and suite.find):
+    _check(text)
+    return Entry(suites.filename(text), task=text)
+  task, function = (name, function) if at else (task, text)
   if not FUNCTION.fullmatch(function) or not task:
     raise UserError(
         f"The source '{text}' is not understood; name a task (metaworld_door-close), a task and a "
         'behaviour (metaworld_door-close@MODULE:FUNCTION), a folder (./DIR), or a format and a '
         f"folder ({FORMATS[0]}:DIR).")
   _check(task)
-  return Entry(f'{task}@{function.replace(":", ".")}', task=task, behaviour=function)
+  name = suites.filename(f'{task}@') + function.replace(':', '.')
+  return Entry(name, task=task, behaviour=function)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common import budget
 from ..common.errors import UserError
+from ..common.images import resized
 
 CHANNELS = (1, 3, 4)
 KINDS = (
@@ -27,7 +28,7 @@ def images(name, frames, keep, steps, size, resize, again=None):
     if count - 1 == keep[row]:
       frame = np.asarray(frame)
       kind = kind or _kind(name, frame, again)
-      frame = _resized(_pixels(name, frame, kind), resize)
+      frame = resized(_pixels(name, frame, kind), resize)
       if size and tuple(frame.shape[:2]) != tuple(size):
         raise UserError(
             f'The episode {name} has images of {frame.shape[0]}x{frame.shape[1]} and those before '
@@ -90,10 +91,3 @@ def _unknown(name, frame, more=''):
   return UserError(
       f'The episode {name} has images of shape {frame.shape} and type {frame.dtype}{more}; '
       f'{KINDS}, one kind in an episode.')
-
-
-def _resized(frame, size):
-  from PIL import Image
-  if not size or frame.shape[:2] == tuple(size):
-    return frame
-  return np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BOX))

@@ -7,7 +7,7 @@ import json
 import pathlib
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import note
 from ..envs import suites
 from . import entries, importing, recording
 
@@ -49,7 +49,11 @@ def locate(config):
       raise UserError(
           f"The key vid2act.sources is [auto], but the suite '{suite}' has no published sources; "
           'name them, such as [metaworld_door-close].')
-    names = suites.SUITES[suite].sources
+    names = suites.SUITES[suite].sources(config.task.partition('_')[2])
+    if not names:
+      raise UserError(
+          f"The key vid2act.sources is [auto], but the task '{config.task}' has no usual sources; name "
+          f'them, such as [{config.task}@MODULE:FUNCTION] or [./DATA].')
   found = entries.parse_all(names, config.task)[:config.vid2act.max_sources or None]
   return [_located(config, x) for x in found]
 
@@ -67,7 +71,8 @@ def check(config, found):
     elif entry.foreign:
       importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
     elif entry.task:
-      actions = suites.SUITES[entry.suite].actions(entry.task.partition('_')[2])
+      actions = suites.SUITES[entry.suite].actions(
+          entry.task.partition('_')[2], settings(config, entry)['env'])
     if actions > config.vid2act.act_width:
       raise UserError(
           f"The key vid2act.act_width is {config.vid2act.act_width}, but the source '{source.name}' "
@@ -77,7 +82,7 @@ def check(config, found):
           f"The source '{source.name}' has images of {list(image)}, but the run of {size(config)}; "
           f'import or collect it at that size, or set env.SUITE.size.')
     if suites.plain(entry.task) == suites.plain(config.task):
-      say(f"Note: the run's own task is among its sources, as '{source.name}'.")
+      note(f"Note: the run's own task is among its sources, as '{source.name}'.")
 
 
 def settings(config, entry):
@@ -89,6 +94,8 @@ def settings(config, entry):
   found = dict(format=CACHE, collect=collect, env=env)
   if entry.behaviour:
     found['behaviour'] = entries.digest(entry.behaviour)
+  if digest := suites.SUITES[entry.suite].digest(entry.task.partition('_')[2]):
+    found['task'] = [entry.task, digest]
   return found
 
 

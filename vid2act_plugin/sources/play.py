@@ -55,7 +55,9 @@ class Recorder:
       expert = entries.behaviour(job['policy'])
     episode = record(self.env, expert, job['behaviour'], rng)
     entry = recording.write_episode(job['folder'], job['index'], episode, job['behaviour'])
-    return dict(entry=entry, renderer=self.renderer, act_size=episode['action'].shape[1])
+    return dict(
+        entry=entry, renderer=self.renderer, act_size=episode['action'].shape[1],
+        success='log/success' in self.env.obs_space)
 
   def _make(self, job, seed):
     key = job['name'], job['settings'], job['seed']

@@ -15,6 +15,7 @@ from . import formats, recording, report, rewards
 from .frames import images
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
+BOUNDS = 'bounds'  # Among the keys of an episode: its format tells the bounds of actions.
 NEAR = 0.02  # Of a rate: cameras keep theirs no better; 24 and 25 images/s differ by more.
 FACTS = ('act_size', 'action_low', 'action_high', 'fps')
 NUMBERS = 'fiub'  # Kinds of data types.
@@ -26,8 +27,9 @@ class Survey:
   """What is known of all episodes before any image is read.
 
   facts: what they have in common, `act_size`, `fps`, whether all have `reward`
-  and `success`, and `action_low` and `action_high` `[A]`, which become -1 and 1
-  (-1 and 1 themselves for an action that is within). faults: `{name: sentence}`
+  and `success`, and `action_low` and `action_high` `[A]`, which become -1 and 1:
+  those of the space where all tell it, else of the data (-1 and 1 themselves
+  for an action that is within). faults: `{name: sentence}`
   of those that cannot be taken. steps: `{name: T}` of those that can be read.
   columns: see `report.layouts`. unasked: names of those that options leave out.
   """
@@ -58,7 +60,9 @@ def survey(found, size):
         used, steps[name] = arrays['action'][:-1], len(arrays['action'])
         columns[report.layout(episode)] += 1
         wrong = rewards.endless(arrays)
-        facts[name] = used.min(0), used.max(0), {*arrays} - wrong, wrong
+        told = episode.bounds if _fits(episode.bounds, used) else None
+        low, high = told or (used.min(0), used.max(0))
+        facts[name] = low, high, {*arrays, *([BOUNDS] if told else [])} - wrong, wrong
       except formats.NotAsked:
         unasked.add(name)
       except Exception as e:  # One bad episode costs no other; each library has its own errors.
@@ -134,7 +138,8 @@ def _common(groups):
   if len(rates) > 1:
     say(f'Note: rates from {rates[0]:g} to {rates[-1]:g} images/s are taken as {fps:g}.')
   low, high = np.min([x[1] for x in same], 0), np.max([x[2] for x in same], 0)
-  within = (low >= -1 - ROUNDING) & (high <= 1 + ROUNDING)
+  told = all(BOUNDS in x[3] for x in same)
+  within = (low == -1) & (high == 1) if told else (low >= -1 - ROUNDING) & (high <= 1 + ROUNDING)
   if not within.all():
     say('Note: actions are scaled to [-1, 1]: ' + ', '.join(
         f'{i} from [{low[i]:.4g}, {high[i]:.4g}]' for i in np.flatnonzero(~within)))
@@ -142,6 +147,11 @@ def _common(groups):
   known = {k: all(k in x[3] for x in same) for k in ('reward', 'success')}
   return dict(
       act_size=size, fps=fps, **known, action_low=low.tolist(), action_high=high.tolist())
+
+
+def _fits(bounds, actions):
+  """Say whether bounds are those of the actions `[T, A]`."""
+  return bounds is not None and len(bounds[0]) == actions.shape[1]
 
 
 def _odd(groups, seen):

@@ -10,8 +10,10 @@ from ruamel.yaml import YAML
 
 from ..common import files, safe_yaml
 from ..common.errors import UserError, reason
+from ..envs import suites
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
+TASK = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.:/-]*')  # Those of Gymnasium have colons and slashes.
 MOST = 10_000  # Runs.
 COMMON = '.configs'  # Of the files of overlays that every run has; no variant is named so.
 KEYS = {
@@ -32,7 +34,7 @@ class Run:
 
   @property
   def name(self):
-    return f'{self.method}/{self.task}/{self.seed}'
+    return f'{self.method}/{suites.filename(self.task)}/{self.seed}'
 
 
 class Matrix:
@@ -115,7 +117,7 @@ class Matrix:
     good = {
         'configs': isinstance(content.setdefault('configs', []), list),
         'variants': isinstance(variants, dict) and bool(variants) and all(map(_name, variants)),
-        'tasks': _unique(content.get('tasks'), _name),
+        'tasks': _unique(content.get('tasks'), lambda x: _name(x, TASK)),
         'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and 0 <= x < 2 ** 32),
         'against': isinstance(variants, dict) and content.get('against') in [*variants]}
     for key, right in good.items():
@@ -138,8 +140,8 @@ class Matrix:
     return overlays
 
 
-def _name(text):
-  return isinstance(text, str) and bool(NAME.fullmatch(text))
+def _name(text, pattern=NAME):
+  return isinstance(text, str) and bool(pattern.fullmatch(text))
 
 
 def _unique(values, good):

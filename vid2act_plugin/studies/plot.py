@@ -37,30 +37,15 @@ def main(args):
 
 def plot(paths, out, against='stock', metric=None, references=()):
   """Write `comparison.csv`, `.md` and `.png` of all runs below `paths` into `out`; print the table."""
-  found = scores.read(paths)
-  metric = metric or ('score' if 'score' in found or 'train_score' not in found else 'train_score')
-  if metric not in found:
-    raise UserError(
-        f"There are no scores of the metric {metric} below {', '.join(map(str, paths))}; finished "
-        "runs have them in LOGDIR/scores/, and DreamerV3's own, which have train_score alone, in "
-        'metrics.jsonl beside their config.yaml.')
+  found, metric, before = gather(paths, metric)
   tasks = {x['task'] for x in found[metric]}
   known = [row for path in references for row in _published(path, metric, tasks, found)]
   shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
-  notes += _without(found, metric)
-  compared = [
-      x for x in scores.METRICS if x in found and x not in ('length', 'train_score')] or [metric]
-  for name in dict.fromkeys([*compared, metric]):
-    found[name], more = comparable(found[name], f'the curves of {name}')
-    notes += more
-    if name == metric and not found[name]:
-      raise UserError(
-          f"There is nothing to compare below {', '.join(map(str, paths))}: "
-          f"{more[-1].removeprefix('Note: ').removesuffix('.')}; name other runs.")
+  notes += before
   out = pathlib.Path(out).expanduser()
   out.mkdir(parents=True, exist_ok=True)
   with progress.waiting('comparing'):
-    table = [row for x in compared for row in comparison.compare(found[x], against, x)]
+    table = tabulate(found, metric, against)
     with files.atomic_write(out / 'comparison.csv') as part, open(
         part, 'w', encoding='utf-8', newline='') as file:
       writer = csv.DictWriter(file, comparison.COLUMNS, lineterminator='\n')
@@ -70,11 +55,43 @@ def plot(paths, out, against='stock', metric=None, references=()):
     with files.atomic_write(out / 'comparison.md') as part:
       part.write_text(text, encoding='utf-8')
     picture(out / 'comparison.png', found[metric], table, against, metric, shown)
-  say(*text.split('\n'), *notes)
-  _note(found[metric], against, known)
-  if metric == 'train_score':
-    say('Note: train_score is of training episodes, with exploration, not of evaluations.')
+  say(*text.split('\n'), *notes, *remarks(found[metric], metric, against, known))
   say(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
+
+
+def gather(paths, metric=None):
+  """Return the rows of all runs below `paths` that can be compared, `{metric: rows}`.
+
+  And what the picture shows: `metric`, or by default the one that fits; and notes on what is
+  left out. Raises a `UserError` if nothing is left.
+  """
+  found = scores.read(paths)
+  where = ', '.join(map(str, paths))
+  metric = metric or ('score' if 'score' in found or 'train_score' not in found else 'train_score')
+  if metric not in found:
+    raise UserError(
+        f'There are no scores of the metric {metric} below {where}; finished '
+        "runs have them in LOGDIR/scores/, and DreamerV3's own, which have train_score alone, in "
+        'metrics.jsonl beside their config.yaml.')
+  notes = _without(found, metric)
+  for name in dict.fromkeys([*compared(found, metric), metric]):
+    found[name], more = comparable(found[name], f'the curves of {name}')
+    notes += more
+    if name == metric and not found[name]:
+      raise UserError(
+          f'There is nothing to compare below {where}: '
+          f"{more[-1].removeprefix('Note: ').removesuffix('.')}; name other runs.")
+  return found, metric, notes
+
+
+def tabulate(found, metric, against):
+  """Return the table of all metrics that are compared, see `comparison.compare`."""
+  return [row for x in compared(found, metric) for row in comparison.compare(found[x], against, x)]
+
+
+def compared(found, metric):
+  """Return the metrics that a comparison has, in order."""
+  return [x for x in scores.METRICS if x in found and x not in ('length', 'train_score')] or [metric]
 
 
 def _published(path, metric, tasks, found):
@@ -166,16 +183,22 @@ def _known(known, task):
   return comparison.curves(mine).items() if mine else ()
 
 
-def _note(rows, against, known):
-  theirs = {x['task'] for x in known}
+def remarks(rows, metric, against, known=()):
+  """Return what to think of when reading a comparison of these rows, in notes."""
+  theirs, found = {x['task'] for x in known}, []
   if theirs and theirs.isdisjoint(x['task'] for x in rows):
-    say(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
+    found.append(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
   if against not in {x['method'] for x in rows}:
-    say(f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
+    found.append(
+        f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
   counts = {m: len({x['seed'] for x in rows if x['method'] == m}) for m in {x['method'] for x in rows}}
   few = [f'{k} ({v})' for k, v in sorted(counts.items()) if v < FEW]
   if few:
-    say(f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few mean little.")
+    found.append(
+        f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few mean little.")
+  if metric == 'train_score':
+    found.append('Note: train_score is of training episodes, with exploration, not of evaluations.')
+  return found
 
 
 def _cell(name):

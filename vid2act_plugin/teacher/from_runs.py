@@ -14,6 +14,7 @@ import numpy as np
 from ..common import progress
 from ..common.errors import UserError, reading
 from ..common.output import say
+from ..envs import suites
 from ..host import internals, loading, tree
 from . import claims, runs, separate
 from .bundle import MODEL, Bundle
@@ -118,7 +119,7 @@ def _names(found, names):
         f'There are {len(names)} values of --name for {len(found)} runs; give one for each, in '
         'the same order.')
   unique = []
-  for name, run in zip(names or [x.config.task for x in found], found):
+  for name, run in zip(names or [suites.filename(x.config.task) for x in found], found):
     if not re.fullmatch(r'[\w.-]+', name):
       what = 'value of --name' if names else f"task of {run.folder / 'config.yaml'}"
       raise UserError(

@@ -136,7 +136,7 @@ def jax():
   text = f'{devices}; {found["gflops"]:.0f} GFLOP/s in float32 matrix products'
   if not gpu or found['platform'] in ('gpu', 'cuda'):
     return 'ok', text, ''
-  cure = "`pip install 'vid2act-plugin[cuda]'`"
+  cure = backend.install()
   if any(importlib.util.find_spec(x) for x in backend.PLUGINS):
     cure = "unset JAX_PLATFORMS if it is set, or see why in what `python -c 'import jax; jax.devices()'` prints"
   return 'warn', f'{text}, although there is a {gpu}', cure

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import note
 
 NAME = re.compile(r'([0-9A-Za-z]+-){3}[0-9]{1,9}\.npz')  # Time, itself, the next one, steps.
 
@@ -46,8 +46,8 @@ class Chunks:
   def _note(self, what, names):
     if names:
       steps = sum(int(x.removesuffix('.npz').rpartition('-')[2]) for x in names)
-      say(f'Note: {len(names)} files of the replay {self.folder} {what}, the first one {min(names)}; '
-          f'the run goes on without their {steps:,} steps.')
+      note(f'Note: {len(names)} files of the replay {self.folder} {what}, the first one {min(names)}; '
+           f'the run goes on without their {steps:,} steps.')
 
   def _wanted(self, found):
     """Return the files that the replay has room for; it loads the newest ones."""

@@ -72,15 +72,16 @@ def _own(made, found, env, episodes, check):
     for source, task in enumerate(tasks):
       result.append(None)
       trials = _trials(task, env) if task and episodes else None
-      if trials:
+      if trials and trials.success:
         result[-1] = [
             round(float(np.mean([
                 _played(trials, act, source, made, noise, i, bar, check)
                 for i in range(episodes)])), 3)
             for noise in NOISES]
-        trials.close()
       else:
         bar.advance(episodes * len(NOISES))
+      if trials:
+        trials.close()
   return result
 
 

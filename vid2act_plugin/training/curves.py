@@ -10,6 +10,7 @@ from ..common import images
 AXES = {
     'Success rate': dict(ylim=(-0.05, 1.05)), 'World-model losses': dict(yscale='log'),
     'Relevance': dict(ylim=(0, 1))}
+RELEVANCE, EPISODES, EARNED = 'train/relevance/', 'train/execute/episodes/', 'train/execute/earned/'
 LARGEST = 2 ** 53  # Steps; beyond, they are not told apart.
 LIMIT = 1e100  # Of a number, either way; beyond, sums and the scale of a picture overflow.
 
@@ -20,22 +21,11 @@ def curves(logdir):
   Success, relevance, and who carried out episodes are left out where the run has none.
   """
   rows = metrics(logdir)
-  panels = {
-      'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation',
-                        'policy/score': 'evaluation of the policy alone'},
-      'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step',
-                       'policy/success_any': 'of the policy alone'},
-      'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
-      'Relevance': {k: k.split('/')[-1] for k in _keys(rows, 'train/relevance/')},
-      'Episodes carried out by': _names(rows, 'train/execute/episodes/'),
-      'Mean return of these': _names(rows, 'train/execute/earned/')}
-  for title in list(panels)[1:2] + list(panels)[3:]:
-    if not any(k in x for x in rows for k in panels[title]):
-      del panels[title]
+  shown = panels(rows)
   with images.figure(
-      pathlib.Path(logdir) / 'curves.png', 1, len(panels), figsize=(4.2 * len(panels), 3.4),
+      pathlib.Path(logdir) / 'curves.png', 1, len(shown), figsize=(4.2 * len(shown), 3.4),
       squeeze=False, layout='tight') as (_, axes):
-    for ax, (title, names) in zip(axes[0], panels.items()):
+    for ax, (title, names) in zip(axes[0], shown.items()):
       for key, name in names.items():
         xs, ys = zip(*[(x['step'], x[key]) for x in rows if key in x] or [((), ())])
         ax.plot(xs, ys, marker='o', markersize=3, label=images.label(name))
@@ -45,6 +35,21 @@ def curves(logdir):
       if ax.has_data():
         ax.legend(fontsize=7)
       ax.set(**AXES.get(title, {}))
+
+
+def panels(rows):
+  """Return what is drawn of the rows of a log, `{title: {metric: name}}`."""
+  found = {
+      'Episode score': {'episode/score': 'train', 'eval/score': 'evaluation',
+                        'policy/score': 'evaluation of the policy alone'},
+      'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step',
+                       'policy/success_any': 'of the policy alone'},
+      'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
+      'Relevance': {k: k.split('/')[-1] for k in _keys(rows, RELEVANCE)},
+      'Episodes carried out by': _names(rows, EPISODES),
+      'Mean return of these': _names(rows, EARNED)}
+  always = 'Episode score', 'World-model losses'
+  return {k: v for k, v in found.items() if k in always or any(x in row for row in rows for x in v)}
 
 
 def _names(rows, prefix):

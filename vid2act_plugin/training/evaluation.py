@@ -1,18 +1,20 @@
 """Episodes summed up, and evaluation on episodes that are the same every time."""
 
 import collections
+import json
 import pathlib
 from functools import partial as bind
 
 import numpy as np
 
-from ..common import images
+from ..common import files, images
 from ..common.errors import UserError
 from ..common.output import say
 from . import curves, environments
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
 WEIGHT = 'log/relevance/'
+FILM, ALONG = 'eval.gif', 'eval_episode.json'  # An episode's frames, and what was so at each of them.
 
 
 class Episodes:
@@ -59,6 +61,8 @@ class Evaluation:
     """Run the episodes, log their means as `MODE/...` and return these; mode: the policy's."""
     self.owed, self.episodes = list(self.shares), Episodes()
     self.results, self.frames, self.relevance = [], [], collections.defaultdict(list)
+    self.along = collections.defaultdict(list)
+    self.step = int(logger.step) * logger.multiplier
     if not self.driver:
       self.driver = environments.driver(self.envs, self.parallel)
       self.driver.on_step(self._add)
@@ -83,11 +87,18 @@ class Evaluation:
       environments.close(self.driver)
 
   def video(self, config):
-    """Write the first episode of the last evaluation: `eval.gif`, `eval_relevance.png`."""
+    """Write the first episode of the last evaluation: `FILM`, `ALONG`, `eval_relevance.png`.
+
+    `ALONG` holds its env step, and of each of its T frames the reward, success where the task knows
+    it, and each source's relevance where the policy has it.
+    """
     logdir = pathlib.Path(config.logdir).expanduser()
     if self.frames:
-      images.gif(logdir / 'eval.gif', np.stack(self.frames), fps=2 * config.logger.fps)
-      say(f"Video of an evaluation episode: {logdir / 'eval.gif'}")
+      images.gif(logdir / FILM, np.stack(self.frames), fps=2 * config.logger.fps)
+      with files.atomic_write(logdir / ALONG) as part:
+        part.write_text(json.dumps(dict(
+            step=self.step, **self.along, relevance=self.relevance)), encoding='utf-8')
+      say(f'Video of an evaluation episode: {logdir / FILM}')
     if self.picture is not None:
       images.png(logdir / 'eval_relevance.png', self.picture)
       say(f"Relevance along it: {logdir / 'eval_relevance.png'}")
@@ -97,9 +108,12 @@ class Evaluation:
       return
     if worker == 0 and self.owed[0] == self.shares[0] and 'image' in tran:
       self.frames.append(tran['image'])
+      for key, name in (('reward', 'reward'), ('log/success', 'success')):
+        if key in tran:
+          self.along[name].append(round(float(tran[key]), 4))
       for key, value in tran.items():
         if key.startswith(WEIGHT):
-          self.relevance[key.removeprefix(WEIGHT)].append(float(value))
+          self.relevance[key.removeprefix(WEIGHT)].append(round(float(value), 4))
     episode = self.episodes.add(tran, worker)
     if episode:
       self.results.append(episode)

@@ -9,7 +9,7 @@ import time
 import zipfile
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import note, say
 from ..host import checkpoints, internals
 from . import chunks
 
@@ -112,7 +112,7 @@ def _discard(folder):
   """Remove chunks of a replay that were not written to their end, which no checkpoint needs."""
   for path in folder.glob('*.npz'):
     if chunks.NAME.fullmatch(path.name) and not zipfile.is_zipfile(str(path)):
-      say(f'Removed {path}, which a killed run did not write to its end.')
+      note(f'Removed {path}, which a killed run did not write to its end.')
       path.remove()
 
 

@@ -1,5 +1,6 @@
 """What can be known of a run before its first stage, which may take hours."""
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -8,7 +9,7 @@ import elements
 
 from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, reading
-from ..common.output import say
+from ..common.output import note
 from ..host import checkpoints, loading
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
@@ -20,12 +21,14 @@ TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more wher
 LOOPS = ('train', 'train_eval', 'eval_only')
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 SHOWN = 4  # Keys in a message.
+WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
 
 
 def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
   ours = config.run.eval_every > 0 or config.script in STAGES
+  _outputs(config)
   if config.script == 'eval_only' and not config.run.from_checkpoint:
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
@@ -40,6 +43,16 @@ def check(config):
   if checkpoint:
     _continued(config, logdir)
     checkpoints.check(checkpoint, read=not ours)
+
+
+def _outputs(config):
+  """Raise a `UserError` if a package that an output of the logger needs is not installed."""
+  for output in config.logger.outputs:
+    package = WRITERS.get(output)
+    if package and not importlib.util.find_spec(package):
+      raise UserError(
+          f'The key logger.outputs has {output}, but the package {package} is not installed; '
+          f'install it (`pip install {package}`), or leave {output} out.')
 
 
 def _free(logdir):
@@ -88,8 +101,8 @@ def as_begun(config):
   plain = elements.Config({'agent': {'vid2act': resources.defaults()['agent']['vid2act']}}).flat
   absent = {k: v for k, v in plain.items() if before and k not in before and config.flat[k] != v}
   if absent:
-    say(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
-        'without.')
+    note(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
+         'without.')
   return config.update(absent)
 
 

@@ -19,7 +19,7 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..host import checkpoints, internals, loading, tree
 from ..teacher import bundle
-from . import chunks, curves, environments, finite, resume, scores, summary
+from . import chunks, curves, environments, finite, notes, resume, scores, summary
 from .evaluation import Episodes, Evaluation
 
 
@@ -68,6 +68,7 @@ def _train(config, args, evaluate):
     _load(agent, args)
   if not resume.load_or_save(cp, logdir):
     place.evaluated = _due(args, logger)
+  notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
   driver = environments.driver(envs, parallel=not args.debug)
   with resume.Stop() as stop:

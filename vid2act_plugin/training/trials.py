@@ -25,10 +25,11 @@ class Trials:
     known = {**resources.defaults()['env'][suite], **env}
     settings = {k: known[k] for k in self.suite.settings}
     self.env = getattr(importlib.import_module(module), kind)(name, **settings, seed=seed)
+    self.success = 'log/success' in self.env.obs_space
     self.actions = self.env.act_space['action'].shape[0]
 
   def play(self, act, source, frames, noise, episode):
-    """Return return and success of one episode, success None in a suite that knows none.
+    """Return return and success of one episode, success None in a task that knows none.
 
     act: from frames `[1, F, H, W, 3]` and source `[1]` to actions `[1, A]`; noise:
     standard deviation of what is added to them.
@@ -48,7 +49,7 @@ class Trials:
       seen = np.concatenate([seen[1:], obs['image'][None]])
       gained += float(obs['reward'])
       success = max(success, float(obs.get('log/success', 0)))
-    return gained, success if self.suite.success else None
+    return gained, success if self.success else None
 
   def close(self):
     self.env.close()

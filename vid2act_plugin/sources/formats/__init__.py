@@ -39,7 +39,8 @@ class Episode:
   fps: images per second, None if unknown.
   names: `{ours: theirs}`, the columns or the camera that became each array and
   the images, a text or a list of them. left: `{theirs: why}`, those that were
-  left. Both are for the report.
+  left. Both are for the report. bounds: low and high `[A]` of the actions'
+  space, where the format tells it; they become -1 and 1.
   """
 
   frames: Iterable
@@ -47,6 +48,7 @@ class Episode:
   fps: float | None = None
   names: dict = dataclasses.field(default_factory=dict)
   left: dict = dataclasses.field(default_factory=dict)
+  bounds: tuple | None = None
 
 
 class NotAsked(UserError):

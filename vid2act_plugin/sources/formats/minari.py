@@ -39,10 +39,10 @@ def episodes(path, options):
   the metadata is not whole or the choice of images is not clear.
   """
   path, keys = _folder(path) or path, options.get('keys', {})
-  form, count, space = _metadata(path)
+  form, count, space, bounds = _metadata(path)
   image, shape = _camera(path, space, keys.get('image'))
   for index in range(count):
-    yield f'episode {index}', functools.partial(_load, path, form, index, image, shape, keys)
+    yield f'episode {index}', functools.partial(_load, path, form, index, image, shape, keys, bounds)
 
 
 def _folder(path):
@@ -71,12 +71,12 @@ def _metadata(path):
       raise ValueError(f"its data_format is '{form}'")
     if count > FEW and count > (there := _there(path, form)):
       raise ValueError(f'it claims {count:,} episodes, and there are {there:,}')
-  kinds = [x.kind for x in leaves[1].values()]
+  kinds, first = [x.kind for x in leaves[1].values()], next(iter(leaves[1].values()))
   if kinds != ['Box']:
     raise UserError(
         f"The actions in {path} are of the kind {', '.join(kinds)}; choose a data set with actions "
         'of the kind Box.')
-  return form, count, leaves[0]
+  return form, count, leaves[0], first.bounds
 
 
 def _there(path, form):
@@ -105,7 +105,7 @@ def _camera(path, space, name):
       * (not cameras))
 
 
-def _load(path, form, index, image, shape, keys):
+def _load(path, form, index, image, shape, keys, bounds):
   with _reading(path, f', episode {index},'):
     leaves = _leaves(path, form, index)
     names = dict(NAMES, **{k: v for k, v in keys.items() if k in (*NAMES, 'success')})
@@ -133,7 +133,7 @@ def _load(path, form, index, image, shape, keys):
     left = {k: columns.LEFT.get(columns.meaning(k), 'not asked for')
             for k in leaves if k not in taken.values()}
     return Episode(
-        _images(path, form, index, leaves[image], shape, T), arrays, None, taken, left)
+        _images(path, form, index, leaves[image], shape, T), arrays, None, taken, left, bounds)
 
 
 def _arrived(value, dtype, T):

@@ -6,15 +6,21 @@ spaces is not read: the arrays of the first episode say as much.
 
 import typing
 
+import numpy as np
+
 from ...common import files
 
 
 class Leaf(typing.NamedTuple):
-  """A space without others in it; a shape of None is that of anything but a box."""
+  """A space without others in it; a shape of None is that of anything but a box.
+
+  bounds: low and high of a box, `[A]` each, None where they are not finite or not said.
+  """
 
   kind: str
   dtype: str
   shape: tuple | None
+  bounds: tuple | None = None
 
 
 def flat(spec, path):
@@ -25,10 +31,21 @@ def flat(spec, path):
     shape = spec['shape'] if spec['type'] == 'Box' else None
     if shape is not None and not all(type(x) is int and x >= 0 for x in shape):
       raise ValueError(f'the shape of {path} is {shape}')
-    yield path, Leaf(spec['type'], str(spec.get('dtype')), shape and tuple(shape))
+    yield path, Leaf(
+        spec['type'], str(spec.get('dtype')), shape and tuple(shape), _bounds(spec, shape))
     return
   for key, x in inner.items() if isinstance(inner, dict) else enumerate(inner):
     yield from flat(x, f'{path}/{key}')
+
+
+def _bounds(spec, shape):
+  try:
+    low, high = (np.array(spec[k], np.float64).reshape(-1) for k in ('low', 'high'))
+  except (KeyError, TypeError, ValueError, OverflowError):
+    return None
+  good = shape and low.size == high.size == np.prod(shape, dtype=float) and (
+      np.isfinite(low) & np.isfinite(high) & (low <= high)).all()
+  return (low, high) if good else None
 
 
 def detect(path):
