@@ -74,7 +74,7 @@ def _needs(config):
   if config.agent.typ != 'vid2act':
     return False, False
   recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online
-  return chosen.distill or chosen.guide or chosen.init, recorded
+  return options.needs_teacher(chosen), recorded
 
 
 def _recordings(config, found):
