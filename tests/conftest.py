@@ -49,7 +49,7 @@ agent.vid2act.vae: {code: 8, batch: 16}
 agent: {imag_length: 4, imag_last: 3}
 run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
 logger.outputs: OUTPUTS
-env.metaworld: {size: [16, 16], limit: 15}
+env.metaworld: {size: [16, 16], limit: 15, repeat: 1}
 .*\.mults: [1, 2]
 .*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
 .*\.depth: 2
