@@ -34,6 +34,7 @@ OURS = {
     'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}, 'vid2act.behaviours': {
         'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0},
     # Sources that act have tests of their own; these teachers have no behaviours.
+    'agent.vid2act.guide': True,
     'agent.vid2act.execute': {'start': 0.0, 'end': 0.0, 'evaluate': 'policy'}, 'agent.vid2act.imitate': 0.0}
 
 
