@@ -34,7 +34,6 @@ OURS = {
     'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}, 'vid2act.behaviours': {
         'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0},
     # Sources that act have tests of their own; these teachers have no behaviours.
-    'agent.vid2act.guide': True,
     'agent.vid2act.execute': {'start': 0.0, 'end': 0.0, 'evaluate': 'policy'}, 'agent.vid2act.imitate': 0.0}
 
 
@@ -114,6 +113,8 @@ def configure(overlays):
 
   def fn(*names, defaults=None, **changes):
     config = elements.Config(defaults or overlays['defaults'])
+    if not defaults:  # All parts at once, where a variant does not switch them off.
+      config = config.update({'agent.vid2act.guide': True})
     for name in names:
       config = config.update(overlays[name])
     return config.update(SMALL).update({} if defaults else OURS).update(changes)

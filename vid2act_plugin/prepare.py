@@ -130,7 +130,8 @@ def _behaviours(config, given):
     raise UserError(
         f'The teacher {config.vid2act.teacher} has no behaviours, and the key vid2act.sources is not '
         f"that of its sources, {', '.join(manifest['sources'])}; name these, whose recordings "
-        'behaviours are learned from, or a folder of behaviours as vid2act.cloned.')
+        'behaviours are learned from, or a folder of behaviours as vid2act.cloned, or let no source act: '
+        'overlay vid2act_likeness.')
   locate.check(config, found)
   config = _recordings(config, found)
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])
