@@ -139,7 +139,7 @@ def _ran(run):
       ('seed', made['seed'] if made['seed'] is not None else at('seed')), ('script', at('script')),
       (run.unit, run.step), ('updates', made['updates']), ('train ratio', at('run', 'train_ratio')),
       ('batch', f"{at('batch_size')} x {at('batch_length')}" if at('batch_size') else None),
-      ('environment', ', '.join(f'{k} {v}' for k, v in known.items())),
+      ('environment', ', '.join(f'{k} {v}' for k, v in known.items() if v not in ('', '{}'))),
       ('sources', len(run.sources) or None), ('teacher', at('vid2act', 'teacher')),
       ("hash of the teacher's files", (run.teacher['hash'] or '')[:16]),
       ("the teacher's updates", made['pretrain_updates'] or None), ('DreamerV3', made['host']),
