@@ -41,7 +41,9 @@ def main():
 def run():
   """Return the notes of a run of the command that acts at random, evaluates, and has to end well."""
   with tempfile.TemporaryDirectory() as folder:
-    done = subprocess.run([sys.executable, *RUN, '--logdir', folder], capture_output=True, text=True)
+    done = subprocess.run(  # Elsewhere than here, so that the wheel's code runs.
+        [sys.executable, *RUN, '--logdir', folder], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': str(pathlib.Path(os.environ['PYTHONPATH']).absolute())})
     if done.returncode or not pathlib.Path(folder, 'summary.json').exists():
       sys.exit(f'{done.stdout[-2000:]}{done.stderr[-3000:]}The run ended with status {done.returncode}.')
     return [x for x in done.stdout.splitlines() if x.startswith('Note: ')]
