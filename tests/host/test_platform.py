@@ -27,3 +27,12 @@ def test_the_host_is_told_cuda_by_any_name(configure, monkeypatch, name):
   monkeypatch.setattr(platform, 'PLUGINS', ('json',))  # A package that is there.
   config = configure('metaworld', **{'jax.platform': name})
   assert platform.resolve(config, find_gpu=lambda: 'Some GPU').jax.platform == 'cuda'
+
+
+@pytest.mark.parametrize('given', ['', '--xla_backend_optimization_level=0', '--xla_cpu_experimental_ynn_fusion_type=X'])
+def test_flags_of_xla_on_a_cpu_are_ours_unless_the_user_gave_them(configure, monkeypatch, given):
+  monkeypatch.setenv('XLA_FLAGS', given)
+  for _ in range(2):
+    platform.resolve(configure('metaworld', **{'jax.platform': 'cpu'}))
+  found = dict(x.removeprefix('--').split('=') for x in platform.os.environ['XLA_FLAGS'].split())
+  assert found == {**platform.FLAGS, **dict(x[2:].split('=') for x in given.split())}
