@@ -1,0 +1,134 @@
+"""Learn which action leads from one image to the next, from recordings that have both.
+
+Axes: B batch, F frames, H W image, E networks, A actions.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from . import inverse
+from .cloning import shift
+
+f32 = jnp.float32
+RATE = 1e-3  # Of learning, at the start; it falls to 0 as a cosine.
+DECAY = 1e-4  # Of weights.
+SHOWN = 2048  # Held-out steps of each source that errors are measured on.
+STILL = 1e-6  # Variance of an action that hardly changes; it has no R2.
+
+
+class Training:
+  """Trains the networks on all steps of the recordings `data`, a `sources.Sources`.
+
+  settings: see `inverse.Inverse`. facts: more of them. Call it for one update.
+  """
+
+  def __init__(self, data, settings, facts):
+    self.settings, self.seed = settings, data.seed
+    self.facts = dict(
+        facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
+        image=[int(x) for x in data.image], recordings=data.key)
+    self.steps = {x: _Steps(data, x) for x in ('train', 'holdout')}
+    self.facts.update(self.steps['train'].spread())
+    net = inverse.network(self.facts)
+    optimizer = optax.adamw(
+        optax.cosine_decay_schedule(RATE, settings['updates']), weight_decay=DECAY)
+
+    def loss(params, frames, action):
+      mean, logvar = inverse.apply(net, params, frames)
+      error = jnp.square(mean - action)
+      # The mean learns from its error alone: where it is unsure, it is to learn as much.
+      doubt = jax.lax.stop_gradient(error) * jnp.exp(-logvar) + logvar
+      return (error + 0.1 * doubt).mean(), error.mean()
+
+    def update(params, state, seed, frames, action):
+      seeds = jax.random.split(jax.random.PRNGKey(seed), settings['networks'])
+      def one(params, seed):
+        (_, error), grads = jax.value_and_grad(loss, has_aux=True)(
+            params, shift(frames, settings['shift'], seed), action)
+        return error, grads
+      errors, grads = jax.vmap(one)(params, seeds)
+      change, state = optimizer.update(grads, state, params)
+      return optax.apply_updates(params, change), state, errors.mean()
+
+    self._update = jax.jit(update, donate_argnums=(0, 1))
+    with jax.transfer_guard('allow'):
+      self.params = inverse.initial(self.facts, self.seed)
+      self.state = jax.jit(optimizer.init)(self.params)
+
+  def __call__(self, number):
+    """Make update `number` and return the mean squared error before it, still on the device."""
+    rng = np.random.default_rng([self.seed, number])
+    frames, action = self.steps['train'].draw(rng, self.settings['batch_size'])
+    with jax.transfer_guard('allow'):
+      self.params, self.state, loss = self._update(
+          self.params, self.state, np.uint32(number), frames, action)
+    return loss
+
+  def result(self):
+    """Return the `Inverse`, with its errors on held-out episodes and variances that fit these."""
+    with jax.transfer_guard('allow'):
+      params = jax.device_get(self.params)
+    size = self.facts['act_size']
+    made = inverse.Inverse(params, {**self.facts, 'scale': [1.0] * size})
+    r2, plain, squares, variances = [], [], [], []
+    for source in range(len(self.facts['sources'])):
+      guess, variance, action = self.steps['holdout'].guessed(made, source, SHOWN)
+      r2.append(explained(np.clip(guess, -1, 1), action))
+      plain.append(explained(np.asarray(self.facts['mean']), action))
+      squares.append(np.square(guess - action).mean(0))
+      variances.append(variance.mean(0))
+    scale = np.mean(squares, 0) / np.maximum(np.mean(variances, 0), 1e-12)
+    made.facts.update(r2=r2, r2_mean=plain, scale=scale.tolist())
+    return made
+
+
+class _Steps:
+  """All steps of all episodes at which an action is taken."""
+
+  def __init__(self, data, split):
+    self.streams, self.places = data.streams[split], []
+    for stream in self.streams:
+      first = np.flatnonzero(stream['is_first'])
+      last = np.append(first[1:], len(stream['is_first']))
+      steps = np.flatnonzero(~stream['is_last'])
+      episode = np.searchsorted(first, steps, 'right') - 1
+      self.places.append((steps, first[episode], last[episode]))
+
+  def draw(self, rng, count):
+    """Return frames `[B, F, H, W, 3]` and actions `[B, A]`, from every source as often."""
+    source = rng.integers(0, len(self.places), count)
+    place = rng.random(count)
+    parts = []
+    for k in np.unique(source):
+      chosen = (place[source == k] * len(self.places[k][0])).astype(int)
+      steps, start, stop = (x[chosen] for x in self.places[k])
+      stream = self.streams[k]
+      parts.append((stream['image'][inverse.around(steps, start, stop)], stream['action'][steps]))
+    return tuple(np.concatenate(x) for x in zip(*parts))
+
+  def guessed(self, made, source, count):
+    """Return predicted mean and variance, and the action taken, of up to `count` steps, spread evenly."""
+    have = len(self.places[source][0])
+    chosen = np.linspace(0, have - 1, min(count, have)).astype(int)
+    steps, start, stop = (x[chosen] for x in self.places[source])
+    stream = self.streams[source]
+    return *made.predict(stream['image'], steps, start, stop), stream['action'][steps]
+
+  def spread(self):
+    """Return `mean` and `variance` of the actions over all sources, each `[A]`, as lists."""
+    each = [x['action'][steps] for x, (steps, *_) in zip(self.streams, self.places)]
+    action = np.concatenate(each).astype(np.float64)
+    return dict(mean=action.mean(0).tolist(), variance=np.maximum(action.var(0), STILL).tolist())
+
+
+def explained(guess, action):
+  """Return the share of the variance of actions `[N, A]` that guesses explain, `[A]`.
+
+  That is R2: 1 of the actions themselves, 0 of their mean; None of an action that never changes.
+  """
+  action = action.astype(np.float64)
+  spread = action.var(0)
+  left = np.square(action - guess).mean(0)
+  return [round(float(1 - x / y), 4) if y > STILL else None for x, y in zip(left, spread)]
