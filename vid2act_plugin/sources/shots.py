@@ -15,7 +15,7 @@ from ..common.images import resized
 from .formats import places, video
 
 SIDE = 32  # Pixels of the pictures that changes are measured on.
-CUT, ABRUPT = 2.0, 2.0  # Of 255; and times the largest change among the two before and after.
+CUT, ABRUPT = 2.0, 2.5  # Of 255; and times the largest change among the two before and after.
 STILL = 0.1  # Of 255: in a shot whose images all change by no more, nothing moves.
 SHORT = 4  # Images; a shot with fewer of them is left out.
 LONGEST = 500  # Images of a clip; a longer shot becomes several.
@@ -126,3 +126,5 @@ def read(frames, parts, size):
         part, *parts = parts
         yield part, np.stack(kept)
         kept = kept[-1:] if parts and parts[0][0] == i else []
+        if not parts:
+          return

@@ -59,10 +59,12 @@ class Network(nj.Module):
 class Inverse:
   """The networks and what is known of them.
 
-  params: `{name: [E, ...]}`. facts: `act_size`, `image` (shape of one), `settings`, and of the
-  recordings that they learned from `sources`, `recordings` (hash of their content), `body` and
-  `env` (as `sources.bodies` tells them), `variance` `[A]` of their actions, `scale` `[A]`, by
-  which predicted variances are multiplied, and per source `r2` `[A]` on held-out episodes.
+  params: `{name: [E, ...]}`. facts: `act_size`, `image` (shape of one), `settings` and `seed`; of
+  the recordings that they learned from `sources`, `recordings` (hash of their content), `files`
+  (of each source, the hashes of its episodes), `body` and `view` (see `sources.bodies`), and
+  `mean` and `variance` `[A]` of their actions; `scale` `[A]`, by which predicted variances are
+  multiplied; and per source on held-out episodes, `[A]` each, `r2`, `r2_unseen` of a network
+  that did not learn from it (or None), and `r2_mean` of the mean action.
   """
 
   params: dict
@@ -77,16 +79,20 @@ class Inverse:
     action[t] leads from image[t] to image[t + 1]; the last one, which leads nowhere, is zero
     and certain. Confidence is the share of the actions' variance that is predicted, 0 to 1.
     """
-    mean, variance = self.predict(image, np.arange(len(image) - 1))
-    action = np.zeros((len(image), mean.shape[1]), np.float32)
-    action[:-1] = np.clip(mean, -1, 1)
-    known = 1 - np.asarray(self.facts['scale']) * variance / np.asarray(self.facts['variance'])
+    means, variances = self.each(image, np.arange(len(image) - 1))
+    action = np.zeros((len(image), means.shape[-1]), np.float32)
+    action[:-1] = np.clip(means.mean(0), -1, 1)
     confidence = np.ones(len(image), np.float32)
-    confidence[:-1] = np.clip(known, 0, 1).mean(1)
+    confidence[:-1] = self.confidence(means, variances)
     return action, confidence
 
-  def predict(self, image, steps, start=0, stop=None):
-    """Return mean and variance, both `[N, A]`, of the actions at `steps` `[N]` of images `[T, ...]`.
+  def confidence(self, means, variances):
+    """Return the share of the actions' variance that predictions `[E, N, A]` explain, `[N]`."""
+    doubt = np.asarray(self.facts['scale']) * (variances.mean(0) + means.var(0))
+    return np.clip(1 - doubt / np.asarray(self.facts['variance']), 0, 1).mean(1)
+
+  def each(self, image, steps, start=0, stop=None):
+    """Return what each network makes of steps `[N]` of images `[T, ...]`: mean, variance `[E, N, A]`.
 
     start, stop: bounds of the episode that each step is of, `[N]`, if there are several.
     """
@@ -97,8 +103,8 @@ class Inverse:
       padded = np.pad(part, ((0, BATCH - len(part)), (0, 0)), mode='edge')  # Compiled once.
       with jax.transfer_guard('allow'):
         made = self._call(self.params, image[padded])
-        found.append([np.asarray(x)[:len(part)] for x in made])
-    return tuple(np.concatenate(x) for x in zip(*found))
+        found.append([np.asarray(x)[:, :len(part)] for x in made])
+    return tuple(np.concatenate(x, 1) for x in zip(*found))
 
   def digest(self):
     """Return the hash of the parameters."""
@@ -137,12 +143,12 @@ def around(steps, start, stop):
 
 
 def compiled(facts):
-  """Return the function from parameters and frames `[B, F, H, W, 3]` to mean and variance."""
+  """Return the function from parameters and frames to mean and variance, both `[E, B, A]`."""
   net = network(facts)
   @jax.jit
   def fn(params, frames):
     means, logvars = jax.vmap(lambda params: apply(net, params, frames))(params)
-    return means.mean(0), jnp.exp(logvars).mean(0) + means.var(0)
+    return means, jnp.exp(logvars)
   return fn
 
 

@@ -21,7 +21,9 @@ STILL = 1e-6  # Variance of an action that hardly changes; it has no R2.
 class Training:
   """Trains the networks on all steps of the recordings `data`, a `sources.Sources`.
 
-  settings: see `inverse.Inverse`. facts: more of them. Call it for one update.
+  Of as many sources as networks or more, each network learns from all but some, every source
+  being left out by one: what that one makes of it tells how well a task that nobody learned
+  from is labelled. settings: see `inverse.Inverse`. facts: more of them. Call it for one update.
   """
 
   def __init__(self, data, settings, facts):
@@ -31,24 +33,24 @@ class Training:
         image=[int(x) for x in data.image], recordings=data.key)
     self.steps = {x: _Steps(data, x) for x in ('train', 'holdout')}
     self.facts.update(self.steps['train'].spread())
+    N, E = len(data.names), settings['networks']
+    self.apart = [k % E if N >= E > 1 else None for k in range(N)]  # By which network.
+    self.seen = [[k for k in range(N) if self.apart[k] != e] for e in range(E)]
     net = inverse.network(self.facts)
     optimizer = optax.adamw(
         optax.cosine_decay_schedule(RATE, settings['updates']), weight_decay=DECAY)
 
-    def loss(params, frames, action):
-      mean, logvar = inverse.apply(net, params, frames)
+    def loss(params, seed, frames, action):
+      mean, logvar = inverse.apply(net, params, shift(frames, settings['shift'], seed))
       error = jnp.square(mean - action)
       # The mean learns from its error alone: where it is unsure, it is to learn as much.
       doubt = jax.lax.stop_gradient(error) * jnp.exp(-logvar) + logvar
       return (error + 0.1 * doubt).mean(), error.mean()
 
     def update(params, state, seed, frames, action):
-      seeds = jax.random.split(jax.random.PRNGKey(seed), settings['networks'])
-      def one(params, seed):
-        (_, error), grads = jax.value_and_grad(loss, has_aux=True)(
-            params, shift(frames, settings['shift'], seed), action)
-        return error, grads
-      errors, grads = jax.vmap(one)(params, seeds)
+      seeds = jax.random.split(jax.random.PRNGKey(seed), E)
+      each = jax.vmap(jax.value_and_grad(loss, has_aux=True))
+      (_, errors), grads = each(params, seeds, frames, action)
       change, state = optimizer.update(grads, state, params)
       return optax.apply_updates(params, change), state, errors.mean()
 
@@ -60,10 +62,10 @@ class Training:
   def __call__(self, number):
     """Make update `number` and return the mean squared error before it, still on the device."""
     rng = np.random.default_rng([self.seed, number])
-    frames, action = self.steps['train'].draw(rng, self.settings['batch_size'])
+    each = [self.steps['train'].draw(rng, self.settings['batch_size'], x) for x in self.seen]
     with jax.transfer_guard('allow'):
       self.params, self.state, loss = self._update(
-          self.params, self.state, np.uint32(number), frames, action)
+          self.params, self.state, np.uint32(number), *map(np.stack, zip(*each)))
     return loss
 
   def result(self):
@@ -72,15 +74,17 @@ class Training:
       params = jax.device_get(self.params)
     size = self.facts['act_size']
     made = inverse.Inverse(params, {**self.facts, 'scale': [1.0] * size})
-    r2, plain, squares, variances = [], [], [], []
-    for source in range(len(self.facts['sources'])):
-      guess, variance, action = self.steps['holdout'].guessed(made, source, SHOWN)
-      r2.append(explained(np.clip(guess, -1, 1), action))
+    r2, unseen, plain, squares, variances = [], [], [], [], []
+    for source, apart in enumerate(self.apart):
+      mean, variance, action = self.steps['holdout'].guessed(made, source, SHOWN)
+      among = slice(None) if apart is None else slice(apart, apart + 1)
+      r2.append(explained(mean.mean(0), action))
+      unseen.append(None if apart is None else explained(mean[apart], action))
       plain.append(explained(np.asarray(self.facts['mean']), action))
-      squares.append(np.square(guess - action).mean(0))
-      variances.append(variance.mean(0))
+      squares.append(np.square(mean[among].mean(0) - action).mean(0))
+      variances.append((variance.mean(0) + mean.var(0)).mean(0))
     scale = np.mean(squares, 0) / np.maximum(np.mean(variances, 0), 1e-12)
-    made.facts.update(r2=r2, r2_mean=plain, scale=scale.tolist())
+    made.facts.update(r2=r2, r2_unseen=unseen, r2_mean=plain, scale=scale.tolist())
     return made
 
 
@@ -96,9 +100,9 @@ class _Steps:
       episode = np.searchsorted(first, steps, 'right') - 1
       self.places.append((steps, first[episode], last[episode]))
 
-  def draw(self, rng, count):
-    """Return frames `[B, F, H, W, 3]` and actions `[B, A]`, from every source as often."""
-    source = rng.integers(0, len(self.places), count)
+  def draw(self, rng, count, among):
+    """Return frames `[B, F, H, W, 3]` and actions `[B, A]`, from each of the sources as often."""
+    source = rng.choice(among, count)
     place = rng.random(count)
     parts = []
     for k in np.unique(source):
@@ -109,12 +113,12 @@ class _Steps:
     return tuple(np.concatenate(x) for x in zip(*parts))
 
   def guessed(self, made, source, count):
-    """Return predicted mean and variance, and the action taken, of up to `count` steps, spread evenly."""
+    """Return predictions `[E, N, A]` and actions `[N, A]` of up to `count` steps, spread evenly."""
     have = len(self.places[source][0])
     chosen = np.linspace(0, have - 1, min(count, have)).astype(int)
     steps, start, stop = (x[chosen] for x in self.places[source])
     stream = self.streams[source]
-    return *made.predict(stream['image'], steps, start, stop), stream['action'][steps]
+    return *made.each(stream['image'], steps, start, stop), stream['action'][steps]
 
   def spread(self):
     """Return `mean` and `variance` of the actions over all sources, each `[A]`, as lists."""

@@ -176,19 +176,21 @@ def _model(args, folder, sources):
 def _show(facts):
   """Print how well held-out actions are inferred, and whether that is worth anything."""
   size = facts['act_size']
-  rows = [[name, *map(_number, r2), _number(_mean(r2)), _number(_mean(guess))]
-          for name, r2, guess in zip(facts['sources'], facts['r2'], facts['r2_mean'])]
-  table('Share of the variance of held-out actions that is inferred (R2)', [
-      'source', *[f'action {i}' for i in range(size)], 'all', 'their mean instead'], rows)
+  rows = [[name, kind, *map(_number, r2), _number(_mean(r2))] for name, *each in zip(
+      facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
+      for kind, r2 in zip(('of episodes held out', 'as a task not learned from', 'by the mean action'), each)
+      if r2]
+  table('Share of the variance of actions that is inferred (R2)', [
+      'source', 'how', *[f'action {i}' for i in range(size)], 'all'], rows)
   if not worth(facts):
-    note(f'Note: these labels are worth nothing: R2 is {_number(reached(facts))} on held-out episodes, '
-         f'and below {WORTH} what is inferred is hardly better than the mean action; learn from more '
-         'episodes, from tasks that are more alike, or from larger images.')
+    note(f'Note: these labels are worth nothing: R2 is {_number(reached(facts))}, and below {WORTH} what '
+         'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
+         'are more alike, or from larger images.')
 
 
 def reached(facts):
-  """Return the mean R2 over sources and actions on held-out episodes; None where no action changes."""
-  return _mean([_mean(x) for x in facts['r2']])
+  """Return the mean R2 over sources and actions, as of tasks not learned from where that is known."""
+  return _mean([_mean(y or x) for x, y in zip(facts['r2'], facts['r2_unseen'])])
 
 
 def worth(facts):
