@@ -53,7 +53,7 @@ def test_every_source_is_left_out_by_one_network(sources):
   rng, steps = np.random.default_rng(0), training.steps['train']
   known = {x['image'].tobytes(): k for k, stream in enumerate(steps.streams) for x in (
       {'image': y} for y in stream['image'])}
-  for network, among in enumerate(training.seen):
+  for among in training.seen:
     frames, _ = steps.draw(rng, 50, among)
     assert {known[x[inverse.BACK].tobytes()] for x in frames} == set(among)
   alone = inverting.Training(sources, {**SETTINGS, 'networks': 3}, {})

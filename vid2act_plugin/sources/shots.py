@@ -39,6 +39,14 @@ def films(path):
   return places.sources(path, shared=False)
 
 
+def check(path):
+  """Raise a `UserError` unless there are films in `path`."""
+  if not films(path):
+    raise UserError(
+        f"There are no films in {path} ({', '.join(places.VIDEOS)}, or folders of numbered pictures); "
+        'name a folder of films, or a recording.')
+
+
 def images(film, rate=0, repeat=1):
   """Yield the images `[H, W, 3]` of a film, turned as it says they are to be shown.
 

@@ -101,10 +101,7 @@ def _original(path, args):
       raise UserError(
           f'The options --rate and --repeat are for films, and {path} is a recording; leave them out.')
     return recording.load_manifest(path)
-  if not shots.films(path):
-    raise UserError(
-        f"There are no films in {path} ({', '.join(shots.places.VIDEOS)}, or folders of numbered "
-        'pictures); name a folder of films, or a recording.')
+  shots.check(path)
   return None
 
 
