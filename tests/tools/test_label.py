@@ -58,7 +58,7 @@ def test_a_recording_gets_the_actions_that_it_had(given, capsys):
   made = inverse.read(given / 'model')
   inferred = manifest['inferred']
   assert inferred['model'] == made.digest() and inferred['worth']
-  assert inferred['files']['one'] == [
+  assert inferred['sources'] == ['one', 'two'] and inferred['files'][0] == [
       x['sha256'] for x in recording.load_manifest(given / 'from/one')['episodes']]
   assert manifest['material']['episode-000002.npz']['sha256'] == recording.load_manifest(
       given / 'target')['episodes'][2]['sha256']

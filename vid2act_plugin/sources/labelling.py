@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..common import files, progress
-from ..common.errors import UserError
+from ..common.errors import UserError, printable
 from ..common.output import count, say
 from . import recording, shots, survey
 from .imported import PAUSE
@@ -37,7 +37,7 @@ class Material:
 def of_films(path, size, rate=0, repeat=1):
   """Return the `Material` in a folder of films, or of one film, for images of that size."""
   return [
-      Material(x.name, x, lambda x=x: _film(x, size, rate, repeat)) for x in shots.films(path)]
+      Material(printable(x.name), x, lambda x=x: _film(x, size, rate, repeat)) for x in shots.films(path)]
 
 
 def of_recording(folder, manifest):
@@ -61,7 +61,7 @@ def _film(path, size, rate, repeat):
         f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '
         f"({'; '.join(notes)}); leave it out.")
   clips = shots.read(shots.images(path, rate, repeat), parts, size)
-  return notes, ((f'{path.name}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
+  return notes, ((f'{printable(path.name)}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
 
 
 class Labels(Writer):
@@ -77,7 +77,7 @@ class Labels(Writer):
     self.saved, self.complete = time.monotonic(), False
     if self.earlier:
       self._check_earlier()
-      self.material = dict(self.earlier.get('material', {}))
+      self.material = self.earlier.get('material', {})
       self.resume()
 
   def run(self, material):
@@ -103,11 +103,7 @@ class Labels(Writer):
     return recording.load_manifest(self.folder)
 
   def _check_earlier(self):
-    before = self.earlier.get('inferred')
-    if not isinstance(before, dict):
-      raise UserError(
-          f'The folder {self.folder} holds a recording whose actions were not inferred; name another '
-          'one (--out or --name).')
+    before = self.earlier['inferred']
     for key, now in self.head['inferred'].items():
       if before.get(key) != now:
         raise UserError(
@@ -127,22 +123,27 @@ class Labels(Writer):
 
   def _take(self, material, bar):
     """Label one film or episode; a fault of it costs no other."""
-    names = []
-    try:
-      notes, clips = material.clips()
-      for name, arrays in clips:
-        names.append(name)
-        if name not in self.entries:
-          bar.text(name)
-          self._write(name, arrays)
-    except Exception as e:  # Each library has errors of its own.
-      self.skipped[material.name] = survey.sentence(material.name, e)
-      return
+    names, notes = [], []
+    for name, arrays in self._clips(material, notes):
+      names.append(name)
+      if name not in self.entries:
+        bar.text(name)
+        self._write(name, arrays)
     if notes:
       say(f"{material.name}: {'; '.join(notes)}")
-    self.material[material.name] = dict(sha256=digest(material.path), clips=names, notes=notes)
+    if material.name not in self.skipped:
+      self.material[material.name] = dict(sha256=digest(material.path), clips=names, notes=notes)
     if time.monotonic() - self.saved > PAUSE:
       self._save()
+
+  def _clips(self, material, notes):
+    """Yield its clips, and put what was decided into `notes`; what cannot be read is skipped."""
+    try:
+      said, clips = material.clips()
+      notes += said
+      yield from clips
+    except Exception as e:  # Each library has errors of its own.
+      self.skipped[material.name] = survey.sentence(material.name, e)
 
   def _write(self, name, arrays):
     action, confidence = self.infer(arrays['image'])
@@ -159,6 +160,18 @@ class Labels(Writer):
       self.save(
           complete=self.complete, material=self.material, skipped=list(self.skipped.values()))
     self.saved = time.monotonic()
+
+
+def check(folder):
+  """Raise a `UserError` if `folder` holds another recording than one that this module writes."""
+  if not (folder / recording.MANIFEST).exists():
+    return
+  found = recording.load_manifest(folder)
+  parts = found.get('inferred'), found.get('material', {})
+  if not all(isinstance(x, dict) for x in (*parts, *(parts[1] if parts[0] else {}).values())):
+    raise UserError(
+        f'The folder {folder} holds a recording whose actions were not inferred; name another one '
+        '(--out or --name).')
 
 
 def digest(path):

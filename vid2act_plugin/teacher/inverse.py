@@ -61,8 +61,8 @@ class Inverse:
 
   params: `{name: [E, ...]}`. facts: `act_size`, `image` (shape of one), `settings` and `seed`; of
   the recordings that they learned from `sources`, `recordings` (hash of their content), `files`
-  (of each source, the hashes of its episodes), `body` and `view` (see `sources.bodies`), and
-  `mean` and `variance` `[A]` of their actions; `scale` `[A]`, by which predicted variances are
+  (of each source, the hashes of its episodes), `fps`, `body` and `view` (see `sources.bodies`),
+  and `mean` and `variance` `[A]` of their actions; `scale` `[A]`, by which predicted variances are
   multiplied; and per source on held-out episodes, `[A]` each, `r2`, `r2_unseen` of a network
   that did not learn from it (or None), and `r2_mean` of the mean action.
   """

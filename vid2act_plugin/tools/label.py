@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 
 from ..common import files, lock
-from ..common.errors import UserError
+from ..common.errors import UserError, reading
 from ..common.output import count, note, say, table
 from ..envs import suites
 from ..sources import bodies, collect, dataset, labelling, recording, shots
@@ -74,14 +74,15 @@ def run(path, folder, args):
   original = _original(path, args)
   if files.resolved(folder) in (path, *path.parents) or path in files.resolved(folder).parents:
     raise UserError(f'The recording {folder} would lie in {path} or around it; name another folder (--out).')
-  sources = _sources(args, folder, original)
+  labelling.check(folder)
+  model = _model(args, folder, _sources(args, folder, original))
+  facts = model.facts
+  _show(facts)
+  rate = args.rate or (_rate(facts) if args.repeat == 1 and not original else 0)
   with lock.locked(folder):
-    model = _model(args, folder, sources)
-    _show(model.facts)
-    head = _head(folder, path, original, model, args)
-    size = model.facts['image'][:2]
     material = labelling.of_recording(path, original) if original else (
-        labelling.of_films(path, size, args.rate, args.repeat))
+        labelling.of_films(path, facts['image'][:2], rate, args.repeat))
+    head = _head(folder, path, original, model, rate, args)
     labels = labelling.Labels(folder, head, model)
     manifest = labels.run(material)
   entries = manifest['episodes']
@@ -90,6 +91,14 @@ def run(path, folder, args):
   found = original and labelling.truth(folder, path, original, inverting.explained)
   if found:
     say('R2 against the true actions, which it did not see: ' + ', '.join(map(_number, found)))
+
+
+def _rate(facts):
+  """Return how many images/s the recordings that were learned from have, 0 where that is not known."""
+  rate = (facts['fps'] or 0) / facts['view'].get('repeat', 1)
+  if rate:
+    say(f'Films are taken at {rate:.4g} images/s, as the recordings are; --rate is for another one.')
+  return rate
 
 
 def _original(path, args):
@@ -114,8 +123,6 @@ def _sources(args, folder, original):
     if text.startswith(RANDOM):
       given.append(_random(text.removeprefix(RANDOM), known, folder, args))
       manifests.append(recording.load_manifest(given[-1]))
-  if len({x['source'] for x in manifests}) < len(manifests):
-    say('Note: two of the recordings to learn from have one name.')
   wanted = (bodies.body(original), bodies.view(original)) if original else None
   kept, faults = bodies.fitting(manifests, wanted)
   say(*(f'Left out: {x}' for x in faults))
@@ -139,10 +146,10 @@ def _random(task, known, folder, args):
   """Collect random actions in a task as the recording `known` was made, and return the folder."""
   suites.check(task, '--from random:')
   suite = task.split('_')[0]
-  env = {k: v for k, v in (known['env'] if known else {}).items() if k in suites.SUITES[suite].settings}
-  given = files.loads(args.env)
-  if not isinstance(given, dict):
-    raise UserError(f"The option --env is '{args.env}'; give a JSON object of settings, as {{\"size\": [32, 32]}}.")
+  alike = known['env'] if known and known['suite'] == suite else {}
+  env = {k: v for k, v in alike.items() if k in suites.SUITES[suite].settings}
+  with reading(f"The option --env, '{args.env}',", 'give settings as {"size": [32, 32]}'):
+    given = dict(files.loads(args.env))
   out = folder.parent / 'random'
   return collect.collect(
       [task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
@@ -164,7 +171,8 @@ def _model(args, folder, sources):
       return made
     data = dataset.Sources(sources, invert.HOLDOUT, manifests[0]['act_size'], args.seed)
     facts = dict(seed=args.seed, body=bodies.body(manifests[0]), view=bodies.view(manifests[0]),
-                 files={x['source']: [y['sha256'] for y in x['episodes']] for x in manifests})
+                 fps=manifests[0].get('fps'),
+                 files=[[y['sha256'] for y in x['episodes']] for x in manifests])
     made = invert.learn(data, settings, facts)
     made.write(place)
   return made
@@ -203,13 +211,13 @@ def _number(value):
   return '-' if value is None else f'{value:.2f}'
 
 
-def _head(folder, path, original, model, args):
+def _head(folder, path, original, model, rate, args):
   """Return the manifest of the labelled recording, without its episodes."""
   facts = model.facts
   inferred = dict(
-      path=str(path), recordings=facts['recordings'], files=facts['files'], model=model.digest(),
-      settings=facts['settings'], seed=facts['seed'], r2=dict(zip(facts['sources'], facts['r2'])),
-      worth=worth(facts), rate=args.rate, repeat=args.repeat)
+      path=str(path), model=model.digest(), worth=worth(facts), rate=rate, repeat=args.repeat,
+      **{k: facts[k] for k in (
+          'recordings', 'sources', 'files', 'settings', 'seed', 'r2', 'r2_unseen')})
   kept = {k: v for k, v in (original or {}).items()
           if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material')}
   film = dict(
