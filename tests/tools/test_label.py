@@ -1,6 +1,8 @@
 """The command `vid2act label`: films and recordings become recordings with inferred actions."""
 
 import json
+import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -134,7 +136,6 @@ def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
     folder = moves.write(tmp_path / 'odd', count=2, **{'size': SIZE, **change})
   with pytest.raises(UserError, match='no labelled recordings of that body') as e:
     cli.main(['label', str(given / 'target'), '--from', str(folder), '--out', str(tmp_path / 'out')])
-  import re
   assert re.search(said, str(e.value.code)), e.value.code
   assert not (tmp_path / 'out').exists() or not list((tmp_path / 'out').rglob('*.npz'))
 
@@ -178,3 +179,17 @@ def test_labels_that_are_worth_nothing_are_called_so(given, tmp_path, capsys):
             '--updates', '1'])
   assert 'Note: these labels are worth nothing: R2 is' in capsys.readouterr().out
   assert not recording.load_manifest(tmp_path / 'target')['inferred']['worth']
+
+
+def test_random_actions_in_a_task_are_collected_as_the_recording_was(tmp_path, capsys):
+  given = pathlib.Path(__file__).parents[1] / (
+      'data/660db1a/cache/recordings/f3e5c54620f8/metaworld_door-close')
+  cli.main(['label', str(given), '--from', 'random:metaworld_reach', '--episodes', '2', '--updates', '2',
+            '--out', str(tmp_path), '--workers', '1'])
+  before, found = recording.load_manifest(given), recording.load_manifest(tmp_path / given.name)
+  play = recording.load_manifest(tmp_path / 'random/metaworld_reach')
+  assert [x['behaviour'] for x in play['episodes']] == [{'policy': 'random'}] * 2
+  assert play['env']['size'] == before['env']['size'] and play['env']['limit'] == before['env']['limit']
+  assert found['inferred']['sources'] == ['metaworld_reach'] and found['env'] == before['env']
+  assert [x['steps'] for x in found['episodes']] == [x['steps'] for x in before['episodes']]
+  assert 'as a task not learned from' not in capsys.readouterr().out
