@@ -38,7 +38,7 @@ def add_parser(sub):
   add('--out', required=True, metavar='DIR', help='gets a folder NAME')
   add('--name', default='', help='of the source; default: that of PATH')
   add('--rate', type=float, default=0.0, metavar='R',
-      help='images per second to take of films; default: all that they have')
+      help='images per second to take of films; default: as many as the recordings have, where they tell')
   add('--repeat', type=int, default=1, metavar='N',
       help='take every N-th of these; default: %(default)s')
   add('--episodes', type=int, default=50, help='of random:TASK; default: %(default)s')
@@ -54,10 +54,9 @@ def add_parser(sub):
 
 def main(args):
   """Run the command line `vid2act label`."""
-  for key, good in (('rate', args.rate >= 0), ('repeat', args.repeat > 0), ('updates', args.updates > 0),
-                    ('episodes', args.episodes > 0), ('seed', args.seed >= 0)):
-    if not good:
-      raise UserError(f'The option --{key} is {getattr(args, key)}; give a positive number.')
+  for key, least in (('rate', 0), ('repeat', 1), ('updates', 1), ('episodes', 2), ('seed', 0)):
+    if not getattr(args, key) >= least:
+      raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
   path = files.resolved(args.path)
   name = args.name or (path.stem if path.is_file() else path.name)
   if name != pathlib.Path(name).name or name == '..':
