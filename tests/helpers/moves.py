@@ -9,17 +9,19 @@ SIZE, LENGTH = 8, 14
 
 
 def play(seed, length=LENGTH, size=SIZE, base=60):
-  """Return images and actions: action[t] is by how much the left and right halves change after image t."""
+  """Return images and actions: action[t] is by how much two lights in the upper quarter change after image t.
+
+  base: the grey of the rest, by which scenes are told apart.
+  """
   rng = np.random.default_rng(seed)
   action = rng.uniform(-0.9, 0.9, (length, 2)).astype(np.float32)
   action[-1] = 0
-  light = base + 60 + 40 * np.cumsum(action - action.mean(0), 0).clip(-1.2, 1.2)
+  light = 120 + 40 * np.cumsum(action - action.mean(0), 0).clip(-1.2, 1.2)
   action[:-1] = np.diff(np.round(light), axis=0) / 40
   action = action.clip(-1, 1)
-  image = np.zeros((length, size, size, 3), np.uint8)
-  image[:, :, :size // 2] = np.round(light[:, 0])[:, None, None, None]
-  image[:, :, size // 2:] = np.round(light[:, 1])[:, None, None, None]
-  image[:, 0] = base
+  image = np.full((length, size, size, 3), base, np.uint8)
+  image[:, :size // 4, :size // 2] = np.round(light[:, 0])[:, None, None, None]
+  image[:, :size // 4, size // 2:] = np.round(light[:, 1])[:, None, None, None]
   return image, action
 
 
@@ -39,7 +41,7 @@ def write(folder, count=20, seed=0, env=None, suite='fake', facts=None, **settin
       recording.write_episode(folder, i, episode(100 * seed + i, **settings)) for i in range(count)]
   recording.write_manifest(folder, dict(
       source=folder.name, suite=suite, task=folder.name, behaviour={}, seed=0,
-      env=dict(size=[settings.get('size', SIZE)] * 2, camera='corner', **(env or {})), versions={},
+      env={'size': [settings.get('size', SIZE)] * 2, 'camera': 'corner', **(env or {})}, versions={},
       act_size=2, episodes=entries, **(facts or {})))
   return folder
 

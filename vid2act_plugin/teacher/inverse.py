@@ -41,11 +41,7 @@ class Network(nj.Module):
 
   def __call__(self, frames):
     """Map frames `[B, F, H, W, 3]` uint8 to mean and log variance of the action, both `[B, A]`."""
-    B, F, H, W, C = frames.shape
-    x = nn.cast(frames, force=True) / 255 - 0.5
-    here = x[:, BACK: BACK + 1]
-    x = jnp.concatenate([here, GAIN * (x[:, :BACK] - here), GAIN * (x[:, BACK + 1:] - here)], 1)
-    x = patched(self, x.transpose(0, 2, 3, 1, 4).reshape((B, H, W, F * C)))
+    x = patched(self, pictured(nn.cast(frames, force=True) / 255 - 0.5))
     for i, units in enumerate((self.hidden, self.hidden // 2)):
       x = jax.nn.relu(self.sub(f'layer{i}', nn.Linear, units)(x))
     # What is learned of the variance changes nothing that the mean is made of.
@@ -53,6 +49,14 @@ class Network(nj.Module):
     mean = f32(self.sub('mean', nn.Linear, self.actions, outscale=0.01)(x))
     logvar = f32(self.sub('logvar', nn.Linear, self.actions, outscale=0.01)(known))
     return mean, jnp.clip(logvar, LEAST, MOST)
+
+
+def pictured(x):
+  """Make of frames `[B, F, H, W, C]` one picture `[B, H, W, F * C]`, of changes but for one frame."""
+  B, F, H, W, C = x.shape
+  here = x[:, BACK: BACK + 1]
+  x = jnp.concatenate([here, GAIN * (x[:, :BACK] - here), GAIN * (x[:, BACK + 1:] - here)], 1)
+  return x.transpose(0, 2, 3, 1, 4).reshape((B, H, W, F * C))
 
 
 @dataclasses.dataclass
