@@ -62,7 +62,8 @@ def test_every_source_is_left_out_by_one_network(sources):
 
 def test_no_image_of_another_episode_is_seen():
   around = inverse.around(np.array([10, 11, 18]), np.array([10] * 3), np.array([20] * 3))
-  np.testing.assert_array_equal(around, [[10, 10, 11, 12], [10, 11, 12, 13], [17, 18, 19, 19]])
+  np.testing.assert_array_equal(around, [
+      [10, 10, 10, 11, 12, 13], [10, 10, 11, 12, 13, 14], [16, 17, 18, 19, 19, 19]])
 
 
 def test_where_pictures_tell_nothing_it_is_less_sure(tmp_path, plain):
@@ -86,6 +87,16 @@ def test_actions_that_never_change_have_no_r2():
   action = np.stack([np.linspace(-1, 1, 9), np.full(9, 0.3)], 1)
   assert inverting.explained(action, action) == [1.0, None]
   assert inverting.explained(0 * action, action) == [0.0, None]
+
+
+def test_what_is_guessed_in_vain_is_not_said():
+  rng = np.random.default_rng(0)
+  action = rng.normal(0.2, 1, (2000, 3))
+  guess = np.stack([action[:, 0], rng.normal(0.2, 1, 2000), 0.2 - (action[:, 2] - 0.2)], 1)
+  found = inverting.slope([guess[:900], guess[900:]], [action[:900], action[900:]], np.full(3, 0.2))
+  np.testing.assert_allclose(found, [1, 0, 0], atol=0.06)
+  half = inverting.slope([guess + rng.normal(0, 1, guess.shape)], [action], np.full(3, 0.2))
+  np.testing.assert_allclose(half[0], 0.5, atol=0.05)
 
 
 def test_written_and_read(learned, tmp_path):

@@ -22,7 +22,7 @@ from .behaviours import patched
 
 f32 = jnp.float32
 TENSORS, FACTS = 'inverse.safetensors', 'inverse.json'
-BACK, AHEAD = 1, 2  # Images before the one that an action is taken at, and after it.
+BACK, AHEAD = 2, 3  # Images before the one that an action is taken at, and after it.
 FRAMES = BACK + 1 + AHEAD
 GAIN = 4  # What changes between images is small beside what they show.
 SIZES = 'networks', 'channels', 'hidden'
@@ -66,8 +66,8 @@ class Inverse:
   params: `{name: [E, ...]}`. facts: `act_size`, `image` (shape of one), `settings` and `seed`; of
   the recordings that they learned from `sources`, `recordings` (hash of their content), `files`
   (of each source, the hashes of its episodes), `fps`, `body` and `view` (see `sources.bodies`),
-  and `mean` and `variance` `[A]` of their actions; `scale` `[A]`, by which predicted variances are
-  multiplied; and per source on held-out episodes, `[A]` each, `r2`, `r2_unseen` of a network
+  and `mean` and `variance` `[A]` of their actions; `slope` and `scale` `[A]`, by which predicted
+  deviations from that mean and predicted variances are multiplied; and per source on held-out episodes, `[A]` each, `r2`, `r2_unseen` of a network
   that did not learn from it (or None), and `r2_mean` of the mean action.
   """
 
@@ -85,10 +85,15 @@ class Inverse:
     """
     means, variances = self.each(image, np.arange(len(image) - 1))
     action = np.zeros((len(image), means.shape[-1]), np.float32)
-    action[:-1] = np.clip(means.mean(0), -1, 1)
+    action[:-1] = self.label(means)
     confidence = np.ones(len(image), np.float32)
     confidence[:-1] = self.confidence(means, variances)
     return action, confidence
+
+  def label(self, means):
+    """Return the actions `[N, A]` that predictions `[E, N, A]` amount to."""
+    usual, slope = (np.asarray(self.facts[k]) for k in ('mean', 'slope'))
+    return np.clip(usual + slope * (means.mean(0) - usual), -1, 1).astype(np.float32)
 
   def confidence(self, means, variances):
     """Return the share of the actions' variance that predictions `[E, N, A]` explain, `[N]`."""
@@ -180,7 +185,7 @@ def _checked(params, facts):
   settings, size = facts['settings'], facts['act_size']
   if not claims.sizes(*(settings[k] for k in SIZES), *facts['image'], size):
     raise ValueError('its sizes are none of a network')
-  for key in ('scale', 'variance'):
+  for key in ('mean', 'slope', 'scale', 'variance'):
     value = np.asarray(facts[key], np.float64)
     if value.shape != (size,) or not np.isfinite(value).all():
       raise ValueError(f'its {key} is not {size} numbers')

@@ -73,18 +73,20 @@ class Training:
     with jax.transfer_guard('allow'):
       params = jax.device_get(self.params)
     size = self.facts['act_size']
-    made = inverse.Inverse(params, {**self.facts, 'scale': [1.0] * size})
-    r2, unseen, plain, squares, variances = [], [], [], [], []
-    for source, apart in enumerate(self.apart):
-      mean, variance, action = self.steps['holdout'].guessed(made, source, SHOWN)
-      among = slice(None) if apart is None else slice(apart, apart + 1)
-      r2.append(explained(mean.mean(0), action))
-      unseen.append(None if apart is None else explained(mean[apart], action))
-      plain.append(explained(np.asarray(self.facts['mean']), action))
-      squares.append(np.square(mean[among].mean(0) - action).mean(0))
-      variances.append((variance.mean(0) + mean.var(0)).mean(0))
-    scale = np.mean(squares, 0) / np.maximum(np.mean(variances, 0), 1e-12)
-    made.facts.update(r2=r2, r2_unseen=unseen, r2_mean=plain, scale=scale.tolist())
+    made = inverse.Inverse(params, {**self.facts, 'scale': [1.0] * size, 'slope': [1.0] * size})
+    found = [self.steps['holdout'].guessed(made, k, SHOWN) for k in range(len(self.apart))]
+    # Of a source, what the network says that did not learn from it; of too few sources, all say.
+    alone = [x if e is None else x[e: e + 1] for (x, _, _), e in zip(found, self.apart)]
+    made.facts['slope'] = slope(
+        [x.mean(0) for x in alone], [x[2] for x in found], np.asarray(self.facts['mean'])).tolist()
+    left = [np.square(made.label(x) - a).mean(0) for x, (_, _, a) in zip(alone, found)]
+    doubt = [(v.mean(0) + m.var(0)).mean(0) for m, v, _ in found]
+    made.facts.update(
+        scale=(np.mean(left, 0) / np.maximum(np.mean(doubt, 0), 1e-12)).tolist(),
+        r2=[explained(made.label(m), a) for m, _, a in found],
+        r2_unseen=[None if e is None else explained(made.label(x), a)
+                   for x, (_, _, a), e in zip(alone, found, self.apart)],
+        r2_mean=[explained(np.asarray(self.facts['mean']), a) for _, _, a in found])
     return made
 
 
@@ -125,6 +127,16 @@ class _Steps:
     each = [x['action'][steps] for x, (steps, *_) in zip(self.streams, self.places)]
     action = np.concatenate(each).astype(np.float64)
     return dict(mean=action.mean(0).tolist(), variance=np.maximum(action.var(0), STILL).tolist())
+
+
+def slope(guesses, actions, mean):
+  """Return by how much deviations of guesses from the mean are to be taken, `[A]` from 0 to 1.
+
+  guesses, actions: of each source `[N, A]`. What is guessed beyond what it explains does harm
+  in a task that nobody learned from, such as where a gripper is closed there and cannot be seen.
+  """
+  x, y = (np.concatenate(z).astype(np.float64) - mean for z in (guesses, actions))
+  return np.clip((x * y).sum(0) / np.maximum(np.square(x).sum(0), 1e-12), 0, 1)
 
 
 def explained(guess, action):

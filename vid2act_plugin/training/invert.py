@@ -6,7 +6,7 @@ from ..common import progress
 from ..host import internals
 from ..teacher import inverting
 
-SETTINGS = dict(updates=3000, batch_size=128, networks=3, channels=32, hidden=256, shift=2)
+SETTINGS = dict(updates=2000, batch_size=128, networks=3, channels=32, hidden=256, shift=1)
 HOLDOUT = 0.1  # Share of each recording's episodes that errors are measured on.
 
 
