@@ -5,7 +5,7 @@ import types
 
 import numpy as np
 import pytest
-from helpers import moves
+from helpers import cameras, moves
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording, shots
@@ -102,3 +102,16 @@ def test_a_film_that_is_cut_off_is_refused(tmp_path):
   path.write_bytes(path.read_bytes()[:-2000])
   with pytest.raises(UserError, match='a.mp4 cannot be read to its end'):
     list(shots.images(path))
+
+
+def test_films_are_turned_as_they_say_and_pictures_are_a_film(tmp_path):
+  (tmp_path / 'in').mkdir()
+  cameras.film(tmp_path / 'in/a.mp4', cameras.corner(), cameras.TURNED)
+  cameras.pictures(tmp_path / 'in/b', cameras.corner(12), names='frame_{}.png')
+  first, second = shots.films(tmp_path / 'in')
+  found = np.stack(list(shots.images(first)))
+  wanted = cameras.turned(cameras.corner(), cameras.TURNED)
+  assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).mean() < 3
+  np.testing.assert_array_equal(list(shots.images(second)), cameras.corner(12))
+  with pytest.raises(UserError, match='does not tell how many images/s'):
+    list(shots.images(second, rate=5))
