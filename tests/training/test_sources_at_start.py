@@ -107,7 +107,7 @@ def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, t
   films(tmp_path)
   found, first = begin('film:./clips#rate=10', 'metaworld_reach')
   assert [x.name for x in found] == ['clips-rate-10', 'metaworld_reach'] and first[1] == 'collect'
-  mine = moves.write(tmp_path / 'mine', count=2)
+  mine = moves.write(tmp_path / 'mine', count=2, size=16)
   found, first = begin('film:./clips#rate=10#repeat=2', './mine')
   assert first[:3] == ['vid2act_plugin.cli', 'label', str(tmp_path / 'clips')]
   chosen = options(first)
@@ -115,7 +115,7 @@ def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, t
   assert found[0].folder == pathlib.Path(chosen['--out'][0]) / chosen['--name'][0]
   same, _ = begin('film:./clips#rate=10#repeat=2', './mine')
   assert same[0].folder == found[0].folder
-  moves.write(tmp_path / 'mine', count=3, seed=4)
+  moves.write(tmp_path / 'mine', count=3, seed=4, size=16)
   other, _ = begin('film:./clips#rate=10#repeat=2', './mine')
   assert other[0].folder != found[0].folder
 

@@ -45,7 +45,7 @@ class Training:
       error = jnp.square(mean - action)
       # The mean learns from its error alone: where it is unsure, it is to learn as much.
       doubt = jax.lax.stop_gradient(error) * jnp.exp(-logvar) + logvar
-      return (error + 0.1 * doubt).mean(), error.mean()
+      return (error + doubt).mean(), error.mean()
 
     def update(params, state, seed, frames, action):
       seeds = jax.random.split(jax.random.PRNGKey(seed), E)
