@@ -11,7 +11,7 @@ from helpers import moves
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import labelling, recording
+from vid2act_plugin.sources import dataset, labelling, recording
 from vid2act_plugin.teacher import inverse
 from vid2act_plugin.training import invert
 
@@ -79,6 +79,8 @@ def test_films_are_cut_and_labelled(given, capsys):
     assert np.square(episode['action'] - action).mean() < 0.1
   assert found[3]['image'].shape[1:] == (SIZE, SIZE, 3)
   assert not manifest['reward'] and not found[0]['reward'].any()
+  data = dataset.Sources([given / 'from/one', given / 'out/films'], act_width=5)
+  assert data.names == ['one', 'films'] and 0 < data.streams['train'][1]['confidence'].min() < 1
 
 
 def test_interrupted_and_continued(given, monkeypatch, capsys):
@@ -146,6 +148,9 @@ def test_the_rest_is_learned_from(given, tmp_path, capsys):
   cli.main(['label', str(given / 'target'), '--from', str(odd), str(given / 'from'), '--out', str(tmp_path),
             '--updates', '400', '--model', str(given / 'model')])
   assert "Left out: The recording 'odd' has other images" in capsys.readouterr().out
+  cli.main(['label', str(given / 'target'), '--from', str(given), str(given / 'from'), '--out', str(tmp_path),
+            '--updates', '400', '--model', str(given / 'model')])
+  assert 'target is what is to be labelled, and nothing is learned from it' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('path, options, said', [

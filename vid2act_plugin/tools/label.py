@@ -115,7 +115,11 @@ def _original(path, args):
 
 def _sources(args, folder, original):
   """Return the folders of the recordings to learn from; what does not fit is left out and listed."""
+  path = files.resolved(args.path)
   given = [x for text in args.sources if not text.startswith(RANDOM) for x in _recordings(text)]
+  if path in given:
+    say(f'Left out: {path} is what is to be labelled, and nothing is learned from it.')
+    given = [x for x in given if x != path]
   manifests = [recording.load_manifest(x) for x in given]
   known = original or (manifests[0] if manifests else None)
   for text in args.sources:
