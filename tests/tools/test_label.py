@@ -86,11 +86,11 @@ def test_films_are_cut_and_labelled(given, capsys):
 def test_interrupted_and_continued(given, monkeypatch, capsys):
   whole, _ = label(given / 'films', given)
   write, calls = labelling.Labels._write, []
-  def stopped(self, name, arrays):
+  def stopped(self, name, *rest):
     calls.append(name)
     if len(calls) == 3:
       raise KeyboardInterrupt
-    write(self, name, arrays)
+    write(self, name, *rest)
   monkeypatch.setattr(labelling.Labels, '_write', stopped)
   with pytest.raises(SystemExit) as e:
     label(given / 'films', given, out='again')
@@ -141,6 +141,17 @@ def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
     cli.main(['label', str(given / 'target'), '--from', str(folder), '--out', str(tmp_path / 'out')])
   assert re.search(said, str(e.value.code)), e.value.code
   assert not (tmp_path / 'out').exists() or not list((tmp_path / 'out').rglob('*.npz'))
+
+
+def test_an_episode_of_another_size_costs_no_other(given, tmp_path, capsys):
+  """Also where no manifest says so."""
+  shutil.copytree(given / 'target', tmp_path / 'mixed')
+  manifest = recording.load_manifest(tmp_path / 'mixed')
+  manifest['episodes'][1] = recording.write_episode(tmp_path / 'mixed', 1, moves.episode(3, size=16))
+  recording.write_manifest(tmp_path / 'mixed', manifest)
+  made, _ = label(tmp_path / 'mixed', given)
+  assert len(made['episodes']) == 3 and len(made['skipped']) == 1
+  assert 'Skipped: ' in (said := capsys.readouterr().out) and 'has images of shape [16, 16, 3]' in said
 
 
 def test_the_rest_is_learned_from(given, tmp_path, capsys):

@@ -67,13 +67,14 @@ def _film(path, size, rate, repeat):
 class Labels(Writer):
   """One recording with inferred actions; its episodes are known by the names of their clips.
 
-  infer: from images `[T, H, W, 3]` to actions `[T, A]` and confidence `[T]`. head: as a `Writer`
+  infer: from images `[T, H, W, 3]` to actions `[T, A]` and confidence `[T]`. size: of an image,
+  `(H, W, 3)`. head: as a `Writer`
   has it, with `inferred`: what decides the labels, the same when it is continued.
   """
 
-  def __init__(self, folder, head, infer):
+  def __init__(self, folder, head, infer, size):
     super().__init__(folder, head, 'name')
-    self.infer, self.material, self.skipped = infer, {}, {}
+    self.infer, self.size, self.material, self.skipped = infer, size, {}, {}
     self.saved, self.complete = time.monotonic(), False
     if self.earlier:
       self._check_earlier()
@@ -123,16 +124,17 @@ class Labels(Writer):
 
   def _take(self, material, bar):
     """Label one film or episode; a fault of it costs no other."""
-    names, notes = [], []
+    names, notes, content = [], [], ''
     for name, arrays in self._clips(material, notes):
       names.append(name)
-      if name not in self.entries:
+      content = content or digest(material.path)
+      if self.entries.get(name, {}).get('of') != content:
         bar.text(name)
-        self._write(name, arrays)
+        self._write(name, arrays, content)
     if notes:
       say(f"{material.name}: {'; '.join(notes)}")
     if material.name not in self.skipped:
-      self.material[material.name] = dict(sha256=digest(material.path), clips=names, notes=notes)
+      self.material[material.name] = dict(sha256=content, clips=names, notes=notes)
     if time.monotonic() - self.saved > PAUSE:
       self._save()
 
@@ -141,11 +143,16 @@ class Labels(Writer):
     try:
       said, clips = material.clips()
       notes += said
-      yield from clips
+      for name, arrays in clips:
+        if list(arrays['image'].shape[1:]) != list(self.size):
+          raise UserError(
+              f"{material.path} has images of shape {list(arrays['image'].shape[1:])}, and what is "
+              f'learned from of {list(self.size)}; record or import both at one size.')
+        yield name, arrays
     except Exception as e:  # Each library has errors of its own.
       self.skipped[material.name] = survey.sentence(material.name, e)
 
-  def _write(self, name, arrays):
+  def _write(self, name, arrays, content):
     action, confidence = self.infer(arrays['image'])
     T = len(action)
     flags = {k: np.zeros(T, bool) for k in ('is_first', 'is_last', 'is_terminal')}
@@ -153,7 +160,8 @@ class Labels(Writer):
     zero = {k: np.zeros(T, np.float32) for k in ('reward', 'success')}
     episode = {**flags, **zero, **arrays, 'action': action, 'confidence': confidence}
     entry = recording.write_episode(self.folder, self.free(), episode, self.head['behaviour'])
-    self.add(dict(entry, name=name, confidence=round(float(confidence[:-1].mean()), 4)))
+    self.add(dict(
+        entry, name=name, of=content, confidence=round(float(confidence[:-1].mean()), 4)))
 
   def _save(self):
     if self.entries:

@@ -82,7 +82,7 @@ def run(path, folder, args):
     material = labelling.of_recording(path, original) if original else (
         labelling.of_films(path, facts['image'][:2], rate, args.repeat))
     head = _head(folder, path, original, model, rate, args)
-    labels = labelling.Labels(folder, head, model)
+    labels = labelling.Labels(folder, head, model, facts['image'])
     manifest = labels.run(material)
   entries = manifest['episodes']
   say(f"{folder}: {count(len(entries), 'episode')}, {count(sum(x['steps'] for x in entries), 'step')}, "
