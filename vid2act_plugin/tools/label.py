@@ -184,7 +184,7 @@ def _model(args, folder, sources):
 def _show(facts):
   """Print how well held-out actions are inferred, and whether that is worth anything."""
   size = facts['act_size']
-  rows = [[name, kind, *map(_number, r2), _number(_mean(r2))] for name, *each in zip(
+  rows = [[name, kind, *map(_number, r2), _number(_overall(r2))] for name, *each in zip(
       facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
       for kind, r2 in zip(('of episodes held out', 'as a task not learned from', 'by the mean action'), each)
       if r2]
@@ -198,11 +198,16 @@ def _show(facts):
 
 def reached(facts):
   """Return the mean R2 over sources and actions, as of tasks not learned from where that is known."""
-  return _mean([_mean(y or x) for x, y in zip(facts['r2'], facts['r2_unseen'])])
+  return _mean([_overall(y or x) for x, y in zip(facts['r2'], facts['r2_unseen'])])
 
 
 def worth(facts):
   return (reached(facts) or 0) >= WORTH
+
+
+def _overall(r2):
+  """Return the mean R2 over actions; one that hardly changes may be far below 0, and counts as 0."""
+  return _mean([x if x is None else max(0.0, x) for x in r2])
 
 
 def _mean(values):
