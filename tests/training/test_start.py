@@ -63,6 +63,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'task': 'dummy_disc', 'vid2act.sources': ('metaworld_reach',)}, 'env.dummy.size.*metaworld or'),
     ({'task': 'crafter_reward', 'vid2act.sources': ('metaworld_reach',),
       'env.crafter.size': (16, 16)}, 'environment of the task crafter_reward cannot be made'),
+    ({'script': 'parallel_replay'}, 'script parallel_replay .*--script train_eval'),
     ({'agent.vid2act.burnin': 9}, 'agent.vid2act.burnin is 9.*9 steps'),
     ({'agent.vid2act.rank': 33}, 'agent.vid2act.rank is 33.*32 values'),
     ({'agent.vid2act.adapted': 1}, 'agent.vid2act.adapted is 1'),

@@ -28,6 +28,12 @@ def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
   ours = config.run.eval_every > 0 or config.script in STAGES
+  if config.script.startswith('parallel'):
+    raise UserError(
+        f"The script {config.script} is DreamerV3's, which with our overlays does not end at run.steps and "
+        'keeps three checkpoints that do not fit together; use --script train_eval, with --run.envs and '
+        '--run.debug False for environments in processes of their own, and --jax.train_devices for more '
+        'than one device.')
   _outputs(config)
   if config.script == 'eval_only' and not config.run.from_checkpoint:
     raise UserError(

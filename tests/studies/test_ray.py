@@ -1,0 +1,168 @@
+"""A matrix over the nodes of a real Ray cluster, one of which dies, and what is refused before."""
+
+import contextlib
+import http.server
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from vid2act_plugin import cli
+from vid2act_plugin.common import cluster as clusters
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.training import scores
+
+ray = pytest.importorskip('ray', reason='Ray is not installed')
+TASK = 'metaworld_door-lock'
+SYSTEM = dict(health_check_period_ms=1000, health_check_failure_threshold=3, health_check_initial_delay_ms=0)
+
+
+@pytest.fixture(scope='module')
+def cluster():
+  """Two nodes with a CPU each, of which the second may be lost."""
+  from ray.cluster_utils import Cluster
+  usual = dict(num_cpus=1, include_dashboard=False, object_store_memory=2 ** 27)
+  found = Cluster(initialize_head=True, head_node_args=dict(usual, _system_config=SYSTEM))
+  found.add = lambda **more: found.add_node(**{**usual, **more})
+  yield found
+  found.shutdown()
+
+
+@pytest.fixture
+def write(tiny, tmp_path):
+  """Return a function that writes an ablation of small runs into a folder, with some of its keys changed."""
+  def fn(name='matrix', **changes):
+    content = dict(
+        configs=['metaworld', 'quickstart', str(tiny), {'logger.outputs': ['jsonl'], 'run.envs': 1}],
+        variants={'stock': []}, tasks=[TASK], seeds=[0], against='stock')
+    path = tmp_path / f'{name}.yaml'
+    with open(path, 'w') as file:
+      YAML().dump({**content, **changes}, file)
+    return path
+  return fn
+
+
+def command(plan, out, *more):
+  return [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', str(plan), '--out', str(out), *map(str, more)]
+
+
+@contextlib.contextmanager
+def running(*args):
+  """Run the command, and end it with the block if it goes on then."""
+  process = subprocess.Popen(
+      command(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={
+          **os.environ, 'PYTHONUNBUFFERED': '1'})
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def raylet(node):
+  return psutil.Process(node.all_processes['raylet'][0].process.pid)
+
+
+def commands(node):
+  """Return `{logdir: process}` of the runs on a node."""
+  found = {}
+  for process in raylet(node).children(recursive=True):
+    with contextlib.suppress(psutil.Error):
+      words = process.cmdline()
+      if 'dreamerv3' in words and '--logdir' in words:
+        found[pathlib.Path(words[words.index('--logdir') + 1])] = process
+  return found
+
+
+def until(fn, process, seconds=300):
+  """Return what `fn` returns as soon as it is true."""
+  end = time.monotonic() + seconds
+  while not (found := fn()):
+    assert process.poll() is None, process.stdout.read()
+    assert time.monotonic() < end
+    time.sleep(0.05)
+  return found
+
+
+def begun(node):
+  """Return a run on a node that has a checkpoint and has logged its first evaluation."""
+  return next((k for k in commands(node) if (k / 'ckpt' / 'latest').exists() and (
+      (k / 'metrics.jsonl').exists() and (k / 'metrics.jsonl').read_text())), None)
+
+
+def results(out):
+  """Return the scores `{(metric, method, seed): (xs, ys)}` of an ablation."""
+  return {
+      (metric, x['method'], x['seed']): (x['xs'], x['ys'])
+      for metric, rows in scores.read([out / 'results' / 'scores']).items() for x in rows}
+
+
+def test_a_matrix_outlives_one_of_its_nodes(cluster, write, tmp_path):
+  """Everything of the node is killed at once, as by a loss of power: its run begins again elsewhere."""
+  plan = write(variants={'stock': [], 'ours': ['vid2act', 'vid2act_noguide']}, seeds=[0, 1])
+  lost, out = cluster.add(), tmp_path / 'over'
+  with running(plan, out, '--ray', cluster.address) as process:
+    victim = until(lambda: begun(lost), process)
+    until(lambda: commands(cluster.head_node), process)
+    parts = [raylet(lost), *raylet(lost).children(recursive=True)]
+    for part in parts:
+      with contextlib.suppress(psutil.NoSuchProcess):
+        part.kill()
+    cluster.remove_node(lost, allow_graceful=False)
+    text = process.communicate(timeout=500)[0]
+  assert process.returncode == 0, text
+  assert '4 of 4 runs' in text and 'Ray: 2 nodes with 2 CPUs' in text
+  assert 'Teacher: ' in (out / 'prepared' / 'log.txt').read_text()
+  log = (victim / 'log.txt').read_text()
+  assert 'Loaded checkpoint' in log, log[-3000:]
+  cli.main(['ablate', str(plan), '--out', str(tmp_path / 'here')])
+  assert results(out) == results(tmp_path / 'here') and len(results(out)) > 8
+
+
+def test_what_cannot_be_is_refused_before_anything_starts(cluster, write, tmp_path, monkeypatch):
+  """By one sentence each, with a cure; nothing of a run is there after it."""
+  monkeypatch.chdir(tmp_path)
+  plan, out = write(), tmp_path / 'out'
+  quiet, speaks = socket.create_server(('127.0.0.1', 0)), http.server.HTTPServer(
+      ('127.0.0.1', 0), http.server.BaseHTTPRequestHandler)
+  threading.Thread(target=speaks.serve_forever, daemon=True).start()
+  monkeypatch.setattr(clusters, 'ANSWER', 1)
+  place = cluster.address
+  for words, text in (
+      (['--ray', '127.0.0.1:1'], "No Ray answers at '127.0.0.1:1'"),
+      (['--ray', f'127.0.0.1:{quiet.getsockname()[1]}'], 'No Ray answers at .*TimeoutError'),
+      (['--ray', f'127.0.0.1:{speaks.server_port}'], 'No Ray answers at .*is not Ray'),
+      (['--ray', 'a b'], "No Ray answers at 'a b' .*HOST:PORT"),
+      (['--ray', 'ray://127.0.0.1:10001'], "No Ray answers at 'ray:"),
+      (['--ray', place, '--gpus', '2'], '2 GPUs .*--gpus.* but the nodes have 1 CPUs and 0 GPUs'),
+      (['--ray', place, '--cpus', '3'], 'is to take 3 CPUs .*1 CPUs'),
+      (['--ray', place, '--gpus', '1.5'], '--gpus is 1.5; give a whole number, or a fraction'),
+      (['--ray', place, '--cpus', '-1'], '--cpus is -1'), (['--ray', place, '--cpus', 'nan'], '--cpus is nan'),
+      (['--ray', place, '--jobs', '2'], '--jobs is 2'), (['--gpus', '1'], '--gpus is 1, .*add --ray')):
+    with pytest.raises(UserError, match=text):
+      cli.main(command(plan, out, *words)[3:])
+    assert not (out / 'stock').exists() and not [*out.glob('.seen-*')]
+  quiet.close()
+  speaks.shutdown()
+  speaks.server_close()
+
+
+def test_a_node_that_does_not_share_the_folders(cluster, write, tmp_path):
+  """Its cache is another one, as where each machine has a home of its own; or its view of `--out` is."""
+  home = tmp_path / 'home'
+  plan = write(variants={'ours': ['vid2act', {'vid2act.cache': '~/elsewhere'}], 'stock': []})
+  lost = cluster.add(env_vars={'HOME': str(home)})
+  try:
+    with pytest.raises(UserError, match='does not see ~/elsewhere as this one does; .*vid2act.cache'):
+      cli.main(command(plan, tmp_path / 'out', '--ray', cluster.address)[3:])
+  finally:
+    cluster.remove_node(lost)
+  assert not (tmp_path / 'out' / 'prepared').exists()
