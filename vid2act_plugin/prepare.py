@@ -33,7 +33,7 @@ def prepare(config):
     return config
   suites.check(config.task)
   start.check(config)
-  config = start.as_begun(config)
+  config = start.own(start.as_begun(config))
   acting = options.executes(config) and config.script in start.LOOPS
   if taught or recorded or acting:
     options.check(config)

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 
 import psutil
 import pytest
+from helpers import orphans
 from ruamel.yaml import YAML
 
 from vid2act_plugin import cli
@@ -38,11 +40,11 @@ def cluster():
 @pytest.fixture
 def write(tiny, tmp_path):
   """Return a function that writes an ablation of small runs into a folder, with some of its keys changed."""
-  def fn(name='matrix', **changes):
+  def fn(more=(), **changes):
     content = dict(
-        configs=['metaworld', 'quickstart', str(tiny), {'logger.outputs': ['jsonl'], 'run.envs': 1}],
+        configs=['metaworld', 'quickstart', str(tiny), {'logger.outputs': ['jsonl'], 'run.envs': 1, **dict(more)}],
         variants={'stock': []}, tasks=[TASK], seeds=[0], against='stock')
-    path = tmp_path / f'{name}.yaml'
+    path = tmp_path / 'matrix.yaml'
     with open(path, 'w') as file:
       YAML().dump({**content, **changes}, file)
     return path
@@ -125,6 +127,21 @@ def test_a_matrix_outlives_one_of_its_nodes(cluster, write, tmp_path):
   assert 'Loaded checkpoint' in log, log[-3000:]
   cli.main(['ablate', str(plan), '--out', str(tmp_path / 'here')])
   assert results(out) == results(tmp_path / 'here') and len(results(out)) > 8
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+def test_runs_save_when_the_command_ends(cluster, write, tmp_path, number):
+  """Whether it is interrupted or killed; those that still wait for a place never begin."""
+  plan, out = write({'random_agent': True, 'run.steps': 5000}, seeds=[0, 1, 2]), tmp_path / 'out'
+  with running(plan, out, '--ray', cluster.address) as process:
+    run = until(lambda: begun(cluster.head_node), process)
+    left = list(commands(cluster.head_node).values())
+    process.send_signal(number)
+    text = process.communicate(timeout=100)[0]
+  assert process.returncode == (130 if number == signal.SIGINT else -number), text
+  assert orphans.gone(left, 0.1 if number == signal.SIGINT else 30)
+  assert 'Stopped and saved' in (run / 'log.txt').read_text()
+  assert [x.parent.name for x in out.glob('stock/*/*/log.txt')] == [run.name]
 
 
 def test_what_cannot_be_is_refused_before_anything_starts(cluster, write, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from .output import say
 LOCAL, AUTO = 'local', 'auto'
 RETRIES = 20  # Nodes that a command may lose; a cluster of borrowed nodes loses many.
 ANSWER = 10  # Seconds within which an address has to answer.
-SETTLE = 60  # Seconds in which every node shows what it sees.
+SETTLE = 300  # Seconds in which every node shows what it sees.
 HELLO, SETTINGS = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0', b'\4'  # As gRPC begins, and how it is answered.
 MEMORY = 2 ** 27  # Bytes of a local Ray's object store: what it carries is paths.
 
@@ -100,8 +100,7 @@ class Cluster:
     one whose forerunner failed does not begin. A command whose node dies is run
     again on another one.
     """
-    task = self.ray.remote(nodes.run).options(
-        num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, scheduling_strategy='SPREAD')
+    task = self._task(nodes.run)
     needed, refs = self.ray.put(needed), {}
     here = dict(cwd=os.getcwd(), environ=dict(PYTHONPATH=os.environ.get('PYTHONPATH', ''), **self._limits()))
     try:
@@ -121,8 +120,7 @@ class Cluster:
 
   def run_jobs(self, kind, jobs):
     """Yield (job, result) as jobs finish, each on the next free CPU; see `parallel.run_jobs`."""
-    task = self.ray.remote(nodes.attempt).options(
-        num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, scheduling_strategy='SPREAD')
+    task = self._task(nodes.attempt)
     waiting = {task.remote(kind, job): job for job in jobs}
     try:
       while waiting:
@@ -136,11 +134,17 @@ class Cluster:
     finally:
       self._cancel(list(waiting))
 
+  def _task(self, function):
+    return self.ray.remote(
+        num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, scheduling_strategy='SPREAD')(function)
+
   def _connect(self):
     options = dict(log_to_driver=True, logging_level='error')
     local = self.where == LOCAL
     if local:
-      folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix='ray-', ignore_cleanup_errors=True))
+      short = min('/tmp', tempfile.gettempdir(), key=len)  # The path of a socket has at most 107 bytes.
+      folder = self.stack.enter_context(
+          tempfile.TemporaryDirectory(prefix='ray-', dir=short, ignore_cleanup_errors=True))
       options.update(include_dashboard=False, object_store_memory=MEMORY, _temp_dir=folder)
       # Ray listens on every interface and runs what it is sent: from whoever has the token.
       self.stack.enter_context(_environ(

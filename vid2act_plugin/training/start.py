@@ -34,6 +34,7 @@ def check(config):
         'keeps three checkpoints that do not fit together; use --script train_eval, with --run.envs and '
         '--run.debug False for environments in processes of their own, and --jax.train_devices for more '
         'than one device.')
+  _processes(config)
   _outputs(config)
   if config.script == 'eval_only' and not config.run.from_checkpoint:
     raise UserError(
@@ -49,6 +50,27 @@ def check(config):
   if checkpoint:
     _continued(config, logdir)
     checkpoints.check(checkpoint, read=not ours)
+
+
+def _processes(config):
+  """Raise a `UserError` if a run in several processes cannot begin."""
+  count, index, address = config.jax.num_processes, config.jax.process_id, config.jax.coordinator_address
+  if count > 1 and config.script != 'pretrain':
+    raise UserError(
+        f'The key jax.num_processes is {count}, but only the script pretrain runs in several processes; train in '
+        'one, with --jax.train_devices for its devices and --vid2act.teacher for what was pretrained so.')
+  if count > 1 and not (0 <= index < count and address):
+    raise UserError(
+        f"The keys jax.process_id and jax.coordinator_address are {index} and '{address}' of {count} processes; "
+        f'give each process its number from 0 to {count - 1}, and all of them HOST:PORT of the first.')
+
+
+def own(config):
+  """Return `config` with a folder of its own, and no logs, for a process that is not the first."""
+  if config.jax.num_processes < 2 or not config.jax.process_id:
+    return config
+  folder = pathlib.Path(config.logdir).expanduser() / f'process-{config.jax.process_id}'
+  return config.update({'logdir': str(folder), 'logger.outputs': ()})
 
 
 def _outputs(config):
