@@ -205,6 +205,7 @@ class Cluster:
     try:
       return self.ray.get(ref)
     except self.ray.exceptions.RayError as e:  # Not the command: whoever was to run it.
+      log.parent.mkdir(parents=True, exist_ok=True)
       with open(log, 'a', encoding='utf-8') as file:
         print(reason(getattr(e, 'cause', None) or e), file=file)
       return 1
