@@ -84,14 +84,14 @@ def build(config, data):
     return Pretrain(obs, act, elements.Config(
         {k: v for k, v in config.agent.items() if k in (*MODEL, 'opt', 'loss_scales')},
         jax=settings, logdir=config.logdir, seed=config.seed, act_sizes=data.act_sizes,
-        batch_size=options.batch_size // config.jax.num_processes, batch_length=options.batch_length,
+        batch_size=processes.size(config), batch_length=options.batch_length,
         report_length=options.batch_length, replay_context=0, actions=options.actions, folded=config.agent.vid2act.folded))
 
 
 def _learn(agent, stream, data, config, logger, cp, stop):
   """Update until `pretrain.updates`; report held-out sequences at every log."""
   agg, step, options = elements.Agg(), logger.step, config.vid2act.pretrain
-  carry = agent.init_train(agent.config.batch_size)
+  carry = agent.init_train(processes.size(config))
   with progress.bar('pretrain', options.updates, 'updates') as bar:
     bar.set(step.value)
     while step < options.updates:
@@ -122,7 +122,7 @@ def _report(agent, data, config, counter):
   batch = data.sample(counter, options.batch_size, options.batch_length, 'holdout')
   batch = internals.put(processes.share(batch, config), agent.train_sharded)
   batch['seed'] = internals.seed(agent, counter)
-  return agent.report(agent.init_report(agent.config.batch_size), batch)[1]
+  return agent.report(agent.init_report(processes.size(config)), batch)[1]
 
 
 def _batches(data, config, step):

@@ -28,6 +28,11 @@ def home(config):
   return logdir if writes(config) else logdir.parent
 
 
+def size(config):
+  """Return how many sequences of a pretraining batch this process has."""
+  return config.vid2act.pretrain.batch_size // config.jax.num_processes
+
+
 def share(batch, config):
   """Return this process's part of a batch `[B, ...]`; nothing else of it comes to its devices."""
   index, count = max(0, config.jax.process_id), config.jax.num_processes
