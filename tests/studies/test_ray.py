@@ -2,8 +2,10 @@
 
 import contextlib
 import http.server
+import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,17 +15,19 @@ import time
 
 import psutil
 import pytest
-from helpers import orphans
+from helpers import lab, orphans
 from ruamel.yaml import YAML
 
 from vid2act_plugin import cli
 from vid2act_plugin.common import cluster as clusters
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import checkpoints
 from vid2act_plugin.training import scores
 
 ray = pytest.importorskip('ray', reason='Ray is not installed')
-TASK = 'metaworld_door-lock'
-SYSTEM = dict(health_check_period_ms=1000, health_check_failure_threshold=3, health_check_initial_delay_ms=0)
+RUN = {
+    'random_agent': True, 'run.steps': 120, 'run.eval_every': 40, 'run.eval_eps': 2, 'run.save_every': 1,
+    'run.debug': True, 'logger.outputs': ['jsonl'], 'env.gymnasium.size': [16, 16]}
 
 
 @pytest.fixture(scope='module')
@@ -31,23 +35,27 @@ def cluster():
   """Two nodes with a CPU each, of which the second may be lost."""
   from ray.cluster_utils import Cluster
   usual = dict(num_cpus=1, include_dashboard=False, object_store_memory=2 ** 27)
-  found = Cluster(initialize_head=True, head_node_args=dict(usual, _system_config=SYSTEM))
+  found = Cluster(initialize_head=True, head_node_args=usual)
   found.add = lambda **more: found.add_node(**{**usual, **more})
   yield found
   found.shutdown()
 
 
 @pytest.fixture
-def write(tiny, tmp_path):
-  """Return a function that writes an ablation of small runs into a folder, with some of its keys changed."""
-  def fn(more=(), **changes):
+def write(tmp_path, monkeypatch):
+  """Return a function that writes an ablation of small runs into a folder, with some of its keys changed.
+
+  Their environment is a module of the folder that is the present one.
+  """
+  monkeypatch.chdir(tmp_path)
+  shutil.copy(lab.__file__, tmp_path / 'lab.py')
+  def fn(more=(), seconds=0, **changes):
     content = dict(
-        configs=['metaworld', 'quickstart', str(tiny), {'logger.outputs': ['jsonl'], 'run.envs': 1, **dict(more)}],
-        variants={'stock': []}, tasks=[TASK], seeds=[0], against='stock')
-    path = tmp_path / 'matrix.yaml'
-    with open(path, 'w') as file:
+        configs=['gymnasium', 'quickstart', {**RUN, 'env.gymnasium.make': f'{{"seconds": {seconds}}}', **dict(more)}],
+        variants={'stock': []}, tasks=[lab.TASK], seeds=[0], against='stock')
+    with open(tmp_path / 'matrix.yaml', 'w') as file:
       YAML().dump({**content, **changes}, file)
-    return path
+    return tmp_path / 'matrix.yaml'
   return fn
 
 
@@ -95,21 +103,25 @@ def until(fn, process, seconds=300):
 
 
 def begun(node):
-  """Return a run on a node that has a checkpoint and has logged its first evaluation."""
-  return next((k for k in commands(node) if (k / 'ckpt' / 'latest').exists() and (
-      (k / 'metrics.jsonl').exists() and (k / 'metrics.jsonl').read_text())), None)
+  """Return a run on a node that has saved after some of its steps."""
+  for folder in commands(node):
+    latest = checkpoints.latest(folder)
+    with contextlib.suppress(UserError):
+      if latest and checkpoints.whole(latest) and checkpoints.step(latest) > 0:
+        return folder
+  return None
 
 
 def results(out):
-  """Return the scores `{(metric, method, seed): (xs, ys)}` of an ablation."""
+  """Return the scores of evaluations `{(metric, method, seed): (xs, ys)}` of an ablation."""
+  found = scores.read([out / 'results' / 'scores'])
   return {
-      (metric, x['method'], x['seed']): (x['xs'], x['ys'])
-      for metric, rows in scores.read([out / 'results' / 'scores']).items() for x in rows}
+      (metric, x['method'], x['seed']): (x['xs'], x['ys']) for metric, rows in found.items() for x in rows}
 
 
 def test_a_matrix_outlives_one_of_its_nodes(cluster, write, tmp_path):
-  """Everything of the node is killed at once, as by a loss of power: its run begins again elsewhere."""
-  plan = write(variants={'stock': [], 'ours': ['vid2act', 'vid2act_noguide']}, seeds=[0, 1])
+  """Everything of the node is killed at once, as by a loss of power: its run is continued elsewhere."""
+  plan = write(variants={'stock': [], 'other': [{'batch_size': 3}]}, seeds=[0, 1], seconds=0.1)
   lost, out = cluster.add(), tmp_path / 'over'
   with running(plan, out, '--ray', cluster.address) as process:
     victim = until(lambda: begun(lost), process)
@@ -122,17 +134,17 @@ def test_a_matrix_outlives_one_of_its_nodes(cluster, write, tmp_path):
     text = process.communicate(timeout=500)[0]
   assert process.returncode == 0, text
   assert '4 of 4 runs' in text and 'Ray: 2 nodes with 2 CPUs' in text
-  assert 'Teacher: ' in (out / 'prepared' / 'log.txt').read_text()
   log = (victim / 'log.txt').read_text()
-  assert 'Loaded checkpoint' in log, log[-3000:]
+  assert 'Loaded checkpoint' in log and log.count('Logdir:') == 2, log[-3000:]
+  assert sorted(x['seed'] for x in json.loads((out / 'results' / 'runs.json').read_text())) == [0, 0, 1, 1]
   cli.main(['ablate', str(plan), '--out', str(tmp_path / 'here')])
-  assert results(out) == results(tmp_path / 'here') and len(results(out)) > 8
+  assert results(out) == results(tmp_path / 'here') and len(results(out)) == 4
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
 def test_runs_save_when_the_command_ends(cluster, write, tmp_path, number):
   """Whether it is interrupted or killed; those that still wait for a place never begin."""
-  plan, out = write({'random_agent': True, 'run.steps': 5000}, seeds=[0, 1, 2]), tmp_path / 'out'
+  plan, out = write({'run.steps': 5000}, seeds=[0, 1, 2], seconds=0.1), tmp_path / 'out'
   with running(plan, out, '--ray', cluster.address) as process:
     run = until(lambda: begun(cluster.head_node), process)
     left = list(commands(cluster.head_node).values())
@@ -146,7 +158,6 @@ def test_runs_save_when_the_command_ends(cluster, write, tmp_path, number):
 
 def test_what_cannot_be_is_refused_before_anything_starts(cluster, write, tmp_path, monkeypatch):
   """By one sentence each, with a cure; nothing of a run is there after it."""
-  monkeypatch.chdir(tmp_path)
   plan, out = write(), tmp_path / 'out'
   quiet, speaks = socket.create_server(('127.0.0.1', 0)), http.server.HTTPServer(
       ('127.0.0.1', 0), http.server.BaseHTTPRequestHandler)
