@@ -32,7 +32,9 @@ SMALL = {
     'agent.imag_length': 4, 'agent.imag_last': 3, 'agent.opt.warmup': 0, 'agent.opt.lr': 1e-3}
 OURS = {
     'jax.profiler': False, 'agent.vid2act.vae': {'code': 8, 'batch': 48}, 'vid2act.behaviours': {
-        'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0}}
+        'updates': 4, 'batch_size': 8, 'channels': 4, 'hidden': 8, 'episodes': 0},
+    # Sources that act have tests of their own; these teachers have no behaviours.
+    'agent.vid2act.execute': {'start': 0.0, 'end': 0.0, 'evaluate': 'policy'}, 'agent.vid2act.imitate': 0.0}
 
 
 # With the shapes of tests/data/660db1a/tiny.yaml, so that what one run compiles serves all.
@@ -47,7 +49,7 @@ agent.vid2act.vae: {code: 8, batch: 16}
 agent: {imag_length: 4, imag_last: 3}
 run: {steps: 80, eval_every: 40, eval_eps: 2, train_ratio: 8}
 logger.outputs: OUTPUTS
-env.metaworld: {size: [16, 16], limit: 15}
+env.metaworld: {size: [16, 16], limit: 15, repeat: 1}
 .*\.mults: [1, 2]
 .*\.rssm: {deter: 16, hidden: 8, classes: 4, stoch: 4}
 .*\.depth: 2
@@ -111,6 +113,8 @@ def configure(overlays):
 
   def fn(*names, defaults=None, **changes):
     config = elements.Config(defaults or overlays['defaults'])
+    if not defaults:  # All parts at once, where a variant does not switch them off.
+      config = config.update({'agent.vid2act.guide': True})
     for name in names:
       config = config.update(overlays[name])
     return config.update(SMALL).update({} if defaults else OURS).update(changes)

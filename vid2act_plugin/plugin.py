@@ -1,4 +1,4 @@
-"""The one seam: what the host is as_user_errors about us, in every process that asks."""
+"""The one seam: what the host is told about us, in every process that asks."""
 
 import importlib
 from functools import partial as bind

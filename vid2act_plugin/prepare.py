@@ -74,7 +74,7 @@ def _needs(config):
   if config.agent.typ != 'vid2act':
     return False, False
   recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online
-  return chosen.distill or chosen.guide or chosen.init, recorded
+  return options.needs_teacher(chosen), recorded
 
 
 def shares(config):
@@ -135,7 +135,8 @@ def _behaviours(config, given):
     raise UserError(
         f'The teacher {config.vid2act.teacher} has no behaviours, and the key vid2act.sources is not '
         f"that of its sources, {', '.join(manifest['sources'])}; name these, whose recordings "
-        'behaviours are learned from, or a folder of behaviours as vid2act.cloned.')
+        'behaviours are learned from, or a folder of behaviours as vid2act.cloned, or let no source act: '
+        'overlay vid2act_likeness.')
   locate.check(config, found)
   config = _recordings(config, found)
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])

@@ -19,14 +19,14 @@ def main():
   parser.add_argument('--rounds', type=int, default=300)
   args = parser.parse_args()
   functions = {}
-  for name, overlays in (
-      ('stock', ()), ('vid2act', ('vid2act',)), ('executed', ('vid2act', 'finetune_exec'))):
+  for name, overlays in (('stock', ()), ('vid2act', ('vid2act',)), ('executed', ('vid2act',))):
     config = agents.configure(*overlays)
     if overlays:
       config = config.update({'vid2act.teacher': str(agents.teacher(config, args.teachers))})
     agent = agents.build(config)
-    if name == 'executed':
-      agent.ledger.choose = lambda candidates, rng: candidates[-1]
+    if overlays:
+      by = -1 if name == 'executed' else 0  # The last source, or the policy.
+      agent.ledger.choose = lambda candidates, rng, by=by: candidates[by]
     functions[name] = _actor(agent)
   samples = measure.interleave(functions, args.rounds, 20)
   measure.report(

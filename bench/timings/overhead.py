@@ -20,7 +20,7 @@ from . import measure
 
 AIMS = {6: 1.15, 48: 1.40}
 VARIANTS = {
-    'stock': (), 'folded': (), 'vid2act': ('vid2act',), 'noguide': ('vid2act', 'vid2act_noguide')}
+    'stock': (), 'folded': (), 'vid2act': ('vid2act',), 'guide': ('vid2act', 'vid2act_guide')}
 
 
 def main():
@@ -42,8 +42,8 @@ def main():
   part = {k: measure.ratio(samples, k, 'stock') for k in functions}
   shares = {
       'convolutions': part['folded'] - 1, 'teacher': part['teacher'],
-      'relevance and distillation': part['noguide'] - part['teacher'] - part['folded'],
-      'guide, VAE and amortised head': part['vid2act'] - part['noguide']}
+      'relevance and distillation': part['vid2act'] - part['teacher'] - part['folded'],
+      'guide and VAE, which are off': part['guide'] - part['vid2act']}
   measure.report(
       part['vid2act'], AIMS.get(args.teachers, AIMS[48]),
       dict(teachers=args.teachers, size=args.size, image=64, batch=[8, 32], cores=os.cpu_count()),

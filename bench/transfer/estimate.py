@@ -23,7 +23,7 @@ from dreamerv3 import main as hostmain
 
 from vid2act_plugin.common import safe_yaml
 from vid2act_plugin.host import checkpoints, platform
-from vid2act_plugin.teacher import behaviours
+from vid2act_plugin.tools import rank
 from vid2act_plugin.training.trials import Trials
 
 EPISODES = 20
@@ -36,7 +36,7 @@ def main():
   parser.add_argument('--rank', type=pathlib.Path, required=True)
   parser.add_argument('--teacher', type=pathlib.Path, required=True)
   args = parser.parse_args()
-  found, real = behaviours.read(args.teacher), json.loads(args.rank.read_text())
+  found, real = rank.behaviours_in(args.teacher), json.loads(args.rank.read_text())
   rows = []
   for logdir in args.logdir:
     rows.append(one(logdir, found, real))
@@ -47,6 +47,7 @@ def main():
 def one(logdir, found, real):
   """Return what is known of one run."""
   config = platform.resolve(elements.Config(safe_yaml.load(logdir / 'config.yaml')))
+  config = config.update({'jax.precompile': False})  # Neither update nor report is asked for.
   content = checkpoints.last(logdir)
   steps = checkpoints.step(checkpoints.newest(logdir))
   agent = hostmain.make_agent(config)

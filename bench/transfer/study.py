@@ -9,10 +9,13 @@ from ruamel.yaml import YAML, YAMLError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MATRIX = ROOT / 'configs' / 'ablations' / 'cpu.yaml'
+# These studies replay recordings: nothing acts in them.
+LIKENESS = ['vid2act', 'vid2act_likeness']
+ALONE = [*LIKENESS, {'agent.vid2act.guide': False}]
 VARIANTS = {
-    'stock': [], 'vid2act': ['vid2act'], 'vid2act_noguide': ['vid2act', 'vid2act_noguide'],
-    'vid2act_uniform': ['vid2act', 'vid2act_uniform'], 'finetune': ['vid2act', 'finetune'],
-    'scratch_noguide': ['vid2act', 'vid2act_noguide', 'vid2act_scratch']}
+    'stock': [], 'vid2act': LIKENESS, 'vid2act_noguide': ALONE,
+    'vid2act_uniform': [*LIKENESS, {'agent.vid2act.weights': 'uniform'}],
+    'finetune': ['vid2act', 'finetune'], 'scratch_noguide': [*ALONE, 'vid2act_scratch']}
 RESULTS = ROOT / 'bench' / 'transfer' / 'results'
 
 

@@ -88,6 +88,16 @@ def test_sources_with_other_actions_are_no_candidates(agent):
   assert {agent.ledger.choose([POLICY, *agent.candidates], rng) for _ in range(50)} == {POLICY, 0, 2}
 
 
+def test_any_source_acts_where_none_is_chosen(agent, monkeypatch):
+  """Whatever they have earned, and never the policy in place of one."""
+  monkeypatch.setattr(agent, 'options', agent.options.update(choose='uniform'))
+  for _ in range(40):
+    by = agent._begin()
+    agent.ledger.end(agent.ledger.begin(by), 10.0 * (by == 0))
+  counts = np.unique(agent.ledger.by[1:], return_counts=True)
+  assert counts[0].tolist() == [0, 2] and (counts[1] > 10).all()
+
+
 def test_the_policy_is_told_what_was_done(agent):
   """The same policy that is told the executed actions sees the same."""
   found = play(agent, 4)

@@ -10,6 +10,7 @@ import pytest
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.agent import rehearse
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import dataset
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.teacher import bundle as bundles
 
@@ -128,6 +129,35 @@ def test_replay_ignores_rehearsed_rows(rehearsal):
 def test_a_recording_with_too_few_steps(config, spaces):
   with pytest.raises(UserError, match='has 24 steps.*needs 41'):
     rehearse.Rehearsal(config(report_length=40), *spaces)
+
+
+def test_the_nearest_episodes_begin_as_the_task_does(root, bundle):
+  """Those of the second recording, whose images have another value, and of none else."""
+  sources = dataset.Sources([root / x for x in NAMES], holdout=0)
+  teacher = bundles.load(bundle)
+  for value, wanted in ((101, [0, 1, 2, 3]), (102, [2, 3, 0, 1])):
+    images = np.full((3, 16, 16, 3), value, np.uint8)
+    assert rehearse.nearest(sources, teacher, images) == wanted
+
+
+def test_rows_of_the_nearest_episodes_alone(config, spaces, batch, bundle, monkeypatch):
+  order = []
+  monkeypatch.setattr(rehearse, 'nearest', lambda sources, teacher, images: (
+      order.append(images), [2, 3, 0, 1])[1])
+  near = rehearse.Rehearsal(
+      config(**{
+          'agent.vid2act.rehearse_from': 0.5, 'vid2act.teacher': str(bundle),
+          'env.metaworld.size': (16, 16)}), *spaces)
+  assert order[0].shape == (rehearse.BEGUN, 16, 16, 3) and len(np.unique(order[0], axis=0)) > 1
+  for step in range(8):
+    assert np.unique(near(batch, step)['image'][-near.rows:]).tolist() == [102]
+
+
+def test_half_of_the_episodes_may_be_too_few_steps(config, spaces, bundle):
+  with pytest.raises(UserError, match='has 24 steps.*needs 31'):
+    rehearse.Rehearsal(config(**{
+        'report_length': 30, 'agent.vid2act.rehearse_from': 0.5, 'vid2act.teacher': str(bundle),
+        'env.metaworld.size': (16, 16)}), *spaces)
 
 
 def test_bad_spaces(config, spaces):

@@ -176,7 +176,7 @@ def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
   """One variant fails; the other's result is kept, and the mended matrix runs what is missing."""
   configs = ['metaworld', 'quickstart', str(tiny), {'run.debug': True}]
   broken = {'stock': [], 'ours': ['vid2act', {'env.metaworld.camera': 'nowhere'}]}
-  mended = {'stock': [], 'ours': ['vid2act', 'vid2act_noguide']}
+  mended = {'stock': [], 'ours': ['vid2act', 'vid2act_noimitate']}
   out = tmp_path / 'out'
   plan = lambda variants: str(write(configs=configs, variants=variants, seeds=[3]))
   run = lambda variants: cli.main(['ablate', plan(variants), '--out', str(out), '--jobs', '2'])

@@ -240,6 +240,6 @@ def test_without_replay_for_distillation_alone(logdirs, tmp_path, configure, spa
   bundle = bundles.load(tmp_path / 'out')
   assert bundle.manifest['sources'] == [TASKS[0], f'{TASKS[0]}-2']
   config = configure('vid2act', **{'vid2act.teacher': str(tmp_path / 'out')})
-  with pytest.raises(UserError, match='--no-guide.*vid2act_noguide'):
+  with pytest.raises(UserError, match='--no-guide.*guide is True.*set that to False'):
     taught.check(bundle, config, *spaces)
   taught.check(bundle, config.update({'agent.vid2act.guide': False}), *spaces)

@@ -17,7 +17,8 @@ class Acting:
   """The host's agent, some of whose training episodes are carried out by sources.
 
   The probability of that changes from `start` to `end` over `until` env steps.
-  Which source it is, or the policy after all, is chosen by `Ledger.choose`.
+  Which source it is, or the policy after all, is chosen by `Ledger.choose`; with `choose`
+  uniform any source.
   Evaluation is the policy's alone or, where `evaluate` is best, of whoever has earned most; the
   mode `policy` is then the policy's alone. Only sources with as many actions as the task
   are candidates. Each step in the replay tells its episode, if the agent imitates.
@@ -103,6 +104,8 @@ class Acting:
     rng = np.random.default_rng([self.agent.config.seed, len(self.ledger.by)])
     if not self.candidates or rng.random() >= self.probability():
       return POLICY
+    if self.options.choose == 'uniform':
+      return int(rng.choice(self.candidates))
     return self.ledger.choose([POLICY, *self.candidates], rng)
 
   def _best(self):

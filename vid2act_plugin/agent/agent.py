@@ -48,7 +48,7 @@ class Agent(hostagent.Agent):
       self.modules += [self.relevance]
       if from_start(options):
         self.strategy = relevance.AtStart(self.weigh, self.trace)
-      elif options.guide:
+      else:
         self.strategy = relevance.Amortised(N, **options.relevance, name='amortised')
         self.modules += [self.strategy]
     if options.guide:
@@ -96,8 +96,10 @@ class Agent(hostagent.Agent):
       extra = (teacher,)
     self.trace.begin(noise=noise, teacher=extra[0] if extra else None)
     carry, act, out = super().policy(tuple(carry), obs, mode)
-    if self.options.guide:
-      out['log/relevance/*'] = self.trace.weights
+    weights = self.trace.weights  # None without a guide, which looks at them.
+    if weights is None:
+      weights = self.strategy.weigh(self.feat2tensor(carry[internals.LATENT]))
+    out['log/relevance/*'] = weights
     return (*carry, *extra), act, out
 
   def train(self, carry, data):

@@ -120,7 +120,7 @@ def check(bundle, config, obs_space, act_space):
   if options.guide and not options.vae.online and not have.get('guide', True):
     raise UserError(
         f'The teacher {path} was imported with --no-guide and agent.vid2act.guide is True; import '
-        'it again with the replays, or add the overlay vid2act_noguide.')
+        'it again with the replays, or set that to False.')
 
 
 def check_task(config):

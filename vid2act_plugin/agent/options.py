@@ -17,7 +17,9 @@ def check(config):
        'with guide_from start the teachers see every sequence; set it to 1.0'),
       ('rehearse', options.rehearse and not 0 < rows < config.batch_size,
        f'of a batch of {config.batch_size} that has to be a row or more and leave one to the task; '
-       'change it or batch_size, or set it to 0')):
+       'change it or batch_size, or set it to 0'),
+      ('rehearse_from', options.rehearse and options.rehearse_from < 1 and not needs_teacher(options),
+       'episodes are compared by a teacher, and this run has none; set it to 1.0, or init to True')):
     if bad:
       raise UserError(f'The key agent.vid2act.{key} is {options[key]}, but {cure}.')
 
@@ -25,6 +27,11 @@ def check(config):
 def from_start(options):
   """Whether relevance in imagination is that of the start state, as the published code has it."""
   return options.guide and options.weights == 'learned' and options.guide_from == 'start'
+
+
+def needs_teacher(options):
+  """Whether anything of a run is the teacher's."""
+  return options.distill or options.guide or options.init
 
 
 def executes(config):

@@ -4,14 +4,19 @@ Axes: B batch, T time with the replay context, R rehearsed rows, A actions.
 """
 
 import embodied
+import jax
+import ninjax as nj
 import numpy as np
+from dreamerv3 import main as hostmain
 
 from ..common.errors import UserError
 from ..sources.dataset import KEYS, Sources
 from ..sources.locate import locate
+from ..teacher import bundle as bundles
 
 # Losses that know the task: the recordings have rewards, ends and returns of other tasks.
 TASK = 'rew', 'con', 'policy', 'value', 'repval'
+BEGUN = 4  # Episodes of the task whose first images recorded ones are compared with.
 
 
 class Rehearsal:
@@ -29,6 +34,11 @@ class Rehearsal:
     self.sources = Sources(
         [x.folder for x in locate(config)], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
     self._check(config, obs_space)
+    share = config.agent.vid2act.rehearse_from
+    if share < 1:
+      order = nearest(self.sources, bundles.load(config.vid2act.teacher), _beginnings(config))
+      self.sources.only(order[:max(1, round(share * len(order)))])
+      self._check(config, obs_space)
 
   def __call__(self, data, step):
     """Replace the last R rows of `data` `{key: [B, T, ...]}`; the same windows at one `step`.
@@ -60,6 +70,30 @@ class Rehearsal:
             f"The recording of '{name}' has {len(stream['reward'])} steps, but "
             f'agent.vid2act.rehearse needs {need}; collect more, or lower batch_length and '
             'report_length.')
+
+
+def nearest(sources, bundle, images):
+  """Return the recorded episodes in order of how near they begin to the task's `images` `[E, H, W, 3]`.
+
+  Episodes are counted as `Sources.sequences` yields them. Near is what the teacher's image
+  encoders tell little apart: the squared distance to the nearest of `images`.
+  """
+  first = np.stack([episode['image'][0] for _, episode in sources.sequences()])
+  encode = jax.jit(nj.pure(bundle.model().encoded))
+  with jax.transfer_guard('allow'):  # An agent made before forbids what is not asked for.
+    _, tokens = encode(bundle.params, np.concatenate([images, first]), seed=jax.random.PRNGKey(0))
+  ours, theirs = np.split(np.asarray(tokens, np.float32), [len(images)])
+  distances = [((x - ours) ** 2).sum(-1).min() for x in theirs]
+  return np.argsort(distances, kind='stable').tolist()
+
+
+def _beginnings(config):
+  """Return the first images of some episodes of the task."""
+  env = hostmain.make_env(config, 0)
+  action = {k: np.zeros(v.shape, v.dtype) for k, v in env.act_space.items()}
+  images = [env.step({**action, 'reset': True})['image'] for _ in range(BEGUN)]
+  env.close()
+  return np.stack(images)
 
 
 def apart(kind, rows):

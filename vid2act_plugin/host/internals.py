@@ -98,7 +98,7 @@ def replay_context(agent, carry, data):
   return carry, obs, prevact
 
 
-PREVACT = 3  # Place of the last action in the policy's carry.
+LATENT, PREVACT = 1, 3  # Places of the RSSM's state and the last action in the policy's carry.
 
 
 def put(value, sharding):

@@ -73,6 +73,15 @@ class Sources:
       for start, stop in zip(starts, [*starts[1:], len(stream['is_first'])]):
         yield source, {k: v[start: stop] for k, v in stream.items()}
 
+  def only(self, episodes):
+    """Keep of `train` only some `episodes`, counted over all sources as `sequences` yields them.
+
+    They become one source, so that windows are drawn evenly from their steps.
+    """
+    kept = [x for i, (_, x) in enumerate(self.sequences()) if i in set(episodes)]
+    self.streams['train'] = [{k: np.concatenate([x[k] for x in kept]) for k in KEYS}]
+    self.names = ['the nearest episodes']
+
   def demonstrations(self, split='train'):
     """Return for each source (start, stop) in its stream of the episodes that are worth repeating.
 

@@ -41,6 +41,7 @@ def _lead(run):
       if (v := run.last(f'eval/{k}')) is not None}
   if means:
     yield f'Last evaluation: {summary.describe(means)}.'
+  yield from (f'{x}.' for x in summary.learned(run.rows))
   with contextlib.suppress(KeyError):  # Of a summary that another version wrote.
     yield from (f'{x}.' for x in summary.useful(run.summary['execution']))
 

@@ -33,6 +33,9 @@ class TeacherModel(typing.Protocol):
   def states(self, data):
     """Return the packed state of every step of `data` `[B, T]`, in the step's own source."""
 
+  def encoded(self, image):
+    """Return what the image encoders make of `image` `[B, H, W, 3]`, `[B, X]`."""
+
   def initial(self, batch):
     """Return the states of all models before the first step of `batch` sequences."""
 
@@ -63,6 +66,10 @@ class SourceModel:
     self.rew = embodied.jax.MLPHead(scalar, **config.rewhead, name='rew')
     self.con = embodied.jax.MLPHead(binary, **config.conhead, name='con')
     self.modules = [self.dyn, self.enc, self.src, self.dec, self.rew, self.con]
+
+  def encoded(self, image):
+    """Return what the image encoder makes of `image` `[B, H, W, 3]`, `[B, X]`."""
+    return self._tokens(self.enc, 'image', image, False, single=True)
 
   def encode(self, image, source, training):
     """Return tokens `[B, T, X]` of `image` `[B, T, H, W, 3]` in `source` `[B, T]`."""

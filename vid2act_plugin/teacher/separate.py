@@ -55,6 +55,12 @@ class SeparateModels:
     pick = lambda x: jnp.take_along_axis(x, data['source'][..., None, None], 2)[:, :, 0]
     return jax.tree.map(pick, feat)
 
+  def encoded(self, image):
+    """Return what all image encoders make of `image` `[B, H, W, 3]`, side by side, `[B, X]`."""
+    first = jnp.zeros(len(image), bool)
+    tokens = [enc({}, {'image': image}, first, False, single=True)[2] for enc in self.encs]
+    return jnp.concatenate(tokens, -1)
+
   def initial(self, batch):
     """Return the states of all models before the first step of `batch` sequences."""
     return [dyn.initial(batch) for dyn in self.dyns]

@@ -48,7 +48,7 @@ def main(args):
       raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
   for task in args.task:
     suites.check(task, '--task')
-  found = _behaviours(args.teacher)
+  found = behaviours_in(args.teacher)
   known = {**found.facts['env'], 'size': found.facts['image'][:2], **{
       k: v for k, v in (('limit', args.limit), ('reward', args.reward)) if v is not None}}
   settings = dict(
@@ -140,7 +140,7 @@ def summary(episodes):
   return sorted(rows, key=lambda x: (x['success'] or 0, x['score']), reverse=True)
 
 
-def _behaviours(folder):
+def behaviours_in(folder):
   if behaviours.exists(pathlib.Path(folder).expanduser()):
     return behaviours.read(pathlib.Path(folder).expanduser())
   found = behaviours.of(bundle.load(folder))

@@ -10,7 +10,7 @@ import elements
 from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, reading
 from ..common.output import note
-from ..host import checkpoints, loading
+from ..host import checkpoints, loading, sizes
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
 FREE = re.compile(
@@ -36,6 +36,9 @@ def check(config):
         'than one device.')
   _processes(config)
   _outputs(config)
+  if ours and (config.script in LOOPS or config.script in STAGES):
+    suite = config.task.split('_')[0]
+    sizes.check(config.agent, f'env.{suite}.size', config.env.get(suite, {}).get('size'))
   if config.script == 'eval_only' and not config.run.from_checkpoint:
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "

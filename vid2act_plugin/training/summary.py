@@ -1,6 +1,7 @@
 """`LOGDIR/summary.json`: what a run says of itself when it has ended."""
 
 import json
+import math
 import pathlib
 
 from ..common import files
@@ -49,6 +50,26 @@ def useful(execution):
   own = execution['policy'].get('earned')
   return [f'Of the sources, {best} earned most: {text}' + (
       '' if own is None else f'; the policy in its last ones: {own:.3g}')]
+
+
+def learned(rows):
+  """Say how evaluations went, by the rows of a log: of the agent, and where it is another, of the policy.
+
+  In success where the task tells it, else in score.
+  """
+  lines = []
+  for prefix, whose in (('eval', 'Evaluation'), ('policy', 'Evaluation of the policy alone')):
+    kinds = {kind: [(x[f'{prefix}/{kind}'], x['step']) for x in rows
+                    if math.isfinite(x.get(f'{prefix}/{kind}', math.nan))]
+             for kind in ('success_any', 'score')}
+    kind = next((k for k, v in kinds.items() if len(v) > 1), None)
+    if kind:
+      found = kinds[kind]
+      best, step = max(found, key=lambda x: x[0])
+      lines.append(
+          f"{whose}: {'success' if kind != 'score' else kind} {found[0][0]:.3g} at first, "
+          f'{found[-1][0]:.3g} at the end, {best:.3g} at best, after {step:,} env steps')
+  return lines
 
 
 def describe(means):

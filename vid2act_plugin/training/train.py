@@ -237,7 +237,8 @@ def _finish(config, agent, learner, evaluation, logger, start):
       pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
       final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
-  say(*summary.useful(learner.execution), f'Summary: {path}, curves: {logdir / "curves.png"}')
+  say(*summary.learned(curves.metrics(str(logdir))), *summary.useful(learner.execution),
+      f'Summary: {path}, curves: {logdir / "curves.png"}')
 
 
 def _versions():

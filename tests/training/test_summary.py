@@ -1,0 +1,27 @@
+"""What a run says of itself in words when it has ended."""
+
+from vid2act_plugin.training import summary
+
+
+def rows(prefix='eval', kind='success_any', values=(0.1, 0.7, 0.5)):
+  return [{'step': 1000 * i, f'{prefix}/{kind}': x} for i, x in enumerate(values)]
+
+
+def test_success_at_first_at_the_end_and_at_best():
+  found = summary.learned([*rows(), *rows(kind='score', values=(10, 20))])
+  assert found == [
+      'Evaluation: success 0.1 at first, 0.5 at the end, 0.7 at best, after 1,000 env steps']
+
+
+def test_the_policy_alone_beside_the_agent():
+  agent, policy = summary.learned([*rows(), *rows('policy', values=(0, 0.3))])
+  assert 'success 0.1' in agent and policy.startswith('Evaluation of the policy alone: success 0 ')
+
+
+def test_score_where_no_task_tells_success():
+  assert 'score 10 at first, 2e+03 at the end' in summary.learned(rows(kind='score', values=(10, 2000)))[0]
+
+
+def test_nothing_to_compare():
+  assert summary.learned([]) == summary.learned(rows(values=(1,))) == []
+  assert summary.learned(rows(values=(float('nan'), 0.5))) == []
