@@ -55,5 +55,5 @@ def test_pretraining_in_two_processes_is_that_in_one(tiny, tmp_path):
   assert status == 0, text[-3000:]
   assert 'JAX multi-host initialized: (0) 0 / 2' in two[2] and '(1) 1 / 2' in text
   equal(one, two)
-  assert {x.name for x in (out / 'process-1').rglob('*') if x.is_file()} == {'config.yaml', '.lock', 'openloop.gif'}
+  assert {x.name for x in (out / 'process-1').rglob('*') if x.is_file()} == {'config.yaml', '.lock'}
   assert len([*(out / 'ckpt').glob('*/done')]) == 1 and (out / 'openloop.gif').exists()

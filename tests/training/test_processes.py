@@ -33,11 +33,10 @@ def test_each_process_has_its_part_and_the_first_one_writes(configure, tmp_path)
   for index in range(2):
     config = configure('vid2act', 'metaworld', **{
         'jax.num_processes': 2, 'jax.process_id': index, 'vid2act.pretrain.batch_size': 8,
-        'logdir': str(tmp_path / 'run'), 'logger.outputs': ['jsonl']})
+        'logdir': str(tmp_path / 'run')})
     config = start.own(config)
     parts.append(processes.share(batch, config))
     assert processes.size(config) == 4 and processes.writes(config) == (index == 0)
     assert processes.home(config) == tmp_path / 'run'
-    assert config.logger.outputs == (('jsonl',), ())[index]
   assert all((np.concatenate([x[k] for x in parts]) == batch[k]).all() for k in batch)
   assert config.logdir == str(tmp_path / 'run' / 'process-1')

@@ -47,7 +47,7 @@ def _run(config, data, path):
   options, writes = config.vid2act.pretrain, processes.writes(config)
   agent = finite.Watched(build(config, data), config)
   logdir, step = elements.Path(str(path.parent)), elements.Counter()
-  logger = hostmain.make_logger(config)
+  logger = hostmain.make_logger(config) if writes else elements.Logger(step, [lambda summaries: None])
   logger.step, logger.multiplier = step, 1
   cp = (checkpoints.Checkpoint if writes else processes.Reader)(logdir / 'ckpt')
   cp.agent, cp.step = agent, step
@@ -106,7 +106,8 @@ def _learn(agent, stream, data, config, logger, cp, stop):
         video = mets.pop('openloop')
         logger.add({**mets, 'openloop': video}, prefix='report')
         logger.write()
-        images.gif(elements.Path(config.logdir) / 'openloop.gif', video)
+        if processes.writes(config):
+          images.gif(elements.Path(config.logdir) / 'openloop.gif', video)
         bar.text(f"held-out image loss {mets['loss/rec']:.1f}")
       if step.value % options.save_every == 0 or last:
         cp.save()

@@ -69,11 +69,11 @@ def _processes(config):
 
 
 def own(config):
-  """Return `config` with a folder of its own, and no logs, for a process that is not the first."""
+  """Return `config` with a folder of its own for a process that is not the first."""
   if config.jax.num_processes < 2 or not config.jax.process_id:
     return config
   folder = pathlib.Path(config.logdir).expanduser() / f'process-{config.jax.process_id}'
-  return config.update({'logdir': str(folder), 'logger.outputs': ()})
+  return config.update(logdir=str(folder))
 
 
 def _outputs(config):
