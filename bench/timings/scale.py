@@ -26,7 +26,7 @@ BEGIN, END = '<!-- scale: made by bench.timings.scale -->', '<!-- end of scale -
 RUNS = 4
 TINY = {  # What a run has at least: it starts, evaluates, and ends.
     'random_agent': True, 'run.steps': 20, 'run.eval_every': 100, 'run.eval_eps': 1, 'run.envs': 1,
-    'logger.outputs': ['jsonl'], 'env.metaworld.limit': 5, 'env.metaworld.size': [16, 16]}
+    'logger.outputs': ['jsonl'], 'env.metaworld.limit': 5, 'env.metaworld.size': [24, 24]}
 TEACHER = {
     'vid2act.max_sources': 2, 'vid2act.collect.episodes': 2, 'vid2act.collect.limit': 20,
     'vid2act.pretrain': dict(updates=5, batch_size=8, batch_length=8, log_every=5, memory=16),

@@ -27,7 +27,7 @@ from vid2act_plugin.training import scores
 ray = pytest.importorskip('ray', reason='Ray is not installed')
 RUN = {
     'random_agent': True, 'run.steps': 120, 'run.eval_every': 40, 'run.eval_eps': 2, 'run.save_every': 1,
-    'run.debug': True, 'logger.outputs': ['jsonl'], 'env.gymnasium.size': [16, 16]}
+    'run.debug': True, 'logger.outputs': ['jsonl'], 'env.gymnasium.size': [24, 24]}
 
 
 @pytest.fixture(scope='module')

@@ -45,7 +45,7 @@ def test_a_job_whose_time_is_over_lets_its_runs_save(environ, tmp_path):
     YAML().dump(dict(
         configs=['gymnasium', 'quickstart', {
             'random_agent': True, 'run.steps': 20000, 'run.eval_eps': 1, 'run.save_every': 1, 'run.debug': True,
-            'logger.outputs': ['jsonl'], 'env.gymnasium.size': [16, 16]}],
+            'logger.outputs': ['jsonl'], 'env.gymnasium.size': [24, 24]}],
         variants={'stock': []}, tasks=[lab.TASK], seeds=[0], against='stock'), file)
   run, log = tmp_path / 'out' / 'stock' / suites.filename(lab.TASK) / '0', tmp_path / 'job.txt'
   with open(log, 'w') as file:
