@@ -47,7 +47,8 @@ def main():
 def one(logdir, found, real):
   """Return what is known of one run."""
   config = platform.resolve(elements.Config(safe_yaml.load(logdir / 'config.yaml')))
-  config = config.update({'jax.precompile': False})  # Neither update nor report is asked for.
+  # Neither update nor report is asked for.
+  config = elements.Config({**config, 'jax': {**config.jax, 'precompile': False}})
   content = checkpoints.last(logdir)
   steps = checkpoints.step(checkpoints.newest(logdir))
   agent = hostmain.make_agent(config)

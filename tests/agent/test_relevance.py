@@ -83,3 +83,21 @@ def test_metrics_of_sources_come_as_one_array_each():
   assert len(found) == 1 + 4 * 3 and not any('*' in k for k in found)
   np.testing.assert_array_equal(
       named({'log/x/*': np.eye(3)[:2]}, 'abc')['log/x/b'], [0, 1])  # One value per environment.
+
+
+def test_relevance_is_told_while_acting_without_a_guide(build):
+  """It is that of the state which the policy has acted in, in evaluation and training alike."""
+  model = build(**{'agent.vid2act.guide': False})
+  image = rng.integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+  obs = {**{k: np.zeros((3, *v.shape), v.dtype) for k, v in model.obs_space.items()}, 'image': image}
+
+  def fn(mode):
+    carry, _, out = model.policy(model.init_policy(3), obs, mode)
+    return out['log/relevance/*'], model.strategy.weigh(model.feat2tensor(carry[1]))
+  params = jax.jit(nj.init(lambda: fn('eval')))({}, seed=0)
+  params = {k: v + 0.1 * normal(*v.shape) for k, v in params.items()}
+  for mode in ('eval', 'train'):
+    told, wanted = jax.jit(nj.pure(lambda: fn(mode)))(params, seed=jax.random.PRNGKey(1))[1]
+    np.testing.assert_allclose(told, wanted, rtol=1e-5)
+    np.testing.assert_allclose(told.sum(-1), 1, rtol=1e-5)
+    assert np.ptp(told, 0).max() > 1e-4
