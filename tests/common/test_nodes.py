@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from vid2act_plugin.common import nodes
@@ -51,6 +52,21 @@ def test_an_interrupted_task_waits_until_its_command_has_saved(run, tmp_path):
   with pytest.raises(KeyboardInterrupt):
     run(SAVES)
   assert (tmp_path / 'saved').read_text() == 'saved'
+
+
+def test_a_command_saves_also_where_its_parent_is_killed(run, tmp_path):
+  """As Ray kills the children of its workers, at once."""
+  def kill():
+    while not (tmp_path / 'up').exists():
+      time.sleep(0.01)
+    for child in psutil.Process().children():
+      child.kill()
+  threading.Thread(target=kill, daemon=True).start()
+  assert run(SAVES) == -9
+  until = time.monotonic() + 10
+  while not (tmp_path / 'saved').exists() and time.monotonic() < until:
+    time.sleep(0.01)
+  assert (tmp_path / 'saved').exists()
 
 
 def test_marks_are_seen_and_leave_nothing(tmp_path, monkeypatch):

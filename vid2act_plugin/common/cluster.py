@@ -42,8 +42,7 @@ def check(args, other):
     value = getattr(args, name)
     if value is not None and args.ray is None:
       raise UserError(f'The option --{name} is {value:g}, which only Ray counts; add --ray, or leave it out.')
-    whole = value is None or value <= 1 or value == int(value)
-    if value is not None and not (math.isfinite(value) and value >= 0 and whole):
+    if value is not None and not (math.isfinite(value) and (0 <= value <= 1 or value > 1 and value % 1 == 0)):
       raise UserError(f'The option --{name} is {value:g}; give a whole number, or a fraction below 1.')
   if args.ray is not None and getattr(args, other):
     raise UserError(

@@ -7,7 +7,7 @@ import pathlib
 import secrets
 import time
 
-from . import parallel
+from . import lifeline, parallel
 
 MARK = '.seen-'
 
@@ -37,7 +37,7 @@ def run(name, command, log, needed, here, before):
     time.sleep(parallel.POLL)
   if not wanted:
     return 0
-  process = parallel.launch(command, log, here['environ'], here['cwd'])
+  process = parallel.launch(lifeline.shielded(command), log, here['environ'], here['cwd'])
   try:
     while process.poll() is None:
       time.sleep(parallel.POLL)
