@@ -24,7 +24,7 @@ srun bash -c '
   until (echo > "/dev/tcp/$HOST/$PORT") 2> /dev/null; do sleep 1; done
   exec ray start --block --address="$HOST:$PORT"' &
 NODES=$!
-trap 'kill "$NODES" 2> /dev/null && wait "$NODES"' EXIT
+trap 'kill "$NODES" 2> /dev/null; wait "$NODES" || true' EXIT
 until python - "$HOST:$PORT" "$SLURM_JOB_NUM_NODES" 2> /dev/null <<'END'
 import sys
 import ray

@@ -146,7 +146,7 @@ def test_a_matrix_outlives_one_of_its_nodes(cluster, write, tmp_path):
   assert results(out) == results(tmp_path / 'here') and len(results(out)) == 4 * 2
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_runs_save_when_the_command_ends(cluster, write, tmp_path, number):
   """Whether it is interrupted or killed; those that still wait for a place never begin."""
   plan, out = write({'run.steps': 5000}, seeds=[0, 1, 2], seconds=0.1), tmp_path / 'out'
@@ -155,8 +155,8 @@ def test_runs_save_when_the_command_ends(cluster, write, tmp_path, number):
     left = list(commands(cluster.head_node).values())
     process.send_signal(number)
     text = process.communicate(timeout=100)[0]
-  assert process.returncode == (130 if number == signal.SIGINT else -number), text
-  assert orphans.gone(left, 0.1 if number == signal.SIGINT else 30)
+  assert process.returncode == (-number if number == signal.SIGKILL else 130), text
+  assert orphans.gone(left, 30 if number == signal.SIGKILL else 0.1)
   assert 'Stopped and saved' in (run / 'log.txt').read_text()
   assert [x.parent.name for x in out.glob('stock/*/*/log.txt')] == [run.name]
 

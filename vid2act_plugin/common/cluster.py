@@ -60,6 +60,9 @@ class Cluster:
   def __init__(self, address=LOCAL, cpus=None, gpus=None):
     self.cpus, self.gpus = 1 if cpus is None else cpus, gpus or 0
     self.where, self.stack = address, contextlib.ExitStack()
+    if address == LOCAL:  # Before the import, which reads it. Ray listens on every interface and runs what it is
+      self.stack.enter_context(_environ(  # sent: from whoever has the token.
+          RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32)))
     try:
       import ray
     except ImportError:
@@ -145,9 +148,6 @@ class Cluster:
       folder = self.stack.enter_context(
           tempfile.TemporaryDirectory(prefix='ray-', dir=short, ignore_cleanup_errors=True))
       options.update(include_dashboard=False, object_store_memory=MEMORY, _temp_dir=folder)
-      # Ray listens on every interface and runs what it is sent: from whoever has the token.
-      self.stack.enter_context(_environ(
-          RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32)))
     elif self.where != AUTO:
       _answers(self.where)
     self.stack.callback(self.ray.shutdown)
