@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,10 +23,12 @@ pathlib.Path('up').touch(); time.sleep(60)
 @pytest.fixture
 def run(tmp_path):
   """Return a function (code, needed, before) -> what a node returns of a command that is run in a folder."""
+  earlier = signal.getsignal(signal.SIGINT)
   def fn(code, needed=lambda name: True, before=0):
     here = dict(cwd=str(tmp_path), environ=dict(LAB='there'))
     return nodes.run('a', [sys.executable, '-c', code], tmp_path / 'a' / 'log.txt', needed, here, before)
-  return fn
+  yield fn
+  signal.signal(signal.SIGINT, earlier)
 
 
 def test_a_command_runs_where_and_with_what_it_is_told(run, tmp_path):
@@ -44,6 +47,8 @@ def test_a_command_that_is_not_to_begin(run, tmp_path):
 
 
 def test_an_interrupted_task_waits_until_its_command_has_saved(run, tmp_path):
+  """Also where SIGINT was ignored, as in what a script begins in its background."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
   def interrupt():
     while not (tmp_path / 'up').exists():
       time.sleep(0.01)

@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import secrets
+import signal
 import time
 
 from . import lifeline, parallel
@@ -31,6 +32,8 @@ def missing(paths):
 
 def run(name, command, log, needed, here, before):
   """Run a command on this node, and return its status; Ray's cancellation lets it save."""
+  # By it Ray cancels a task, and a Ray that a script began in its background ignores it.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   if before:
     return before
   while (wanted := needed(name)) is None:  # It still saves, on a node that was given up, perhaps.
