@@ -12,8 +12,8 @@ makes it known; nothing there is changed:
 That machine brings JAX with its CUDA plugin, NumPy and SciPy. Left out, since
 they are imported only where they are used: scope (a log output), av, pyarrow,
 h5py and minari (others' recordings), dm-control (its suite, which also needs
-NumPy below 2.4), matplotlib (plots of studies). `vid2act doctor` names these
-as missing. Ends with an error if the folder becomes larger than --most MiB.
+NumPy below 2.4), matplotlib (curves and reports, which a run then leaves out with
+a note). `vid2act doctor` names these as missing. Ends with an error if the folder becomes larger than --most MiB.
 """
 
 import argparse
@@ -31,7 +31,7 @@ WHEELS = """
   metaworld mujoco gymnasium farama-notifications pyopengl glfw
   elements ninjax portal granular ruamel-yaml cloudpickle msgpack psutil
   chex optax einops jaxtyping wadler-lindig absl-py etils fsspec zipp toolz typing-extensions
-  safetensors imageio pillow rich markdown-it-py mdurl pygments packaging""".split()
+  safetensors imageio pillow rich markdown-it-py mdurl pygments packaging jinja2 markupsafe""".split()
 GLIBC = (34, 31, 28, 27, 24, 17, 12)  # Versions 2.x of wheels; pip matches each alone.
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import pickle
+import sys
 
 import pytest
 from helpers import frugal, outputs
@@ -83,6 +84,18 @@ def closing():
   """Return a function that keeps an environment until the test ends, and closes it then."""
   with contextlib.ExitStack() as stack:
     yield lambda env: stack.enter_context(contextlib.closing(env))
+
+
+@pytest.fixture
+def without(monkeypatch):
+  """Return a function that makes packages as if they were not installed, until the test ends."""
+  from vid2act_plugin.common import images
+  def fn(*names):
+    for name in names:
+      monkeypatch.setitem(sys.modules, name, None)
+    images.drawing.cache_clear()
+  yield fn
+  images.drawing.cache_clear()
 
 
 @pytest.fixture

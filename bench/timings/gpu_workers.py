@@ -68,6 +68,9 @@ class Train:
     space = agents.metaworld()[0]
     self.obs = {k: agents.np.zeros((1, *v.shape), v.dtype) for k, v in space.items()}
     self.obs['image'] = rng.integers(0, 256, (1, *agents.IMAGE), agents.np.uint8)
+    self.obs['is_first'][:] = True
+    if hasattr(self.agent, 'ledger'):  # The policy acts, as stock's does, and no source.
+      self.agent.ledger.choose = lambda candidates, rng: candidates[0]
     self.update(2), self.policy(2)
     hasattr(self.agent, 'teacher') and self.teach(1)
 
@@ -87,6 +90,7 @@ class Train:
     began = time.perf_counter()
     for _ in range(count):
       self.act, _, _ = self.agent.policy(self.act, self.obs, mode='train')
+      self.obs['is_first'][:] = False
     return (time.perf_counter() - began) / count
 
   def teach(self, count):

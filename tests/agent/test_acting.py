@@ -118,7 +118,7 @@ def test_evaluation_is_the_policys_alone(agent):
   carry = agent.init_policy(ENVS)
   for i in range(7):
     carry, act, out = agent.policy(carry, observe(i), mode='eval')
-    assert imitate.EPISODE not in out and (carry[0]['by'] == POLICY).all()
+    assert out[f'{acting.BY}policy'].tolist() == [1] * ENVS and imitate.EPISODE not in out and (carry[0]['by'] == POLICY).all()
   assert len(agent.ledger.by) == 1 and agent.steps == 0
 
 
@@ -129,8 +129,11 @@ def test_the_agent_may_choose_in_evaluation(agent, folder):
   agent.options = agent.options.update(evaluate='best', noise=1.0)
   try:
     for mode, who in (('eval', 2), ('policy', POLICY)):
-      carry, action, _ = agent.policy(agent.init_policy(ENVS), observe(0), mode=mode)
+      carry, action, out = agent.policy(agent.init_policy(ENVS), observe(0), mode=mode)
       assert carry[0]['by'].tolist() == [who] * ENVS
+      said = {k.removeprefix(acting.BY): v.tolist() for k, v in out.items() if k.startswith(acting.BY)}
+      assert said == {
+          k: [float(v == who)] * ENVS for k, v in dict(policy=POLICY, one=0, three=2).items()}
       frames = np.repeat(observe(0)['image'][:, None], 2, 1)
       same = np.allclose(action['action'], act(frames, [2] * ENVS)[:, :3], atol=1e-5)
       assert same == (who == 2)  # Without noise, whatever that of training is.

@@ -97,7 +97,7 @@ def test_relevance_is_told_while_acting_without_a_guide(build):
   params = jax.jit(nj.init(lambda: fn('eval')))({}, seed=0)
   params = {k: v + 0.1 * normal(*v.shape) for k, v in params.items()}
   for mode in ('eval', 'train'):
-    told, wanted = jax.jit(nj.pure(lambda: fn(mode)))(params, seed=jax.random.PRNGKey(1))[1]
+    told, wanted = jax.jit(nj.pure(lambda mode=mode: fn(mode)))(params, seed=jax.random.PRNGKey(1))[1]
     np.testing.assert_allclose(told, wanted, rtol=1e-5)
     np.testing.assert_allclose(told.sum(-1), 1, rtol=1e-5)
     assert np.ptp(told, 0).max() > 1e-4

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bench import offline, versions
+from vid2act_plugin.common import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
 LOCK, PROJECT = (ROOT / x for x in ('requirements.lock', 'pyproject.toml'))
@@ -49,6 +50,13 @@ def test_both_ends_of_the_claim_on_jax_are_in_the_lock():
 def test_wheels_for_a_machine_without_a_network_are_in_the_lock(python):
   lines = offline.pinned(LOCK.read_text(), python).splitlines()
   assert len(lines) == len(offline.WHEELS) and all('--hash=sha256:' in x for x in lines)
+
+
+def test_what_these_leave_out_is_brought_or_is_said_to_be_absent():
+  """Where it is needed; else a run there would end with a traceback."""
+  needs = {canonicalize_name(Requirement(x).name) for x in tomllib.loads(PROJECT.read_text())['project']['dependencies']}
+  elsewhere = {'jax', 'numpy', 'scipy', 'dm-control', 'pip', 'setuptools'}
+  assert needs - {*offline.WHEELS} - elsewhere == {*errors.OPTIONAL} - {*offline.WHEELS} - elsewhere
 
 
 def test_combinations_are_the_ends_of_the_claim_and_each_is_run_once():

@@ -148,6 +148,7 @@ def test_the_host_wraps_it(make):
     (ROBOT, dict(make=dict(actions='none')), ('(0,)', 'one continuous Box')),
     (ROBOT, dict(make=dict(actions='free')), ('dimensions 1, 3', 'no bounds')),
     (ROBOT, dict(make=dict(fault='reset')), ('the robot is not connected', 'cannot be begun')),
+    (ROBOT, dict(make=dict(fault='word')), ('cannot be begun', "'yes'")),
     (ROBOT, dict(make=dict(fault='render')), ('what it draws is NoneType', 'rgb_array')),
     (ROBOT, dict(make=dict(fault='float')), ('float64 of shape (32, 32, 3)', 'uint8')),
     ('helpers.own_robot:lab/Mute-v0', dict(make=dict(fault='render')), ('NoneType', 'rgb_array')),

@@ -24,6 +24,11 @@ def corner(steps=4, height=32, width=48):
 def film(path, image, matrix=IDENTITY, fps=10):
   """Write a film whose point (x, y) is to be shown at (a x + c y, b x + d y)."""
   write_mp4(path, image, fps)
+  turn(path, matrix)
+
+
+def turn(path, matrix):
+  """Let a film be shown like this."""
   content = bytearray(path.read_bytes())
   start = content.index(b'tkhd')
   at = start + 8 + (32 if content[start + 4] else 20) + 16

@@ -31,7 +31,7 @@ def write(folder, task='metaworld_door-lock', method='vid2act_exec', sources=SOU
   _json(folder / 'teacher.json', dict(hash='ab' * 32, sources=list(sources)))
   images.gif(folder / 'eval.gif', frames(steps), fps=30)
   _json(folder / 'eval_episode.json', dict(
-      step=500, reward=[float(t == steps - 2) for t in range(steps)], success=[0.0] * (steps - 1) + [1.0],
+      step=500, by=sources[-1], reward=[float(t == steps - 2) for t in range(steps)], success=[0.0] * (steps - 1) + [1.0],
       relevance={k: [round((i + t / steps) / 2, 4) for t in range(steps)] for i, k in enumerate(sources)}))
   images.gif(folder / 'openloop_image.gif', frames(6, 24, 16))
   (folder / 'notes.jsonl').write_text(json.dumps(dict(

@@ -72,7 +72,8 @@ class Robot(gymnasium.Env):
     return image / 255 if self.fault == 'float' else image
 
   def _info(self):
-    return {self.success: np.bool_(self.count == self.won)} if self.success else {}
+    won = 'yes' if self.fault == 'word' else np.bool_(self.count == self.won)
+    return {self.success: won} if self.success else {}
 
   def _observe(self):
     image, vector = picture(self.unit, self.place), np.zeros(3, np.float32)

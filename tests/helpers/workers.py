@@ -59,7 +59,7 @@ def main():
     try:
       drive(*fails)
     except Exception as e:
-      print(fails[-1], type(e).__name__, e, 'late' if time.time() - began > 15 else '')
+      print(fails[-1], type(e).__name__, e, 'late' if time.time() - began > 60 else '')
   driver, _ = drive('')
   print('pid', driver.procs[0].pid, flush=True)
   time.sleep(600)  # Until the test kills us.

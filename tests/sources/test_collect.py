@@ -128,7 +128,7 @@ def test_nothing_is_overwritten_by_other_settings(whole):
 def test_a_finished_collection_is_kept(whole):
   began = time.time()
   done = call(whole)
-  assert done.returncode == 0 and '2 episodes are there already' in done.stdout
+  assert done.returncode == 0 and 'there already are 2 episodes' in done.stdout
   assert time.time() - began < 10
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import foreign, lerobot
+from helpers import cameras, foreign, lerobot
 from helpers.plays import refuse
 
 from vid2act_plugin import cli
@@ -35,6 +35,13 @@ def same(found, plays):
 def test_rows_are_found_wherever_they_lie_in_data(tmp_path, imported, files):
   """The metadata say file 0 for all, as the converter of older sets wrote it."""
   same(imported()[1] if (plays := lerobot.write(tmp_path / 'set', files=files)) else 0, plays)
+
+
+def test_films_are_upright(tmp_path, imported):
+  plays = lerobot.write(tmp_path / 'set', film=0.0)
+  cameras.turn(tmp_path / f'set/videos/{lerobot.CAMERA}/0-0.mp4', (-1, 0, 0, -1))
+  for ours, wrote in zip(imported()[1], plays):
+    assert np.abs(ours['image'].astype(int) - wrote['image'][:, ::-1, ::-1]).mean() < 3
 
 
 def test_one_episode_in_two_files(tmp_path, imported):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import cameras
 from helpers.foreign import play, three, write_v2, write_v3
 
 from vid2act_plugin import cli, prepare
@@ -36,7 +37,7 @@ def test_columns_that_became_what_and_those_that_were_left(tmp_path, capsys):
   taken.pop('reward')
   assert second == dict(episodes=1, taken=taken, left={})
   out = capsys.readouterr().out
-  assert 'Columns of 1 episodes: image from image; action from action; reward from reward; ' \
+  assert 'Columns of 1 episode: image from image; action from action; reward from reward; ' \
       'success from success; is_terminal from discount. Left: is_first (where episodes begin), ' \
       'log/x (not asked for).\n' in out
   assert 'is_terminal from discount. Left: none.\n' in out
@@ -68,7 +69,7 @@ def test_most_of_the_steps_left_out(tmp_path, capsys):
   write_v2(path / 'long.npz', play(30, actions=3))
   assert status(path, '--out', tmp_path, '--name', 'out') == reports.PARTIAL
   assert capsys.readouterr().out.splitlines()[-1] == (
-      'Taken: 3 of 4 episodes, 21 steps. Left: 1 episodes (30 steps) for the reasons above. Most '
+      'Taken: 3 of 4 episodes, 21 steps. Left: 1 episode (30 steps) for the reasons above. Most '
       'of the data was left out: the status is 3.')
 
 
@@ -105,6 +106,16 @@ def test_one_object_also_where_nothing_can_be_imported(tmp_path, capsys):
   assert found['status'] == 1 and found['episodes']['left'] == 1
 
 
+def test_pictures_of_12_bits_in_16_are_said_to_be_dark(tmp_path, capsys):
+  for most in (4095, 4096):
+    path = tmp_path / str(most) / 'ep'
+    cameras.pictures(path, [np.full((16, 16), most, np.uint16)] * 4)
+    cameras.actions(path)
+    imports.run(path.parent, tmp_path / f'out{most}')
+    assert (recordings.load(tmp_path / f'out{most}')[1][0]['image'] == 16).all()
+    assert ('255 (the first is below 4096);' in capsys.readouterr().out) == (most == 4095)
+
+
 def test_an_import_that_continues_reports_all(tmp_path, capsys):
   path, _ = three(tmp_path / 'in')
   for _ in range(2):
@@ -123,7 +134,7 @@ def test_episodes_that_a_format_leaves_out_by_choice(tmp_path, monkeypatch, caps
   monkeypatch.setattr(dreamerv2, '_load', chosen)
   manifest = imports.run(path, tmp_path / 'out')
   assert len(manifest['episodes']) == 2 and not manifest['skipped']
-  assert 'Taken: 2 of 3 episodes, 14 steps. Left: 1 episodes not asked for.' in (
+  assert 'Taken: 2 of 3 episodes, 14 steps. Left: 1 episode not asked for.' in (
       capsys.readouterr().out)
 
 

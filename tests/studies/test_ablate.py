@@ -189,7 +189,9 @@ def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
   stock, before = json.loads(summary.read_text()), summary.stat().st_mtime_ns
   assert stock['sources'] == [] and stock['updates'] > 0
   run(mended)
-  assert '2 runs, 1 of them finished' in capsys.readouterr().out
+  output = capsys.readouterr().out
+  assert '2 runs, 1 of them finished' in output
+  assert output.splitlines()[-1] == f'Report: {out}/report.html; open it in a browser.'
   assert summary.stat().st_mtime_ns == before
   runs = {x['method']: x for x in json.loads((out / 'results' / 'runs.json').read_text())}
   assert runs['ours']['env_steps'] == runs['stock']['env_steps'] == 80
@@ -197,6 +199,7 @@ def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
   assert {x['seed'] for x in runs.values()} == {3}
   text = (out / 'comparison.md').read_text()
   assert f'| {TASK} | ours | paired_difference |' in text
+  assert 'Differences to stock' in (out / 'report.html').read_text()
   with pytest.raises(UserError, match='begun with another variants.ours'):
     run(broken)
   with pytest.raises(UserError, match='begun with another configs'):

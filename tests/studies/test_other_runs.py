@@ -91,7 +91,7 @@ def test_runs_without_the_metric_are_named(plot, tmp_path):
   ours(tmp_path / 'runs/b', [row()])
   ours(tmp_path / 'runs/b', [row()], 'train_score')
   text = plot()
-  assert '1 runs have no score and are left out; the first is theirs with the seed 0' in text
+  assert 'without score, and so left out: 1 run; the first is theirs with the seed 0' in text
   text = plot('--metric', 'train_score')
   assert 'left out; the first' not in text
 

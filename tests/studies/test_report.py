@@ -49,7 +49,7 @@ def test_a_finished_run(tmp_path, capsys):
   assert sections(page) == ['learning', 'sources', 'episode', 'openloop', 'ran', 'notes']
   for words in ('vid2act_exec on metaworld_door-lock', 'Ended after 500 env steps and 3 min 01 s',
                 'Last evaluation: score 10, success_any 1', 'metaworld_reach earned most: 1.5 per episode in 15',
-                '0.75', 'Initialised from the teacher', 'dreamer 3.3.0', '0.10.2', 'abababababababab'):
+                'Carried out by the source metaworld_reach, not', '0.75', 'Initialised from the teacher', 'dreamer 3.3.0', '0.10.2', 'abababababababab'):
     assert words in text, words
   assert 'missing' not in text
 
@@ -132,6 +132,18 @@ def test_pipes_are_not_waited_for(tmp_path, quick):
     os.mkfifo(folder / name)
   _, text = shown(report.write(folder))
   assert 'eval.gif cannot be read' in text and 'it is a pipe' in text
+
+
+@pytest.mark.parametrize('by, said', [
+    ('policy', 'Carried out by the policy.'), (None, ''), (3, ''), (SCRIPT, f'by the source {SCRIPT},')])
+def test_who_carried_out_the_episode(by, said, tmp_path, quick):
+  folder = logdirs.write(tmp_path / 'run', sources=('reward', 'return so far'))  # As other lines are called.
+  content = json.loads((folder / 'eval_episode.json').read_text())
+  (folder / 'eval_episode.json').write_text(json.dumps({**content, 'by': by}))
+  page, text = shown(report.write(folder))
+  assert said in text and ('Carried out' in text) == bool(said)
+  numbers, bars = (json.loads(re.search(rf'"{k}": (\[.*?\])[,}}]\s*["}}<]', page)[1]) for k in ('numbers', 'bars'))
+  assert bars == [False] * 3 + [True] * 2 and len(numbers) == 5 and sum(numbers[0]) == 1
 
 
 def test_an_episode_of_another_length_than_its_film(tmp_path, quick):

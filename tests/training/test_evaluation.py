@@ -145,6 +145,35 @@ def test_eval_only_counts_from_the_checkpoint(make, tmp_path, monkeypatch):
   assert json.loads((tmp_path / 'run/summary.json').read_text())['eval']['length'] == 4
 
 
+class Told:
+  """A random agent that says who acts and what is relevant."""
+
+  def __init__(self, agent):
+    self.agent, self.init_policy = agent, agent.init_policy
+
+  def policy(self, *args, **kwargs):
+    carry, act, out = self.agent.policy(*args, **kwargs)
+    who = {'policy': 0, 'one': 1, 'two': 0}
+    told = {evaluation.BY + k: np.full(1, v, np.float32) for k, v in who.items()}
+    return carry, act, {**out, **told, f'{evaluation.WEIGHT}one': np.full(1, 0.25, np.float32)}
+
+
+@pytest.mark.parametrize('drawn', [True, False])
+def test_who_acted_and_pictures_where_matplotlib_is(drawn, make, tmp_path, without, capsys):
+  drawn or without('matplotlib')
+  config, args = make(**{'run.eval_eps': 1})
+  found, logger = evaluation.Evaluation(config, args, Told(host.make_agent(config))), host.make_logger(config)
+  for _ in range(1 if drawn else 2):
+    assert found(logger)['length'] == 4
+  found.close()
+  found.video(config)
+  logger.close()
+  along = json.loads((tmp_path / 'run/eval_episode.json').read_text())
+  assert along['by'] == 'one' and along['relevance'] == {'one': [0.25] * 4}
+  assert (tmp_path / 'run/eval_relevance.png').exists() == drawn
+  assert capsys.readouterr().out.count('Note: without matplotlib') == (not drawn)
+
+
 @pytest.mark.parametrize('key', ['eval_eps', 'eval_envs'])
 def test_evaluation_of_nothing(key, make):
   with pytest.raises(UserError, match=f'run.{key} is 0'):

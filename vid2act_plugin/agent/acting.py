@@ -11,6 +11,7 @@ from .imitate import EPISODE, MERIT
 from .usefulness import NONE, POLICY, Ledger
 
 STATE = 'execution'  # Key in the agent's checkpoint.
+BY = 'log/by/'  # How the keys begin that tell evaluations who acts, 1 for the policy or a source.
 
 
 class Acting:
@@ -58,6 +59,8 @@ class Acting:
         inner = (*inner[:internals.PREVACT], done, *inner[internals.PREVACT + 1:])
     if training and self.imitates:
       out[EPISODE] = np.int32(state['number'])
+    if not training:
+      out.update({f'{BY}{self._name(x)}': np.float32(state['by'] == x) for x in (POLICY, *self.candidates)})
     return (state, *inner), act, out
 
   def probability(self):
@@ -80,6 +83,9 @@ class Acting:
     if state:
       self.ledger.load(state)
       self.steps = int(state['steps'])
+
+  def _name(self, source):
+    return 'policy' if source == POLICY else self.names[source]
 
   def _follow(self, state, obs, training):
     """Return the state `by`, `number`, `gained` `[E]`, `seen` `[E][F, H, W, 3]` after one more step."""
@@ -134,7 +140,7 @@ class Acting:
     """Return the probability, and for each candidate its episodes and what they earned, for the log."""
     found = {'execute/probability': self.probability()}
     for source in (POLICY, *self.candidates):
-      name = 'policy' if source == POLICY else self.names[source]
+      name = self._name(source)
       earned = self.ledger.earned(source)
       found[f'execute/episodes/{name}'] = int((self.ledger.by[1:] == source).sum())
       if len(earned):

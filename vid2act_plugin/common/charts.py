@@ -14,6 +14,7 @@ from . import images
 COLORS = ('#0072b2', '#c04a00', '#00795c', '#a8327e', '#000000', '#8a6a00', '#5a5fc8', '#6b6b6b')
 MARKERS = 'os^DvPX*'
 DASHES = '-', '--', '-.', ':'
+POINT = 0.8  # Opacity of points, of which many may lie on each other; their contrast is 3 still.
 MOST = 10  # Lines of a chart.
 POINTS = 300  # Of a line.
 MARKS = 8  # Of these, how many have a marker.
@@ -33,7 +34,7 @@ def lines(series, xlabel, ylabel, **axes):
       every = max(1, len(xs) // MARKS)
       more = dict(markevery=(i % every, every), markersize=5, linewidth=1.6)
       if line.get('dots'):
-        style['linestyle'], more = 'none', dict(markersize=3, alpha=0.6)
+        style['linestyle'], more = 'none', dict(markersize=3, alpha=POINT)
       ax.plot(xs, ys, label=images.label(line['name']), **style, **more)
       if 'low' in line:
         ax.fill_between(

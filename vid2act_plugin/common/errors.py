@@ -9,6 +9,8 @@ from .output import printable
 NO_SPACE = 'free some space, or name a folder that has it'
 NO_FOLDER = 'mend its rights, or name another folder'
 NO_NAME = 'name another one'
+# Of our requirements, those that are imported where they are used alone: some machines do without.
+OPTIONAL = 'av', 'h5py', 'jinja2', 'matplotlib', 'minari', 'pyarrow', 'scipy', 'scope'
 CURES = {  # What the user can mend; any other error of the system is a fault of ours.
     errno.ENOSPC: NO_SPACE, errno.EDQUOT: NO_SPACE, errno.EFBIG: NO_SPACE,
     errno.EROFS: NO_FOLDER, errno.EACCES: NO_FOLDER, errno.EPERM: NO_FOLDER,
@@ -33,13 +35,19 @@ class UserError(ValueError, SystemExit):
 
 @contextlib.contextmanager
 def as_user_errors(folder):
-  """Turn a full disk, a folder that cannot be used and a lack of memory into a `UserError`.
+  """Turn what the user can mend into a `UserError`.
+
+  That is a full disk, a folder that cannot be used, a lack of memory, and a package that is not installed.
 
   folder: what is named where the system does not say which file it is.
   """
   kept = 'then repeat the command: what is complete is kept'
   try:
     yield
+  except ModuleNotFoundError as e:
+    if found := absent(e):
+      raise found from e
+    raise
   except MemoryError as e:
     raise UserError(
         f'Memory ran out at work in {folder} ({reason(e)}); stop other programs or use less data, '
@@ -61,7 +69,16 @@ def reading(what, cure, fault='cannot be read'):
   except Exception as e:
     if budget.ran_out(e):
       raise MemoryError(f'while reading {what}') from e
-    raise UserError(f'{what} {fault} ({reason(budget.fault(e))}); {cure}.') from e
+    raise absent(e) or UserError(f'{what} {fault} ({reason(budget.fault(e))}); {cure}.') from e
+
+
+def absent(error):
+  """Return a `UserError` if an error says that one of the packages `OPTIONAL` is not installed, else None."""
+  name = (getattr(error, 'name', None) or '').partition('.')[0]
+  if isinstance(error, ModuleNotFoundError) and name in OPTIONAL:
+    return UserError(
+        f'The package {name} is not installed, which is needed for this; install it, or repeat the command '
+        'on a machine that has it.')
 
 
 def reason(error):

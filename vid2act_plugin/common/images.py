@@ -1,13 +1,15 @@
 """Images and films in files, and matplotlib without a display."""
 
 import contextlib
+import functools
 import pathlib
 
 import numpy as np
 
 from . import files
 from .budget import Budget
-from .output import printable
+from .errors import reason
+from .output import note, printable
 
 LONGEST = 40  # Characters of a name in a picture.
 PICTURES = 'PNG', 'JPEG'  # To show some others, Pillow starts programs.
@@ -37,6 +39,18 @@ def pyplot():
   matplotlib.use('Agg')
   import matplotlib.pyplot as plt
   return plt
+
+
+@functools.cache
+def drawing():
+  """Say whether matplotlib draws; that it does not, a run notes once, and goes on without pictures."""
+  try:
+    pyplot()
+  except Exception as e:  # It is not installed, or is of another time than NumPy.
+    note(f'Note: without matplotlib no curves, charts and report are made ({reason(e)}); where it is '
+         'installed, `vid2act report LOGDIR` makes the report.')
+    return False
+  return True
 
 
 @contextlib.contextmanager
@@ -71,7 +85,7 @@ def rgb(source, limit):
   """
   from PIL import Image, ImageOps
   with Image.open(source, formats=PICTURES) as picture:
-    limit.fits(4 * picture.width * picture.height, 'a picture')
+    _fits(picture, limit)
     ImageOps.exif_transpose(picture, in_place=True)
     if not _deep(picture):
       return np.asarray(picture.convert('RGB'))
@@ -87,11 +101,16 @@ def resized(image, size):
   return np.asarray(Image.fromarray(image).resize(tuple(size)[::-1], Image.Resampling.BOX))
 
 
-def deep(source):
-  """Say whether a picture is one of 16 bits, which `rgb` makes 8."""
+def brightest(source, limit):
+  """Return the largest value in a picture of 16 bits, None of any other; `limit` as of `rgb`."""
   from PIL import Image
   with Image.open(source, formats=PICTURES) as picture:
-    return _deep(picture)
+    _fits(picture, limit)
+    return int(np.asarray(picture).max()) if _deep(picture) else None
+
+
+def _fits(picture, limit):
+  limit.fits(4 * picture.width * picture.height, 'a picture')
 
 
 def _deep(picture):

@@ -17,6 +17,11 @@ def printable(text):
   return ''.join(x if x.isprintable() else '?' for x in text)
 
 
+def count(number, word):
+  """Return a number with its word: 1 episode, 2 episodes."""
+  return f'{number} {word}{"s" * (number != 1)}'
+
+
 def say(*lines):
   """Print every value as one line."""
   _write(''.join(f'{printable(str(x))}\n' for x in lines))

@@ -85,7 +85,7 @@ class Gymnasium:
       self.state, gained, ended, truncated, info = self.inner.step(act.copy())
       self.steps += 1
       reward += float(gained)
-      success |= self._succeeded(info)
+      success |= succeeded(info, self.success)
       self.done = bool(ended or truncated)
       if self.done:
         break
@@ -123,7 +123,9 @@ class Gymnasium:
     self.inner.reset(seed=0)
     self.state, _, _, _, info = self.inner.step(self._own(np.zeros(self.low.shape)))
     self.picture(self.state)
-    return name or next((x for x in SUCCESS if x in info), '')
+    name = name or next((x for x in SUCCESS if x in info), '')
+    succeeded(info, name)
+    return name
 
   def _reset(self):
     # Seeding every episode makes it independent of those before.
@@ -132,10 +134,6 @@ class Gymnasium:
     self.episode += 1
     self.done, self.steps = False, 0
     return self._obs(0.0, False, first=True)
-
-  def _succeeded(self, info):
-    value = info.get(self.success) if self.success else None
-    return value is not None and bool(np.max(value) > 0)
 
   def _obs(self, reward, success, first=False, last=False, terminal=False):
     obs = {
@@ -148,6 +146,12 @@ class Gymnasium:
         'log/success_last': np.float32(success and last),
     }
     return {k: v for k, v in obs.items() if k in self.obs_space}
+
+
+def succeeded(info, name):
+  """Say whether `info` tells success under a name; '': under none."""
+  value = info.get(name) if name else None
+  return value is not None and bool(np.max(np.asarray(value, float)) > 0)
 
 
 def bounds(space, task):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..common import cluster, lock, parallel, progress, resources
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import count, say
 from ..envs import suites
 from . import entries, play, recording
 from .writer import Writer
@@ -81,7 +81,7 @@ class Source(Writer):
     if stray:
       say(f"{self.head['source']}: episodes {stray} are incomplete and are recorded again")
     if self.entries:
-      say(f"{self.head['source']}: {len(self.entries)} episodes are there already")
+      say(f"{self.head['source']}: there already are {count(len(self.entries), 'episode')}")
     return found
 
   def job(self, index):
@@ -169,8 +169,8 @@ def summary(folder):
   episodes = manifest['episodes']
   experts = [x for x in episodes if x['behaviour'].get('policy') != 'random']
   size = sum((folder / x['file']).stat().st_size for x in episodes) / 1e6
-  text = (f"{folder}: {len(episodes)} episodes, {sum(x['steps'] for x in episodes)} steps, "
-          f'{size:.0f} MB')
+  text = (f"{folder}: {count(len(episodes), 'episode')}, {count(sum(x['steps'] for x in episodes), 'step')}, "
+          f'{size:.1f} MB')
   if experts:
     text += f", return of experts {np.mean([x['return'] for x in experts]):.1f}"
   if experts and manifest.get('success', suites.SUITES[manifest['suite']].success):

@@ -4,7 +4,7 @@ import time
 
 from ..common import progress
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import count, say
 from . import recording, survey
 from .writer import Writer
 
@@ -101,9 +101,9 @@ class Import(Writer):
     size = sum((self.folder / x['file']).stat().st_size for x in entries) / 1e6
     missing = [x for x in ('reward', 'success') if not manifest[x]]
     say(
-        f"{self.folder}{'' if new else ' is complete already'}: {len(entries)} episodes, "
-        f"{sum(x['steps'] for x in entries)} steps, images of {'x'.join(map(str, self.size))}, "
-        f"{manifest['act_size']} actions, {size:.1f} MB, {len(self.report.skipped)} skipped"
+        f"{self.folder}{'' if new else ' is complete already'}: {count(len(entries), 'episode')}, "
+        f"{count(sum(x['steps'] for x in entries), 'step')}, images of {'x'.join(map(str, self.size))}, "
+        f"{count(manifest['act_size'], 'action')}, {size:.1f} MB, {len(self.report.skipped)} skipped"
         + f"; not in all of the data, and so zero: {', '.join(missing)}" * bool(missing))
     self.report.say_end()
     return manifest

@@ -3,7 +3,7 @@
 import dataclasses
 
 from ..common.errors import printable
-from ..common.output import say
+from ..common.output import count, say
 
 PARTIAL = 3  # Status of an import that left most of the data out; 1 and 2 are those of errors.
 SHOWN = 20  # Kinds of episodes, columns of one, and characters of a name: of more, only the number.
@@ -67,22 +67,22 @@ class Report:
       taken = '; '.join(f'{k} from {_list(v)}' for k, v in layout['taken'].items())
       left = ', '.join(f"{k} ({v})" for k, v in [*layout['left'].items()][:SHOWN])
       more = len(layout['left']) - SHOWN
-      say(f"Columns of {layout['episodes']} episodes: {taken}. Left: {left or 'none'}"
+      say(f"Columns of {count(layout['episodes'], 'episode')}: {taken}. Left: {left or 'none'}"
           + f' and {more} more' * (more > 0) + '.')
     if len(self.columns) > SHOWN:
-      say(f'Columns: and {len(self.columns) - SHOWN} more kinds of episodes.')
+      say(f'Columns: and {count(len(self.columns) - SHOWN, "more kind")} of episodes.')
 
   def say_end(self):
     """Print the last line, which counts what was taken and left."""
     episodes, steps = (self.counts()[k] for k in ('episodes', 'steps'))
-    left = [f"{episodes['left']} episodes ({steps['left']} steps"
+    left = [f"{count(episodes['left'], 'episode')} ({count(steps['left'], 'step')}"
             + f" and those of {steps['unknown_episodes']} that cannot be read"
             * bool(steps['unknown_episodes']) + ') for the reasons above'] * bool(episodes['left'])
-    for count, what in (
-        (episodes['not_asked_for'], 'episodes not asked for'),
-        (steps['beyond_limit'], 'steps beyond --limit'), (steps['joined'], 'steps by --repeat')):
-      left += [f'{count} {what}'] * bool(count)
-    say(f"Taken: {episodes['taken']} of {episodes['found']} episodes, {steps['taken']} steps. "
+    for number, what, why in (
+        (episodes['not_asked_for'], 'episode', 'not asked for'),
+        (steps['beyond_limit'], 'step', 'beyond --limit'), (steps['joined'], 'step', 'by --repeat')):
+      left += [f'{count(number, what)} {why}'] * bool(number)
+    say(f"Taken: {episodes['taken']} of {count(episodes['found'], 'episode')}, {count(steps['taken'], 'step')}. "
         f"Left: {', '.join(left) or 'nothing'}."
         + f' Most of the data was left out: the status is {PARTIAL}.' * self.partial)
 

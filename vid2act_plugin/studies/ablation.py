@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..envs import suites
 from ..training import curves, scores, summary
-from . import matrix, plot
+from . import matrix, plot, report
 
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -105,10 +105,11 @@ class Ablation:
         sys.executable, os.getcwd(), os.path.abspath(self.plan.path), *sorted(overlays)]
 
   def compare(self):
-    """Write table and picture of the runs that are finished, if there are any."""
+    """Write table, picture and report of the runs that are finished, if there are any."""
     self.gather()
     if any(map(self.finished, self.plan.runs)):
       plot.plot([self.results], self.out, self.plan.against)
+      report.after(self.out, keep=lambda folder: None)
 
   def gather(self):
     """Write scores and summaries of all finished runs into `out/results`."""

@@ -11,7 +11,7 @@ NUMBERS = {str: float}
 SUMMARY = dict(
     stages=NUMBERS, env_steps=float, updates=float, pretrain_updates=float, sources=[str], seed=float,
     final_relevance=NUMBERS, execution={str: NUMBERS}, eval=NUMBERS, task=str, host=str, jax=str)
-ALONG = dict(step=float, reward=[float], success=[float], relevance={str: [float]})
+ALONG = dict(step=float, by=str, reward=[float], success=[float], relevance={str: [float]})
 FILES = {  # What is said where one is missing.
     'metrics.jsonl': 'No log, so that there are no curves.',
     summary.FILE: 'No summary: the run has not ended, or was made by DreamerV3 alone.',

@@ -5,7 +5,7 @@ import pathlib
 
 from ..common import files, images, progress
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import count, say
 from ..training import scores
 from . import comparison
 from .comparable import comparable
@@ -54,9 +54,12 @@ def plot(paths, out, against='stock', metric=None, references=()):
     text = markdown(table, against)
     with files.atomic_write(out / 'comparison.md') as part:
       part.write_text(text, encoding='utf-8')
-    picture(out / 'comparison.png', found[metric], table, against, metric, shown)
+    wrote = ['comparison.csv', 'comparison.md']
+    if images.drawing():
+      picture(out / 'comparison.png', found[metric], table, against, metric, shown)
+      wrote.append('comparison.png')
   say(*text.split('\n'), *notes, *remarks(found[metric], metric, against, known))
-  say(f'Wrote comparison.csv, comparison.md and comparison.png into {out}')
+  say(f'Wrote {", ".join(wrote)} into {out}')
 
 
 def gather(paths, metric=None):
@@ -116,7 +119,7 @@ def _without(found, metric):
     return []
   method, task, seed = lacking[0]
   return [
-      f'Note: {len(lacking)} runs have no {metric} and are left out; the first is {method} with the '
+      f'Note: without {metric}, and so left out: {count(len(lacking), "run")}; the first is {method} with the '
       f'seed {seed} on {task}. All have train_score; see --metric.']
 
 
@@ -147,8 +150,8 @@ def picture(path, rows, table, against, metric, known=()):
     for ax, task in zip(axes[0], tasks):
       mine = [x for x in rows if x['task'] == task]
       for method, curve in comparison.curves(mine).items():
-        count = sum(x['method'] == method for x in mine)
-        band(ax, curve, color[method], f'{images.label(method)} ({count} seeds)')
+        seeds = count(sum(x['method'] == method for x in mine), 'seed')
+        band(ax, curve, color[method], f'{images.label(method)} ({seeds})')
       ax.set_xlim(ax.get_xlim())  # Published curves may be far longer.
       for i, (method, (xs, iqm, _, _)) in enumerate(_known(known, task)):
         ax.plot(xs, iqm, '--', color='0.4' if not i else f'C{(len(methods) + i) % 10}',

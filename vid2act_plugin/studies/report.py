@@ -4,7 +4,7 @@ import importlib.metadata
 import itertools
 import pathlib
 
-from ..common import files, page
+from ..common import files, images, page
 from ..common.errors import UserError, reason
 from ..common.output import say
 from ..training import notes
@@ -56,10 +56,14 @@ def write(folder, out=None, against=None):
   return path
 
 
-def after(folder):
-  """Write notes and report of a run that has ended; what goes wrong costs nothing else of it."""
+def after(folder, keep=notes.keep):
+  """Write notes and report of a run that has ended; what goes wrong costs nothing else of it.
+
+  keep: function of the folder that is called before; of a study there is nothing to keep.
+  """
   try:
-    notes.keep(folder)
-    say(f'Report: {write(folder)}; open it in a browser.')
+    keep(folder)
+    if images.drawing():
+      say(f'Report: {write(folder)}; open it in a browser.')
   except Exception as e:
     say(f'Note: the report was not written ({reason(e)}); `vid2act report {folder}` tries again.')

@@ -89,29 +89,30 @@ def _episode(run):
   along, rewards = run.along, run.along['reward']
   shown = films.steps(times, len(rewards) or None)
   total = [sum(rewards[: t + 1]) for t in range(len(rewards))]
-  known = {k: v for k, v in along['relevance'].items() if len(v) == len(shown)}
-  known = dict(sorted(known.items(), key=lambda x: -sum(x[1]))[:TOP])
+  known = [(k, v) for k, v in along['relevance'].items() if len(v) == len(shown)]
+  known = sorted(known, key=lambda x: -sum(x[1]))[:TOP]
   if rewards and not known:
     run.missing.append('This policy has no relevance: it acts without the guide.')
-  series = {'reward': rewards, 'return so far': total, 'success': along['success'], **known}
-  series = {k: [round(x, 3) for x in v] for k, v in series.items() if len(v) == len(shown)}
-  pictures, xs = [], range(len(shown))
-  drawn = lambda names, ylabel, **axes: charts.lines(
-      [dict(name=k, xs=xs, ys=series[k]) for k in names], 'step of the episode', ylabel,
-      xlim=(0, max(1, len(shown) - 1)), **axes)
-  if known:
-    pictures.append(page.chart('Relevance along the episode', drawn(known, 'relevance', ylim=(0, 1))))
-  if 'return so far' in series:
-    pictures.append(page.chart('Return so far', drawn(['return so far'], 'return')))
-  beside = dict(names=list(series), numbers=list(series.values()), charts=pictures,
-                bars=[k in known for k in series]) if series else None
+  gained = [('reward', rewards), ('return so far', total), ('success', along['success'])]
+  gained = [x for x in gained if len(x[1]) == len(shown)]
+  pictures = [page.chart(title, charts.lines(
+      [dict(name=k, xs=range(len(shown)), ys=v) for k, v in lines], 'step of the episode', ylabel,
+      xlim=(0, max(1, len(shown) - 1)), **axes)) for title, lines, ylabel, axes in (
+          ('Relevance along the episode', known, 'relevance', dict(ylim=(0, 1))),
+          ('Return so far', [x for x in gained if x[1] is total], 'return', {})) if lines]
+  beside = dict(
+      names=[k for k, _ in gained + known], numbers=[[round(x, 3) for x in v] for _, v in gained + known],
+      charts=pictures, bars=[False] * len(gained) + [True] * len(known)) if gained + known else None
   when = f' at {page.text(along["step"])} env steps' if along['step'] is not None else ''
   drawn_before = None if known else run.picture('eval_relevance.png')  # An earlier version's.
   title = f'First episode of the last evaluation{when}'
+  by = along['by'] and ('Carried out by the policy.' if along['by'] == 'policy' else
+                        f"Carried out by the source {along['by']}, not by the policy.")
   best = run.at('agent', 'vid2act', 'execute', 'evaluate') == 'best'
   said = ['Evaluations are carried out by whoever has earned most in training, a source or the policy.'] * best
+  said += [by] * bool(by)
   return 'episode', 'Along an episode', [
-      *[page.words(x) for x in said],
+      *[page.words(*said)] * bool(said),
       page.film(title, films.sheet(frames, shown), min(times), beside),
       *([page.picture('Relevance along it', drawn_before)] if drawn_before else [])]
 
@@ -138,7 +139,7 @@ def _ran(run):
       ('seed', made['seed'] if made['seed'] is not None else at('seed')), ('script', at('script')),
       (run.unit, run.step), ('updates', made['updates']), ('train ratio', at('run', 'train_ratio')),
       ('batch', f"{at('batch_size')} x {at('batch_length')}" if at('batch_size') else None),
-      ('environment', ', '.join(f'{k} {v}' for k, v in known.items())),
+      ('environment', ', '.join(f'{k} {v}' for k, v in known.items() if v not in ('', '{}'))),
       ('sources', len(run.sources) or None), ('teacher', at('vid2act', 'teacher')),
       ("hash of the teacher's files", (run.teacher['hash'] or '')[:16]),
       ("the teacher's updates", made['pretrain_updates'] or None), ('DreamerV3', made['host']),

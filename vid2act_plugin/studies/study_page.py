@@ -6,6 +6,7 @@ import numpy as np
 
 from ..common import charts, files, page
 from ..common.errors import UserError
+from ..common.output import count
 from ..common.progress import clock
 from . import comparison, logdir, matrix, plot
 
@@ -71,8 +72,7 @@ def _runs(folder, missing):
 
 
 def _count(rows):
-  number = lambda key, word: f'{len({x[key] for x in rows})} {word}{"s" * (len({x[key] for x in rows}) > 1)}'
-  return ', '.join((number('method', 'method'), number('task', 'task'), number('seed', 'seed')))
+  return ', '.join(count(len({x[key] for x in rows}), key) for key in ('method', 'task', 'seed'))
 
 
 def _lead(table, against, metric):
@@ -91,7 +91,8 @@ def _curves(rows, metric):
   for task in dict.fromkeys(x['task'] for x in rows):
     mine = [x for x in rows if x['task'] == task]
     series = [
-        dict(name=f'{method} ({sum(x["method"] == method for x in mine)} seeds)', xs=xs, ys=iqm, low=low, high=high)
+        dict(name=f'{method} ({count(sum(x["method"] == method for x in mine), "seed")})',
+             xs=xs, ys=iqm, low=low, high=high)
         for method, (xs, iqm, low, high) in comparison.curves(mine).items()]
     drawn = charts.lines(series, 'env steps', f'{NAMES.get(metric, metric)} (IQM)')
     left = len(series) - charts.MOST
@@ -140,7 +141,7 @@ def _relevance(runs):
     if series:
       blocks.append(page.chart(
           f'{method} on {task}: relevance', charts.lines(series, 'env steps', 'relevance', ylim=(0, 1)),
-          f'Means over {len(mine)} seeds' + f'; the {len(top)} most relevant of {len(ends)} sources' * (
+          f'Means over {count(len(mine), "seed")}' + f'; the {len(top)} most relevant of {len(ends)} sources' * (
               len(ends) > len(top)) + '.'))
   if rows:
     blocks.append(page.table('Relevance at the end, over seeds', (

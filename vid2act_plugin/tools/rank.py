@@ -174,7 +174,7 @@ def _show(kept, args):
          '-' if x['success'] is None else
          f"{x['success']:.2f} ({x['success_interval'][0]:.2f} to {x['success_interval'][1]:.2f})",
          'yes' if x['better'] else '') for x in rows])
-  if args.out and found:
+  if args.out and found and images.drawing():
     say(f'Picture: {_draw(found, pathlib.Path(args.out).expanduser() / PICTURE)}')
 
 

@@ -13,7 +13,7 @@ from ..common.output import say
 from . import curves, environments
 
 EVAL_INDEX = 10_000  # Environments from this index on are for evaluation; the index sets the seed.
-WEIGHT = 'log/relevance/'
+WEIGHT, BY = 'log/relevance/', 'log/by/'
 FILM, ALONG = 'eval.gif', 'eval_episode.json'  # An episode's frames, and what was so at each of them.
 
 
@@ -76,7 +76,7 @@ class Evaluation:
       return means
     if self.frames:
       logger.add({'video': np.stack(self.frames)}, prefix='eval')
-    if self.frames and self.relevance:
+    if self.frames and self.relevance and images.drawing():
       self.picture = curves.episode(self.frames, self.relevance)
       logger.add({'relevance': self.picture}, prefix='eval')
     logger.write()
@@ -89,8 +89,8 @@ class Evaluation:
   def video(self, config):
     """Write the first episode of the last evaluation: `FILM`, `ALONG`, `eval_relevance.png`.
 
-    `ALONG` holds its env step, and of each of its T frames the reward, success where the task knows
-    it, and each source's relevance where the policy has it.
+    `ALONG` holds its env step, who carried it out where sources may, and of each of its T frames the
+    reward, success where the task knows it, and each source's relevance where the policy has it.
     """
     logdir = pathlib.Path(config.logdir).expanduser()
     if self.frames:
@@ -112,6 +112,8 @@ class Evaluation:
         if key in tran:
           self.along[name].append(round(float(tran[key]), 4))
       for key, value in tran.items():
+        if key.startswith(BY) and value:
+          self.along['by'] = key.removeprefix(BY)
         if key.startswith(WEIGHT):
           self.relevance[key.removeprefix(WEIGHT)].append(round(float(value), 4))
     episode = self.episodes.add(tran, worker)

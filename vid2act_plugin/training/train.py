@@ -219,7 +219,8 @@ def _finish(config, agent, learner, evaluation, logger, start):
   """Write scores, pictures and `summary.json`."""
   logger.close()
   logdir = elements.Path(config.logdir)
-  curves.curves(str(logdir))
+  drawn = images.drawing()
+  drawn and curves.curves(str(logdir))
   scores.write(config)
   if evaluation:
     evaluation.video(config)
@@ -238,7 +239,7 @@ def _finish(config, agent, learner, evaluation, logger, start):
       final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
   say(*summary.learned(curves.metrics(str(logdir))), *summary.useful(learner.execution),
-      f'Summary: {path}, curves: {logdir / "curves.png"}')
+      f'Summary: {path}' + f', curves: {logdir / "curves.png"}' * drawn)
 
 
 def _versions():

@@ -202,7 +202,7 @@ def _film(entry, times, fps):
         raise UserError(
             f'The video {path} has no image at {time:.4f} s, the nearest is at {nearest:.4f} s; '
             f'{meta.CURE}.')
-      yield frame.to_ndarray(format='rgb24')
+      yield images.upright(frame)
 
 
 def _pictures(entry, key):

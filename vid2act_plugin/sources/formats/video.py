@@ -20,6 +20,8 @@ from ...common.errors import UserError, reading, reason
 from . import Episode, columns, naming, places, separated, tables
 from .places import VIDEOS as VIDEOS
 
+DARK = 4096  # 12 bits of 16: of images that stay below it little is seen.
+
 
 def detect(path):
   """Return whether `path` is or holds a video or pictures."""
@@ -110,8 +112,11 @@ def _seen(source, shown, pictures):
   if not pictures:
     return 'the film' + f' {shown.name}' * apart
   with _reading(pictures[0]):
-    deep = images.deep(files.regular(pictures[0]))
-  return 'the pictures' + f' in {shown.name}' * apart + ' of 16 bits, whose 65535 becomes 255' * deep
+    most = images.brightest(files.regular(pictures[0]), Budget.of(pictures[0]))
+  # Cameras of 12 bits may leave the upper four empty; which do, no file says.
+  dark = f' (the first is below {DARK})' if most is not None and most < DARK else ''
+  return 'the pictures' + f' in {shown.name}' * apart + (
+      f' of 16 bits, whose 65535 becomes 255{dark}' if most is not None else '')
 
 
 def _without(strays):
