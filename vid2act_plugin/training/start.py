@@ -36,7 +36,7 @@ def check(config):
         'than one device.')
   _processes(config)
   _outputs(config)
-  if ours and (config.script in LOOPS or config.script in STAGES):
+  if ours and config.script in (*LOOPS, *STAGES) and not config.random_agent:
     suite = config.task.split('_')[0]
     sizes.check(config.agent, f'env.{suite}.size', config.env.get(suite, {}).get('size'))
   if config.script == 'eval_only' and not config.run.from_checkpoint:
