@@ -18,7 +18,7 @@ from ..teacher import bundle as bundles
 from . import acting, imitate, initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
-from .options import executes
+from .options import executes, needs_teacher
 
 PIN = 'teacher.json'  # In the logdir.
 
@@ -43,7 +43,7 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
   if executes(config) and options.imitate:
     parts.append(lambda kind: imitate.imitating(kind, options.imitate))
   changed = lambda kind: functools.reduce(lambda x, part: part(x), parts, kind)
-  if not (taught or options.init):
+  if not needs_teacher(options):
     return _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config)
   bundle = bundles.load(config.vid2act.teacher)
   bundle.check()

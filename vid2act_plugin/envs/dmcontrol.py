@@ -6,7 +6,7 @@ import elements
 import numpy as np
 
 from . import render as drawing
-from . import suites
+from . import spaces, suites
 
 CAMERAS = {'quadruped': 2}  # What -1 means; others 0. The quadruped's camera 0 is far away.
 
@@ -46,23 +46,13 @@ class DMControl:
 
   @functools.cached_property
   def obs_space(self):
-    space = elements.Space
-    vectors = self.inner.observation_spec() if self.proprio else {}
-    return {
-        **{k: space(np.float32, (int(np.prod(v.shape)),)) for k, v in vectors.items()},
-        'image': space(np.uint8, (*self.size, 3)),
-        'reward': space(np.float32),
-        'is_first': space(bool),
-        'is_last': space(bool),
-        'is_terminal': space(bool),
-    }
+    specs = self.inner.observation_spec() if self.proprio else {}
+    vectors = {k: elements.Space(np.float32, (int(np.prod(v.shape)),)) for k, v in specs.items()}
+    return spaces.observations(self.size, **vectors)
 
   @functools.cached_property
   def act_space(self):
-    return {
-        'action': elements.Space(np.float32, self.low.shape, -1, 1),
-        'reset': elements.Space(bool),
-    }
+    return spaces.actions(self.low.shape)
 
   def step(self, action):
     """Take one step, or begin an episode if asked to or if the last one is over."""

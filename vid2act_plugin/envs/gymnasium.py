@@ -3,11 +3,10 @@
 import contextlib
 import functools
 
-import elements
 import numpy as np
 
 from ..common.errors import UserError, reading
-from . import fetch, pictures, registry
+from . import fetch, pictures, registry, spaces
 from . import render as drawing
 
 KEY = 'env.gymnasium'
@@ -58,23 +57,11 @@ class Gymnasium:
 
   @functools.cached_property
   def obs_space(self):
-    space = elements.Space
-    success = ('log/success', 'log/success_last') if self.success else ()
-    return {
-        'image': space(np.uint8, (*self.size, 3)),
-        'reward': space(np.float32),
-        'is_first': space(bool),
-        'is_last': space(bool),
-        'is_terminal': space(bool),
-        **{k: space(np.float32) for k in success},
-    }
+    return spaces.observations(self.size, bool(self.success))
 
   @functools.cached_property
   def act_space(self):
-    return {
-        'action': elements.Space(np.float32, self.low.shape, -1, 1),
-        'reset': elements.Space(bool),
-    }
+    return spaces.actions(self.low.shape)
 
   def step(self, action):
     """Take one step, or begin an episode if asked to or if the last one is over."""

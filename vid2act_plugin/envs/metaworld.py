@@ -3,11 +3,10 @@
 import functools
 import warnings
 
-import elements
 import numpy as np
 
 from . import render as drawing
-from . import suites
+from . import spaces, suites
 
 SPARSE = 'sparse'
 REWARDS = ('v1', 'v2', SPARSE)
@@ -47,23 +46,11 @@ class MetaWorld:
 
   @functools.cached_property
   def obs_space(self):
-    space = elements.Space
-    return {
-        'image': space(np.uint8, (*self.size, 3)),
-        'reward': space(np.float32),
-        'is_first': space(bool),
-        'is_last': space(bool),
-        'is_terminal': space(bool),
-        'log/success': space(np.float32),
-        'log/success_last': space(np.float32),
-    }
+    return spaces.observations(self.size, success=True)
 
   @functools.cached_property
   def act_space(self):
-    return {
-        'action': elements.Space(np.float32, (4,), -1, 1),
-        'reset': elements.Space(bool),
-    }
+    return spaces.actions((4,))
 
   def step(self, action):
     """Take one step, or begin an episode if asked to or if the last one is over."""

@@ -16,7 +16,9 @@ def check(agent, key, size):
       raise UserError(
           f'The key agent.{name} is {parts}, but agent.dyn.rssm.deter is {rssm.deter}, which cannot be '
           'divided into so many equal parts; change one of them.')
-  for name in ('enc', 'dec') if size else ():
+  if not size:
+    return
+  for name in ('enc', 'dec'):
     simple = agent[name].simple
     times = len(simple.mults) - bool(simple.outer)
     factor = 2 ** times
@@ -26,11 +28,9 @@ def check(agent, key, size):
           f'images {times} times, to {LEAST} to {MOST} pixels; give multiples of {factor} from '
           f'{LEAST * factor} to {MOST * factor}, or a list of another length (`.*\\.mults: '
           '[1, 2, 2]` in an overlay).')
-  height, width = size or (0, 0)
-  simple = agent.dec.simple
-  factor, depth = 2 ** (len(simple.mults) - bool(simple.outer)), simple.depth * simple.mults[-1]
-  units = height // factor * (width // factor) * depth
-  if size and simple.bspace and units % simple.bspace:
+  # The decoder's, which came last.
+  units = size[0] // factor * (size[1] // factor) * simple.depth * simple.mults[-1]
+  if simple.bspace and units % simple.bspace:
     raise UserError(
         f'The key agent.dec.simple.bspace is {simple.bspace}, but the image decoder begins with '
         f'{units} units, which cannot be divided into so many equal parts; change it or '
