@@ -39,9 +39,10 @@ def test_from_data_and_an_environment_to_a_run(small, tmp_path, monkeypatch, cap
   lerobot.write(tmp_path / 'my_data', 20, {'action': list(action)})
   (tmp_path / 'my_robot.py').write_text(pathlib.Path(own_robot.__file__).read_text() + ROBOT)
   for words in lines():
+    words = ['16' if x == '64' else x for x in words]
     if words[0] == 'vid2act':
       size = {'import': [], 'collect': ['--size', '16', '--workers', '1']}.get(words[1], [])
-      cli.main([*['16' if x == '64' else x for x in words[1:]], *size])
+      cli.main([*words[1:], *size])
     else:
       names = [x for x in words[:words.index('--task')] if x != 'quickstart'][3:]
       status, output, _ = command(*names, *small, *words[words.index('--task'):], cwd=tmp_path)

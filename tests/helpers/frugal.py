@@ -11,7 +11,7 @@ import shutil
 CACHE = pathlib.Path.home() / '.cache' / 'vid2act' / 'tests'
 LIMIT = 2 ** 30  # Bytes; beyond, what earlier versions of the code left is thrown away.
 # Compile fast instead of well: a fifth of the time for an update of a small agent.
-FLAGS = {'xla_backend_optimization_level': '0'}
+FLAGS = {'xla_backend_optimization_level': '0', 'xla_cpu_experimental_ynn_fusion_type': ''}
 if importlib.metadata.version('jaxlib').startswith('0.10.'):  # A flag that XLA lacks ends the process.
   FLAGS['xla_cpu_use_fusion_emitters'] = 'false'
 COMPILED = {  # Also what compiles in a moment: there is much of it, and every command needs it.

@@ -51,3 +51,12 @@ def test_devices_that_cannot_be_used(configure, monkeypatch, changes, words):
     return platform.resolve(config)
   with pytest.raises(UserError, match=words):
     platform.resolve(config)
+
+
+@pytest.mark.parametrize('given', ['', '--xla_backend_optimization_level=0', '--xla_cpu_experimental_ynn_fusion_type=X'])
+def test_flags_of_xla_on_a_cpu_are_ours_unless_the_user_gave_them(configure, monkeypatch, given):
+  monkeypatch.setenv('XLA_FLAGS', given)
+  for _ in range(2):
+    platform.resolve(configure('metaworld', **{'jax.platform': 'cpu'}))
+  found = dict(x.removeprefix('--').split('=') for x in platform.os.environ['XLA_FLAGS'].split())
+  assert found == {**platform.FLAGS, **dict(x[2:].split('=') for x in given.split())}

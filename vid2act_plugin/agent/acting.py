@@ -33,7 +33,7 @@ class Acting:
     self.actions = agent.act_space['action'].shape[0]
     self.candidates = [
         k for k, size in enumerate(facts['act_sizes']) if size == self.actions]
-    self.act, self.ledger, self.steps = behaviours.actor(), Ledger(), 0
+    self.act, self.ledger, self.steps = behaviours.actor(wait=False), Ledger(), 0
     self._look = jax.jit(lambda merit, episode: merit[episode])
 
   def __getattr__(self, name):
@@ -48,15 +48,18 @@ class Acting:
   def policy(self, carry, obs, mode='train'):
     """Act as the policy does, or as the source that carries out the episode."""
     state, *inner = carry
-    training = mode == 'train'
-    inner, act, out = self.agent.policy(tuple(inner), obs, mode='train' if training else 'eval')
+    training, wanted = mode == 'train', None
     if training or mode == 'eval' and self.options.evaluate == 'best':
       state = self._follow(state, obs, training)
-      if (state['by'] != POLICY).any():
-        act = {**act, 'action': self._carried_out(state, act['action'], training)}
-        # What the policy is told next has to be what was done.
-        done = internals.split(self.agent, internals.put(act, self.agent.policy_sharded))
-        inner = (*inner[:internals.PREVACT], done, *inner[internals.PREVACT + 1:])
+      rows = np.flatnonzero(state['by'] != POLICY)
+      if len(rows):  # Begun now, so that it is computed beside the policy's.
+        wanted = self.act(np.stack([state['seen'][i] for i in rows]), state['by'][rows])
+    inner, act, out = self.agent.policy(tuple(inner), obs, mode='train' if training else 'eval')
+    if wanted is not None:
+      act = {**act, 'action': self._carried_out(rows, jax.device_get(wanted), act['action'], training)}
+      # What the policy is told next has to be what was done.
+      done = internals.split(self.agent, internals.put(act, self.agent.policy_sharded))
+      inner = (*inner[:internals.PREVACT], done, *inner[internals.PREVACT + 1:])
     if training and self.imitates:
       out[EPISODE] = np.int32(state['number'])
     if not training:
@@ -117,11 +120,10 @@ class Acting:
   def _best(self):
     return self.ledger.best([POLICY, *self.candidates])
 
-  def _carried_out(self, state, action, training):
-    """Return `action` `[E, A]` with that of the sources in place of the policy's."""
-    action, rows = action.copy(), np.flatnonzero(state['by'] != POLICY)
+  def _carried_out(self, rows, wanted, action, training):
+    """Return `action` `[E, A]` with `wanted` of sources in place of the policy's in some rows."""
+    action = action.copy()
     rng = np.random.default_rng([self.agent.config.seed, self.steps, 1])
-    wanted = self.act(np.stack([state['seen'][i] for i in rows]), state['by'][rows])
     noise = training * self.options.noise * rng.standard_normal((len(rows), self.actions))
     action[rows] = np.clip(wanted[:, :self.actions] + noise, -1, 1)
     return action

@@ -81,15 +81,19 @@ class Behaviours:
   params: dict
   facts: dict
 
-  def actor(self):
-    """Return a function from frames `[B, F, H, W, 3]` and sources `[B]` to actions `[B, A]`."""
+  def actor(self, wait=True):
+    """Return a function from frames `[B, F, H, W, 3]` and sources `[B]` to actions `[B, A]`.
+
+    wait: until they are there, as a NumPy array; otherwise they are JAX's.
+    """
     net = network(self.facts)
     with jax.transfer_guard('allow'):
       params = jax.device_put(self.params)
     call = jax.jit(lambda params, *xs: apply(net, params, *xs))
     def act(frames, source):
       with jax.transfer_guard('allow'):
-        return np.asarray(call(params, frames, np.asarray(source, np.int32)))
+        found = call(params, frames, np.asarray(source, np.int32))
+        return np.asarray(found) if wait else found
     return act
 
   def write(self, folder):
