@@ -14,7 +14,7 @@ import tempfile
 
 from . import nodes, parallel
 from .errors import UserError, reason
-from .output import say
+from .output import printable, say
 
 LOCAL, AUTO = 'local', 'auto'
 RETRIES = 20  # Nodes that a command may lose; a cluster of borrowed nodes loses many.
@@ -206,7 +206,7 @@ class Cluster:
     except self.ray.exceptions.RayError as e:  # Not the command: whoever was to run it.
       log.parent.mkdir(parents=True, exist_ok=True)
       with open(log, 'a', encoding='utf-8') as file:
-        print(reason(getattr(e, 'cause', None) or e), file=file)
+        file.write(f'{printable(reason(getattr(e, "cause", None) or e))}\n')
       return 1
 
   def _cancel(self, refs):
