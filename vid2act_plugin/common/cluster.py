@@ -66,6 +66,7 @@ class Cluster:
     try:
       import ray
     except ImportError:
+      self.stack.close()
       raise UserError(
           'The option --ray needs the package ray, which is not installed; install it, '
           "`pip install 'vid2act-plugin[ray]'`, or leave the option out.") from None
