@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -63,19 +64,19 @@ def test_what_is_recorded(whole):
 def test_ray_records_the_same_and_leaves_nothing(whole, tmp_path):
   """Without an address, a Ray of this command alone, which runs nothing for others."""
   pytest.importorskip('ray', reason='Ray is not installed')
-  before = {*pathlib.Path('/tmp').glob('ray-*')}
   process = subprocess.Popen(
       command(tmp_path / 'ray', '--ray', count=0), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
   started = {}
   while process.poll() is None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-      started |= {x: x.name() for x in orphans.descendants(process.pid) if x not in started}
+    with contextlib.suppress(psutil.Error):
+      started |= {x: ' '.join(x.cmdline()) for x in orphans.descendants(process.pid)}
     time.sleep(0.1)
   text = process.stdout.read()
   process.stdout.close()
   assert process.returncode == 0 and key(tmp_path / 'ray') == key(whole), text
-  assert 'raylet' in started.values() and orphans.gone(list(started))
-  assert not {*pathlib.Path('/tmp').glob('ray-*')} - before
+  assert orphans.gone(list(started), 60)
+  folders = {*re.findall(r'--session_dir=(\S+)/session_', ' '.join(started.values()))}
+  assert len(folders) == 1 and not pathlib.Path(folders.pop()).exists()
 
 
 def test_the_number_of_workers_changes_nothing(whole, tmp_path):
