@@ -12,7 +12,7 @@ import secrets
 import socket
 import tempfile
 
-from . import nodes, parallel
+from . import lock, nodes, parallel
 from .errors import UserError, reason
 from .output import printable, say
 
@@ -20,7 +20,9 @@ LOCAL, AUTO = 'local', 'auto'
 RETRIES = 20  # Nodes that a command may lose; a cluster of borrowed nodes loses many.
 ANSWER = 10  # Seconds within which an address has to answer.
 SETTLE = 300  # Seconds in which every node shows what it sees.
+HEAD = 'name HOST:PORT of a head that runs, as `ray start --head` prints it, or no address'
 HELLO, SETTINGS = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0', b'\4'  # As gRPC begins, and how it is answered.
+STARTS = '~/.cache/vid2act/ray'  # Whose lock is held while one starts: it gives its parts 30 seconds, busy machine or not.
 MEMORY = 2 ** 27  # Bytes of a local Ray's object store: what it carries is paths.
 
 
@@ -61,8 +63,9 @@ class Cluster:
     self.cpus, self.gpus = 1 if cpus is None else cpus, gpus or 0
     self.where, self.stack = address, contextlib.ExitStack()
     if address == LOCAL:  # Before the import, which reads it. Ray listens on every interface and runs what it is
-      self.stack.enter_context(_environ(  # sent: from whoever has the token.
-          RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32)))
+      self.stack.enter_context(parallel.environ(  # sent: from whoever has the token.
+          RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32),
+          RAY_gcs_server_port_wait_time_s='120'))
     try:
       import ray
     except ImportError:
@@ -143,8 +146,9 @@ class Cluster:
 
   def _connect(self):
     options = dict(log_to_driver=True, logging_level='error')
-    local = self.where == LOCAL
-    if local:
+    alone, cure = contextlib.nullcontext(), HEAD
+    if self.where == LOCAL:
+      alone, cure = lock.locked(STARTS), 'repeat the command when this machine has less to do'
       short = min('/tmp', tempfile.gettempdir(), key=len)  # The path of a socket has at most 107 bytes.
       folder = self.stack.enter_context(
           tempfile.TemporaryDirectory(prefix='ray-', dir=short, ignore_cleanup_errors=True))
@@ -153,11 +157,10 @@ class Cluster:
       _answers(self.where)
     self.stack.callback(self.ray.shutdown)
     try:
-      self.ray.init(address=self.where, **options)
+      with alone:
+        self.ray.init(address=self.where, **options)
     except Exception as e:
-      raise UserError(
-          f"The Ray at '{self.where}' cannot be used ({reason(e)}); name HOST:PORT of a head that runs, as "
-          '`ray start --head` prints it, or no address.') from e
+      raise UserError(f"The Ray at '{self.where}' cannot be used ({reason(e)}); {cure}.") from e
 
   def _fit(self):
     """Raise a `UserError` unless one node has what a task takes."""
@@ -218,17 +221,6 @@ class Cluster:
       self.ray.wait(refs, num_returns=len(refs))
 
 
-@contextlib.contextmanager
-def _environ(**values):
-  before = {k: os.environ.get(k) for k in values}
-  os.environ.update(values)
-  try:
-    yield
-  finally:
-    for key, value in before.items():
-      os.environ.pop(key) if value is None else os.environ.update({key: value})
-
-
 def _answers(address):
   """Raise a `UserError` unless something listens at HOST:PORT; Ray itself would try for long."""
   found = re.fullmatch(r'(\[?[^\s\[\]/]+\]?):(\d{1,5})', address)
@@ -240,6 +232,4 @@ def _answers(address):
       if connection.recv(9)[3:4] != SETTINGS:
         raise ValueError('what listens there is not Ray')
   except (OSError, ValueError, OverflowError) as e:
-    raise UserError(
-        f"No Ray answers at '{address}' ({reason(e)}); name HOST:PORT of a head that runs, as "
-        '`ray start --head` prints it, or no address.') from e
+    raise UserError(f"No Ray answers at '{address}' ({reason(e)}); {HEAD}.") from e

@@ -108,7 +108,7 @@ def run_jobs(kind, jobs, processes):
   jobs, running = list(reversed(jobs)), {}
   pool = []
   try:
-    with _single_threaded():
+    with environ(**{k: os.environ.get(k) or v for k, v in THREADS.items()}):
       for _ in range(processes):
         pool.append(_start(kind))
     for _, pipe in pool:
@@ -193,10 +193,10 @@ def _work(kind, pipe):
 
 
 @contextlib.contextmanager
-def _single_threaded():
-  # Libraries read these when they are imported, so the child has to inherit them.
-  before = {k: os.environ.get(k) for k in THREADS}
-  os.environ.update({k: before[k] or v for k, v in THREADS.items()})
+def environ(**values):
+  """Have other environment variables inside the block, also for libraries and children that read them there."""
+  before = {k: os.environ.get(k) for k in values}
+  os.environ.update(values)
   try:
     yield
   finally:
