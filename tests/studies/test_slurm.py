@@ -1,5 +1,6 @@
 """The script for Slurm, with a real Ray of one head and one worker; `srun` and `scontrol` are stand-ins."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -10,7 +11,7 @@ import sys
 import time
 
 import pytest
-from helpers import lab, orphans
+from helpers import lab, orphans, rays
 from ruamel.yaml import YAML
 
 from vid2act_plugin.envs import suites
@@ -31,11 +32,10 @@ def environ(tmp_path):
   for name, text in (('srun', SRUN), ('scontrol', f'#!/bin/sh\necho {socket.gethostname()}\n')):
     (tmp_path / 'bin' / name).write_text(text)
     (tmp_path / 'bin' / name).chmod(0o755)
-  with socket.create_server(('', 0)) as free:
-    port = str(free.getsockname()[1])
-  return {
-      **os.environ, 'PATH': f"{tmp_path / 'bin'}:{os.environ['PATH']}", 'VENV': sys.prefix, 'PORT': port,
-      'SLURM_JOB_NODELIST': 'any', 'SLURM_JOB_NUM_NODES': '2', 'PYTHONUNBUFFERED': '1'}
+  with rays.home():
+    yield {
+        **os.environ, 'PATH': f"{tmp_path / 'bin'}:{os.environ['PATH']}", 'VENV': sys.prefix, 'PORT': str(rays.port()),
+        'SLURM_JOB_NODELIST': 'any', 'SLURM_JOB_NUM_NODES': '2', 'PYTHONUNBUFFERED': '1'}
 
 
 def test_a_job_whose_time_is_over_lets_its_runs_save(environ, tmp_path):
@@ -48,15 +48,21 @@ def test_a_job_whose_time_is_over_lets_its_runs_save(environ, tmp_path):
             'logger.outputs': ['jsonl'], 'env.gymnasium.size': [24, 24]}],
         variants={'stock': []}, tasks=[lab.TASK], seeds=[0], against='stock'), file)
   run, log = tmp_path / 'out' / 'stock' / suites.filename(lab.TASK) / '0', tmp_path / 'job.txt'
+  end = time.monotonic() + 900
+  def until(fn):
+    while not fn():
+      assert job.poll() is None and time.monotonic() < end, log.read_text()
+      time.sleep(0.2)
+  beginning = contextlib.ExitStack()
+  beginning.enter_context(rays.beginning())
   with open(log, 'w') as file:
     job = subprocess.Popen(
         ['bash', SCRIPT, tmp_path / 'matrix.yaml', '--out', tmp_path / 'out'], env=environ, stdout=file,
         stderr=subprocess.STDOUT, cwd=tmp_path)
   try:
-    end = time.monotonic() + 600
-    while not (run / 'ckpt' / 'latest').exists():
-      assert job.poll() is None and time.monotonic() < end, log.read_text()
-      time.sleep(0.2)
+    with beginning:
+      until(lambda: 'Ray: 2 nodes' in log.read_text())
+    until((run / 'ckpt' / 'latest').exists)
     children = orphans.descendants(job.pid)
     job.send_signal(signal.SIGTERM)
     assert job.wait(timeout=300) == 130, log.read_text()
