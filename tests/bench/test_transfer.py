@@ -208,3 +208,11 @@ def test_the_verdict_repeats_the_tables():
   for text in told:
     cell = ' '.join(text.split()).replace('95 % interval ', '')
     assert cell in cells, cell
+
+
+def test_the_teachers_of_the_studies_are_whole():
+  """Their hash stands beside the results that were had with them."""
+  from vid2act_plugin.teacher import bundle
+  for folder in (RESULTS.parent / 'teachers').iterdir():
+    found = bundle.load(folder)
+    assert f"`{found.manifest['hash'][:16]}`" in README.read_text() and found.clones

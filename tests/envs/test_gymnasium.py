@@ -107,11 +107,14 @@ def test_repeat_sums_rewards_and_stops_at_the_end(make):
 @pytest.mark.parametrize('told, named, found', [
     ('is_success', '', True), ('success', '', True), ('solved', 'solved', True), ('solved', '', False),
     ('', '', False), ('', 'is_success', True)])
-def test_success_is_what_info_says(make, told, named, found):
-  env = make(success=named, make=dict(success=told))
+def test_success_is_what_info_says(make, capsys, told, named, found):
+  env = make(success=named, limit=4, make=dict(success=told))
   obs = at_random(env, 4)
   assert ('log/success' in env.obs_space) == ('log/success' in obs) == found
   assert not found or obs['log/success'].tolist() == [0, 0, 0, bool(told), 0]
+  at_random(env, 4)
+  text = capsys.readouterr().out
+  assert text.count('told nothing by that name') == (named != '' and not told), text
 
 
 def test_an_episode_depends_on_seed_and_index_alone(make):

@@ -25,3 +25,14 @@ def test_score_where_no_task_tells_success():
 def test_nothing_to_compare():
   assert summary.learned([]) == summary.learned(rows(values=(1,))) == []
   assert summary.learned(rows(values=(float('nan'), 0.5))) == []
+
+
+def test_which_source_was_useful():
+  earned = dict(policy={'episodes': 9, 'earned': 5}, a={'episodes': 2, 'earned': 1}, b={'episodes': 3, 'earned': 2.5})
+  own = '; the policy in its last ones: 5'
+  assert summary.useful(earned) == [f'Of the sources, b earned most: 2.5 per episode in 3{own}']
+  earned['b']['earned'] = 1
+  assert summary.useful(earned) == [f'The sources earned all the same: 1 per episode{own}']
+  earned['a'] = {'episodes': 0}
+  assert summary.useful(earned) == [f'Of the sources, b earned most: 1 per episode in 3{own}']
+  assert summary.useful(dict(policy={'episodes': 9, 'earned': 5}, a={'episodes': 0})) == []

@@ -6,6 +6,7 @@ import functools
 import numpy as np
 
 from ..common.errors import UserError, reading
+from ..common.output import say
 from . import fetch, pictures, registry, spaces
 from . import render as drawing
 
@@ -53,6 +54,7 @@ class Gymnasium:
         self.picture = pictures.Picture(
             self.inner, task, image, size, not registry.sized(make), render == 'fast')
         self.success = self._begin(success)
+        self.told = not self.success  # In an episode, by that name.
       stack.pop_all()
 
   @functools.cached_property
@@ -73,10 +75,13 @@ class Gymnasium:
       self.steps += 1
       reward += float(gained)
       success |= succeeded(info, self.success)
+      self.told |= self.success in info
       self.done = bool(ended or truncated)
       if self.done:
         break
     self.done = self.done or self.steps >= self.limit
+    if self.done and not self.told:
+      self._untold(info)
     return self._obs(reward, success, last=self.done, terminal=bool(ended))
 
   def to_unit(self, action):
@@ -121,6 +126,13 @@ class Gymnasium:
     self.episode += 1
     self.done, self.steps = False, 0
     return self._obs(0.0, False, first=True)
+
+  def _untold(self, info):
+    """Say once that a whole episode told nothing of success: it may be told where there is some, or never."""
+    self.told = True
+    names = ', '.join(sorted(map(str, info))) or 'nothing'
+    say(f"Note: the key {KEY}.success is '{self.success}', but gymnasium_{self.name} told nothing by that name in "
+        f'an episode, at the end of which it told {names}; without it an episode is no success.')
 
   def _obs(self, reward, success, first=False, last=False, terminal=False):
     obs = {

@@ -46,10 +46,12 @@ def useful(execution):
   if not sources:
     return []
   best = max(sources, key=lambda k: sources[k]['earned'])
-  text = f"{sources[best]['earned']:.3g} per episode in {sources[best]['episodes']:.0f}"
-  own = execution['policy'].get('earned')
-  return [f'Of the sources, {best} earned most: {text}' + (
-      '' if own is None else f'; the policy in its last ones: {own:.3g}')]
+  earned, own = sources[best]['earned'], execution['policy'].get('earned')
+  if len(sources) > 1 and earned == min(x['earned'] for x in sources.values()):
+    text = f'The sources earned all the same: {earned:.3g} per episode'
+  else:
+    text = f"Of the sources, {best} earned most: {earned:.3g} per episode in {sources[best]['episodes']:.0f}"
+  return [text + ('' if own is None else f'; the policy in its last ones: {own:.3g}')]
 
 
 def learned(rows):
