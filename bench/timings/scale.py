@@ -109,7 +109,7 @@ def devices(args):
             out, '--jax.mock_devices', n, '--jax.train_devices', *range(n))
       made[n] = load_file(out / 'teacher' / 'teacher.safetensors')
   first = made[args.devices[0]]
-  far = lambda two: max(float(np.abs(np.float64(v) - np.float64(two[k])).max()) for k, v in first.items())
+  far = lambda two: max(float(np.abs(np.asarray(v, np.float64) - two[k]).max()) for k, v in first.items())
   return dict(parameters={str(n): far(x) for n, x in made.items()})
 
 
