@@ -2,9 +2,10 @@
 
 import concurrent.futures
 import json
-import socket
 
 import numpy as np
+import pytest
+from helpers import rays
 from helpers.commands import command
 from safetensors.numpy import load_file
 
@@ -22,6 +23,11 @@ def pretrained(tiny, logdir, *more):
   return [x for x in losses if x], load_file(logdir / 'teacher' / 'teacher.safetensors'), text
 
 
+@pytest.fixture(scope='module')
+def one(tiny, tmp_path_factory):
+  return pretrained(tiny, tmp_path_factory.mktemp('one') / 'run')
+
+
 def equal(one, two):
   assert len(one[0]) == len(two[0]) >= 5
   for a, b in zip(one[0], two[0]):
@@ -32,20 +38,17 @@ def equal(one, two):
   assert max(far.values()) < 1e-4, sorted(far.items(), key=lambda x: -x[1])[:5]
 
 
-def test_pretraining_on_eight_devices_is_that_on_one(tiny, tmp_path):
+def test_pretraining_on_eight_devices_is_that_on_one(one, tiny, tmp_path):
   """Up to what float32 rounds when it sums in another order."""
   devices = [str(i) for i in range(8)]
-  one, eight = pretrained(tiny, tmp_path / 'one'), pretrained(
-      tiny, tmp_path / 'eight', '--jax.mock_devices', '8', '--jax.train_devices', *devices)
+  eight = pretrained(tiny, tmp_path / 'eight', '--jax.mock_devices', '8', '--jax.train_devices', *devices)
   assert 'JAX devices (8)' in eight[2]
   equal(one, eight)
 
 
-def test_pretraining_in_two_processes_is_that_in_one(tiny, tmp_path):
+def test_pretraining_in_two_processes_is_that_in_one(one, tiny, tmp_path):
   """Each sees half of every batch, and the first one alone writes bundle, checkpoint, logs and pictures."""
-  one, out = pretrained(tiny, tmp_path / 'one'), tmp_path / 'two'
-  with socket.create_server(('127.0.0.1', 0)) as free:
-    address = f'127.0.0.1:{free.getsockname()[1]}'
+  out, address = tmp_path / 'two', f'127.0.0.1:{rays.port()}'
   more = '--jax.num_processes', '2', '--jax.coordinator_address', address
   with concurrent.futures.ThreadPoolExecutor() as pool:
     other = pool.submit(
