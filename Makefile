@@ -6,7 +6,7 @@ BIN := .venv/bin
 INPUTS := requirements.lock pyproject.toml $(filter-out %.md,$(wildcard patches/*)) configs/host.yaml
 
 OUT ?= offline
-EXTRAS := cuda12 cuda13 tensorboard wandb robotics
+EXTRAS := cuda12 cuda13 tensorboard wandb robotics ray
 
 .PHONY: install quickstart test bench offline offline-check versions lock clean
 
@@ -14,7 +14,7 @@ ifneq ($(filter-out $(EXTRAS),$(EXTRA)),)
 $(error EXTRA is $(EXTRA), but it is one or more of $(EXTRAS))
 endif
 
-install: .venv/installed $(sort $(wildcard .venv/extra-*) $(EXTRA:%=.venv/extra-%))  ## EXTRA=cuda13: JAX for NVIDIA GPUs; also cuda12, tensorboard, wandb, robotics
+install: .venv/installed $(sort $(wildcard .venv/extra-*) $(EXTRA:%=.venv/extra-%))  ## EXTRA=cuda13: JAX for NVIDIA GPUs; also cuda12, tensorboard, wandb, robotics, ray
 
 .venv/installed: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else \

@@ -28,11 +28,11 @@ def prepare(config):
   """
   taught, recorded = _needs(config)
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
-  if not (ours or taught or recorded) or config.script.endswith(('_env', '_envs', '_replay')):
+  if not (ours or taught or recorded):
     return config
   suites.check(config.task)
   start.check(config)
-  config = start.as_begun(config)
+  config = start.own(start.as_begun(config))
   acting = options.executes(config) and config.script in start.LOOPS
   if taught or recorded or acting:
     options.check(config)
@@ -74,6 +74,11 @@ def _needs(config):
     return False, False
   recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online
   return options.needs_teacher(chosen), recorded
+
+
+def shares(config):
+  """Say whether a run needs what it can share with others: recordings, a teacher or behaviours."""
+  return any(_needs(config)) or options.executes(config)
 
 
 def _recordings(config, found):

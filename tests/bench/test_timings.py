@@ -22,6 +22,13 @@ def test_readme_shows_the_results(results):
   assert run.insert(readme, '') != readme
 
 
+def test_readme_shows_how_cost_grows():
+  from bench.timings import scale
+  readme, found = scale.README.read_text(), json.loads(scale.RESULTS.read_text())
+  assert found and set(found) <= {*scale.PARTS}
+  assert scale.insert(readme, scale.table(found)) == readme
+
+
 def test_readme_tells_the_speed_as_it_is(results):
   from bench.timings import run
   told = ' '.join(run.README.read_text().split(run.BEGIN)[0].split())

@@ -1,9 +1,11 @@
 """Which support of CUDA fits the driver and the GPU that nvidia-smi tells of."""
 
+import contextlib
 import importlib.metadata
 
 import pytest
 
+from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform
 
 
@@ -27,6 +29,27 @@ def test_the_host_is_told_cuda_by_any_name(configure, monkeypatch, name):
   monkeypatch.setattr(platform, 'PLUGINS', ('json',))  # A package that is there.
   config = configure('metaworld', **{'jax.platform': name})
   assert platform.resolve(config, find_gpu=lambda: 'Some GPU').jax.platform == 'cuda'
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'jax.train_devices': [0, 1]}, 'jax.train_devices has 1, but this process has 1 devices'),
+    ({'jax.policy_devices': [8], 'jax.mock_devices': 8}, 'jax.policy_devices has 8, .* 8 devices'),
+    ({'jax.train_devices': [0, -1], 'jax.mock_devices': 2}, 'has -1'),
+    ({'batch_size': 7}, 'batch_size makes batches of 7, which the 2 .*multiple of 2'),
+    ({'vid2act.pretrain.batch_size': 9}, 'vid2act.pretrain.batch_size makes batches of 9'),
+    ({'vid2act.pretrain.batch_size': 9, 'vid2act.teacher': 'given'}, ''),
+    ({'vid2act.pretrain.batch_size': 9, 'script': 'pretrain', 'batch_size': 7, 'vid2act.teacher': ''}, 'pretrain'),
+    ({'jax.policy_devices': [0, 1], 'run.envs': 3}, 'run.envs makes batches of 3'),
+    ({'jax.policy_devices': [0, 1], 'run.envs': 2, 'run.eval_envs': 4, 'run.eval_eps': 3}, 'run.eval_envs .* of 3'),
+    ({'batch_size': 7, 'random_agent': True}, '')])
+def test_devices_that_cannot_be_used(configure, monkeypatch, changes, words):
+  monkeypatch.setenv('XLA_FLAGS', '')
+  usual = {'jax.train_devices': [0, 1], 'jax.mock_devices': 2, 'script': 'train_eval'}
+  if list(changes) == ['jax.train_devices']:
+    usual = {}
+  config = configure('vid2act', 'metaworld', **{**usual, **changes})
+  with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
+    platform.resolve(config)
 
 
 @pytest.mark.parametrize('given', ['', '--xla_backend_optimization_level=0', '--xla_cpu_experimental_ynn_fusion_type=X'])

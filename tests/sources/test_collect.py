@@ -1,13 +1,17 @@
 """Collection through the real command and the real environment."""
 
+import contextlib
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from helpers import orphans
 from helpers.suites import needs_dmc
@@ -55,6 +59,24 @@ def test_what_is_recorded(whole):
       assert (np.abs(np.diff(episode['image'].astype(int), axis=0)).sum((1, 2, 3)) > 0).any()
   first = [recordings.load(whole / x)[1][0]['image'][0] for x in SOURCES]
   assert (first[0] != first[1]).any()
+
+
+def test_ray_records_the_same_and_leaves_nothing(whole, tmp_path):
+  """Without an address, a Ray of this command alone, which runs nothing for others."""
+  pytest.importorskip('ray', reason='Ray is not installed')
+  process = subprocess.Popen(
+      command(tmp_path / 'ray', '--ray', count=0), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  started = {}
+  while process.poll() is None:
+    with contextlib.suppress(psutil.Error):
+      started |= {x: ' '.join(x.cmdline()) for x in orphans.descendants(process.pid)}
+    time.sleep(0.1)
+  text = process.stdout.read()
+  process.stdout.close()
+  assert process.returncode == 0 and key(tmp_path / 'ray') == key(whole), text
+  assert orphans.gone(list(started), 60)
+  folders = {*re.findall(r'--session_dir=(\S+)/session_', ' '.join(started.values()))}
+  assert len(folders) == 1 and not pathlib.Path(folders.pop()).exists()
 
 
 def test_the_number_of_workers_changes_nothing(whole, tmp_path):

@@ -2,6 +2,7 @@
 
 `lifeline.py PARENT COMMAND...`, run as a script, becomes the command: what the
 system sends when a parent dies is asked for by the child, and kept by exec.
+`lifeline.py - COMMAND...` is the parent of the command instead.
 """
 
 import ctypes
@@ -24,6 +25,11 @@ def tied(command):
   return [sys.executable, '-I', '-S', __file__, str(os.getpid()), *map(str, command)]
 
 
+def shielded(command):
+  """Return `command` so that who kills our children at once, as Ray does, lets it save: it is a grandchild."""
+  return [sys.executable, '-I', '-S', __file__, '-', *map(str, command)]
+
+
 def follow():
   """End this worker of `multiprocessing` at once when the process that started it is gone.
 
@@ -41,11 +47,21 @@ def _follow(sentinel):
 
 
 def main(parent, *command):
-  """Become `command`, which the process `parent` has started."""
+  """Become `command`, which the process `parent` has started, or start it."""
+  if parent == '-':
+    return _start(command)
   ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
   if os.getppid() != int(parent):  # It died before we asked.
     sys.exit(128 + signal.SIGTERM)
   os.execvp(command[0], command)
+
+
+def _start(command):
+  import subprocess
+  child = subprocess.Popen(tied(command))
+  signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
+  status = child.wait()
+  sys.exit(status if status >= 0 else 128 - status)
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ Workers start afresh instead of being forked: MuJoCo wants one renderer per proc
 import contextlib
 import multiprocessing as mp
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -29,10 +30,11 @@ def run_commands(commands, count, logs, poll=lambda: None, needed=lambda name: T
   a name to the file that gets the output. poll: called about every second.
   needed: function from a name to whether its command is to be started: True,
   False for not at all, None for not yet. Each place has the same number of
-  cores; more places than cores share them. If the caller stops, commands that
-  run get SIGTERM and are waited for; if it is killed, they get SIGTERM too.
+  cores, and of GPUs where there are several; more places than that share them.
+  If the caller stops, commands that run get SIGTERM and are waited for; if it
+  is killed, they get SIGTERM too.
   """
-  cores = sorted(os.sched_getaffinity(0))
+  cores, cards = sorted(os.sched_getaffinity(0)), gpus()
   count = min(places(count), max(1, len(commands)))
   waiting, running, free = list(commands), {}, list(range(count))
   try:
@@ -43,7 +45,9 @@ def run_commands(commands, count, logs, poll=lambda: None, needed=lambda name: T
           waiting.remove(name)
         if wanted:
           place = free.pop(0)
-          running[name] = _launch(commands[name], logs(name), _share(cores, count, place)), place
+          some = dict(CUDA_VISIBLE_DEVICES=','.join(_share(cards, count, place))) if cards[1:] else {}
+          running[name] = launch(commands[name], logs(name), some), place
+          os.sched_setaffinity(running[name][0].pid, _share(cores, count, place))
         elif wanted is False:
           yield name, 0
       time.sleep(POLL)
@@ -54,10 +58,7 @@ def run_commands(commands, count, logs, poll=lambda: None, needed=lambda name: T
           free.append(place)
           yield name, process.returncode
   finally:
-    for process, _ in running.values():
-      process.send_signal(signal.SIGTERM)
-    for process, _ in running.values():
-      process.wait()
+    end([process for process, _ in running.values()])
 
 
 def places(count):
@@ -67,19 +68,34 @@ def places(count):
   return count or len(os.sched_getaffinity(0))
 
 
-def _share(cores, count, place):
-  each = len(cores) // count
-  return cores[place * each: (place + 1) * each] if each else [cores[place % len(cores)]]
+def gpus():
+  """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without CUDA."""
+  chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
+  if chosen is not None:
+    return [x for x in chosen.split(',') if x.strip()]
+  return [str(i) for i in range(len([*pathlib.Path('/dev').glob('nvidia[0-9]*')]))]
 
 
-def _launch(command, log, cores):
+def _share(things, count, place):
+  each = len(things) // count
+  return things[place * each: (place + 1) * each] if each else [things[place % len(things)]]
+
+
+def launch(command, log, environ, cwd=None):
+  """Start a command whose output goes to the end of the file `log`; it gets SIGTERM when we die."""
   log.parent.mkdir(parents=True, exist_ok=True)
   with open(log, 'a', encoding='utf-8') as file:
-    process = subprocess.Popen(
-        lifeline.tied(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-        env={**os.environ, 'PYTHONUNBUFFERED': '1'}, start_new_session=True)
-  os.sched_setaffinity(process.pid, cores)
-  return process
+    return subprocess.Popen(
+        lifeline.tied(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd,
+        env={**os.environ, 'PYTHONUNBUFFERED': '1', **environ}, start_new_session=True)
+
+
+def end(processes):
+  """Ask processes to save and end, and wait for them."""
+  for process in processes:
+    process.send_signal(signal.SIGTERM)
+  for process in processes:
+    process.wait()
 
 
 def run_jobs(kind, jobs, processes):
@@ -92,7 +108,7 @@ def run_jobs(kind, jobs, processes):
   jobs, running = list(reversed(jobs)), {}
   pool = []
   try:
-    with _single_threaded():
+    with environ(**{k: os.environ.get(k) or v for k, v in THREADS.items()}):
       for _ in range(processes):
         pool.append(_start(kind))
     for _, pipe in pool:
@@ -128,19 +144,43 @@ def _give(pipe, jobs, running):
 
 
 def _result(pipe, job):
-  where = f"Episode {job['index']} of the source '{job['name']}'"
-  kept = 'complete episodes are kept, the same command continues'
   try:
-    result, error = pipe.recv()
+    return taken(job, *pipe.recv())
   except (EOFError, OSError):
-    raise UserError(
-        f'{where} failed because its process was killed, for lack of memory perhaps: give fewer '
-        f'workers; {kept}.') from None
+    raise died(job) from None
+
+
+KEPT = 'complete episodes are kept, the same command continues'
+
+
+def died(job):
+  """Return the error of a job whose process is gone."""
+  return UserError(
+      f'{_where(job)} failed because its process was killed, for lack of memory perhaps: give fewer '
+      f'workers; {KEPT}.')
+
+
+def attempt(function, job):
+  """Return (result, error) of a job; the error can be sent to another process."""
+  try:
+    return function(job), None
+  except UserError as e:
+    return None, e
+  except Exception as e:
+    return None, f'{type(e).__name__}: {e}'
+
+
+def taken(job, result, error):
+  """Return the result of an attempt, or raise its error, which names the job."""
   if isinstance(error, UserError):
     raise error
   if error:
-    raise UserError(f'{where} failed with {error}; {kept} once the cause is mended.')
+    raise UserError(f'{_where(job)} failed with {error}; {KEPT} once the cause is mended.')
   return result
+
+
+def _where(job):
+  return f"Episode {job['index']} of the source '{job['name']}'"
 
 
 def _work(kind, pipe):
@@ -149,21 +189,14 @@ def _work(kind, pipe):
   function = kind()
   with contextlib.suppress(EOFError, OSError):  # The parent is gone.
     while True:
-      job = pipe.recv()
-      try:
-        answer = function(job), None
-      except UserError as e:
-        answer = None, e
-      except Exception as e:
-        answer = None, f'{type(e).__name__}: {e}'
-      pipe.send(answer)
+      pipe.send(attempt(function, pipe.recv()))
 
 
 @contextlib.contextmanager
-def _single_threaded():
-  # Libraries read these when they are imported, so the child has to inherit them.
-  before = {k: os.environ.get(k) for k in THREADS}
-  os.environ.update({k: before[k] or v for k, v in THREADS.items()})
+def environ(**values):
+  """Have other environment variables inside the block, also for libraries and children that read them there."""
+  before = {k: os.environ.get(k) for k in values}
+  os.environ.update(values)
   try:
     yield
   finally:

@@ -7,10 +7,12 @@ import pathlib
 import shutil
 import subprocess
 
+from ..common import parallel
 from ..common.errors import UserError
 from ..common.output import say
 
 PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
+LOOPS = 'train', 'train_eval'
 FLAGS = {  # On a CPU, unless the user's own XLA_FLAGS say otherwise.
     'xla_backend_optimization_level': '1',  # A quarter less compilation at equal speed.
     'xla_cpu_experimental_ynn_fusion_type': '',  # With them, updates took up to a quarter longer.
@@ -37,6 +39,7 @@ def resolve(config, find_gpu=None):
     platform = 'cuda' if gpu and cuda else 'cpu'
     if gpu and not cuda:
       say(f'A GPU is present ({gpu}), but jaxlib has no CUDA support; install it: {install()}.')
+  _devices(config, platform)
   if platform == 'cpu':
     config = _cpu(config)
   else:
@@ -76,6 +79,31 @@ def _query(field):
   except subprocess.TimeoutExpired:
     return None
   return out.stdout.splitlines()[0].strip() if out.returncode == 0 and out.stdout else None
+
+
+def _devices(config, platform):
+  """Raise a `UserError` for devices that are not there, or that cannot share a batch evenly."""
+  found = len(parallel.gpus()) if platform == 'cuda' else max(1, config.jax.mock_devices)
+  known = found and platform in ('cuda', 'cpu') and 'host_platform_device_count' not in os.environ.get('XLA_FLAGS', '')
+  for key in ('train_devices', 'policy_devices'):
+    absent = [x for x in config.jax[key] if not 0 <= x < found] if known else []
+    if absent:
+      raise UserError(
+          f'The key jax.{key} has {absent[0]}, but this process has {found} devices, counted from 0; name '
+          'those, or pretend more on a CPU with jax.mock_devices.')
+  script, evaluated = config.script, min(config.run.eval_envs, config.run.eval_eps)
+  taught = config.agent.typ == 'vid2act' and not config.vid2act.teacher
+  for key, value, share, used in (
+      ('batch_size', config.batch_size, 'train_devices', script in LOOPS),
+      ('vid2act.pretrain.batch_size', config.vid2act.pretrain.batch_size, 'train_devices',
+       script == 'pretrain' or taught and script in LOOPS),
+      ('run.envs', config.run.envs, 'policy_devices', script in LOOPS),
+      ('run.eval_envs', evaluated, 'policy_devices', script in ('train_eval', 'eval_only'))):
+    count = max(1, len(config.jax[share]) * config.jax.num_processes)
+    if used and value % count and not config.random_agent:
+      raise UserError(
+          f'The key {key} makes batches of {value}, which the {count} devices of jax.{share} cannot share '
+          f'evenly; set it to a multiple of {count}, or name fewer devices.')
 
 
 def _cpu(config):

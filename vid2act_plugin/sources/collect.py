@@ -1,5 +1,6 @@
 """Record source tasks: scripted, planned or own behaviour with action noise, and random episodes."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -8,7 +9,7 @@ import time
 
 import numpy as np
 
-from ..common import lock, parallel, progress, resources
+from ..common import cluster, lock, parallel, progress, resources
 from ..common.errors import UserError
 from ..common.output import count, say
 from ..envs import suites
@@ -20,28 +21,32 @@ NOISE = (0.0, 0.1, 0.3, 0.5)
 
 
 def collect(
-    names, folder, env, episodes=50, noise=NOISE, random_share=0.2, seed=0, processes=0):
+    names, folder, env, episodes=50, noise=NOISE, random_share=0.2, seed=0, processes=0,
+    ray=None):
   """Record `episodes` episodes of every source into `folder/NAME` and return these folders.
 
   names: tasks, SUITE_TASK, patterns of them, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
   a function `(env, obs, rng) -> action`. env: settings of the environment; those
   left out are the suite's defaults, and 200 env steps. noise: standard
   deviations of the Gaussian noise on the expert's actions, taken in turn.
-  random_share: share of episodes with uniformly random actions. processes: 0 is one per core. An episode
+  random_share: share of episodes with uniformly random actions. processes: 0 is one per core. ray: a
+  `cluster.Cluster` to be entered, whose CPUs take the place of processes. An episode
   depends only on seed, source, its index and the settings, so that an
   interrupted collection continues and ends as if it had not been interrupted.
   Raises a `UserError` for settings that do not exist, or that differ from
   those of a recording which is already there.
   """
   found = entries.parse_all(names)
+  if ray is not None:  # Whose workers are elsewhere.
+    folder = pathlib.Path(folder).expanduser().absolute()
   _check(found, env, episodes, noise, random_share, seed)
   behaviour = dict(noise=list(noise), random_share=random_share)
   with lock.locked(folder):
     sources = [Source(x, folder, env, behaviour, seed) for x in found]
     jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
     if jobs:
-      processes = min(processes or os.cpu_count(), len(jobs))
-      _run(sources, jobs, processes)
+      with _workers(jobs, folder, processes, ray) as results:
+        _record(sources, jobs, results)
   return [x.folder for x in sources]
 
 
@@ -134,6 +139,7 @@ def add_parser(sub):
       help="standard deviations of the noise on the expert's actions, taken in turn")
   add('--random-share', type=float, default=0.2, help='share of episodes with random actions')
   add('--workers', type=int, default=0, help='processes; 0: one per core')
+  cluster.add_options(add)
   add('--seed', type=int, default=0)
   parser.set_defaults(run=main)
 
@@ -144,10 +150,12 @@ def main(args):
   env = {k: v for k, v in vars(args).items() if k in keys and v is not None}
   if len(env.get('size', ())) == 1:
     env['size'] = env['size'] * 2
+  cluster.check(args, 'workers')
+  ray = None if args.ray is None else cluster.Cluster(args.ray, args.cpus, args.gpus)
   try:
     folders = collect(
         args.sources, args.out, env, args.episodes, args.noise, args.random_share, args.seed,
-        args.workers)
+        args.workers, ray)
   except KeyboardInterrupt:
     say('Interrupted: complete episodes are kept, the same command continues.')
     raise SystemExit(130) from None
@@ -170,10 +178,22 @@ def summary(folder):
   return text
 
 
-def _run(sources, jobs, processes):
+@contextlib.contextmanager
+def _workers(jobs, folder, processes, ray):
+  """Yield what yields (job, result) as workers here, or of a cluster, finish."""
+  if ray is None:
+    yield parallel.run_jobs(play.Recorder, jobs, min(processes or os.cpu_count(), len(jobs)))
+    return
+  with ray:
+    ray.shared([str(folder)])
+    with contextlib.closing(ray.run_jobs(play.Recorder, jobs)) as results:
+      yield results
+
+
+def _record(sources, jobs, results):
   steps, began = 0, time.monotonic()
   with progress.bar('collect', len(jobs), 'episodes') as bar:
-    for job, result in parallel.run_jobs(play.Recorder, jobs, processes):
+    for job, result in results:
       sources[job['source']].record(result)
       steps += result['entry']['steps']
       bar.text(f"{job['name']}, {steps / (time.monotonic() - began):.0f} steps/s")

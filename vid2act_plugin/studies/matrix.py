@@ -77,10 +77,10 @@ class Matrix:
         for i, x in enumerate(overlays)]
 
   def command(self, run, folder, logdir, *more):
-    """Return the ordinary command of a run."""
+    """Return the ordinary command of a run, whose last overlays are `more`."""
     return [
-        sys.executable, '-m', 'dreamerv3', '--configs', *self.names(run.method, folder), '--task', run.task,
-        '--seed', str(run.seed), '--method', run.method, '--logdir', str(logdir), *more]
+        sys.executable, '-m', 'dreamerv3', '--configs', *self.names(run.method, folder), *more, '--task', run.task,
+        '--seed', str(run.seed), '--method', run.method, '--logdir', str(logdir)]
 
   def configurations(self, folder):
     """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it."""

@@ -16,7 +16,7 @@ from ..teacher import bundle as bundles
 from ..teacher import memory
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.pretraining import Pretrain
-from . import clone, finite, resume
+from . import clone, finite, processes, resume
 
 KERNEL = f'{internals.ACTIONS}/kernel'
 PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
@@ -25,11 +25,11 @@ PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
 def run(config, args):
   """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there."""
   with lock.locked(config.logdir):  # Another run may be making the same one.
-    data, path = clone.recordings(config), elements.Path(config.logdir) / 'teacher'
+    data, path = clone.recordings(config), processes.home(config) / 'teacher'
     if _made(path, data, config):
       say(f'Teacher bundle: reused {path}')
     else:
-      _run(config, data)
+      _run(config, data, path)
 
 
 def _made(path, data, config):
@@ -43,30 +43,32 @@ def _made(path, data, config):
   return json.loads(json.dumps(wanted)) == {k: made.get(k) for k in wanted}
 
 
-def _run(config, data):
-  options = config.vid2act.pretrain
+def _run(config, data, path):
+  options, writes = config.vid2act.pretrain, processes.writes(config)
   agent = finite.Watched(build(config, data), config)
-  logdir, step = elements.Path(config.logdir), elements.Counter()
-  logger = hostmain.make_logger(config)
+  logdir, step = elements.Path(str(path.parent)), elements.Counter()
+  logger = hostmain.make_logger(config) if writes else elements.Logger(step, [lambda summaries: None])
   logger.step, logger.multiplier = step, 1
-  cp = checkpoints.Checkpoint(logdir / 'ckpt')
+  cp = (checkpoints.Checkpoint if writes else processes.Reader)(logdir / 'ckpt')
   cp.agent, cp.step = agent, step
   resume.load_or_save(cp, logdir, ('step', 'agent'))
   stream = iter(agent.stream(embodied.streams.Stateless(
-      _batches(data, options, step.value).__next__)))
+      _batches(data, config, step.value).__next__)))
   with resume.Stop() as stop:
     try:
-      _learn(agent, stream, data, options, logger, cp, logdir, stop)
+      _learn(agent, stream, data, config, logger, cp, stop)
       with progress.waiting('collecting states of the sources'):
         made = bundle(agent, data, config)
-      learned = clone.learn(config, data, stop.check)
+      # There is nothing left to save, for which all would have to stop together.
+      learned = clone.learn(config, data, stop.check if processes.alone(config) else lambda: None)
       made.clones, made.manifest['behaviours'] = learned.params, learned.facts
     except resume.Stopped:
       logger.close()
       stop.save(cp, f'update {step.value} of {options.updates}')
-  made.save(str(logdir / 'teacher'))
   logger.close()
-  say(f'Teacher bundle: {logdir / "teacher"} (use it with --vid2act.teacher)')
+  if writes:
+    made.save(str(path))
+    say(f'Teacher bundle: {path} (use it with --vid2act.teacher)')
 
 
 def build(config, data):
@@ -82,14 +84,14 @@ def build(config, data):
     return Pretrain(obs, act, elements.Config(
         {k: v for k, v in config.agent.items() if k in (*MODEL, 'opt', 'loss_scales')},
         jax=settings, logdir=config.logdir, seed=config.seed, act_sizes=data.act_sizes,
-        batch_size=options.batch_size, batch_length=options.batch_length,
+        batch_size=processes.size(config), batch_length=options.batch_length,
         report_length=options.batch_length, replay_context=0, actions=options.actions, folded=config.agent.vid2act.folded))
 
 
-def _learn(agent, stream, data, options, logger, cp, logdir, stop):
-  """Update until `options.updates`; report held-out sequences at every log."""
-  agg, step = elements.Agg(), logger.step
-  carry = agent.init_train(options.batch_size)
+def _learn(agent, stream, data, config, logger, cp, stop):
+  """Update until `pretrain.updates`; report held-out sequences at every log."""
+  agg, step, options = elements.Agg(), logger.step, config.vid2act.pretrain
+  carry = agent.init_train(processes.size(config))
   with progress.bar('pretrain', options.updates, 'updates') as bar:
     bar.set(step.value)
     while step < options.updates:
@@ -100,28 +102,34 @@ def _learn(agent, stream, data, options, logger, cp, logdir, stop):
       last = step.value == options.updates
       if step.value % options.log_every == 0 or last:
         logger.add(agg.result())
-        mets = _report(agent, data, options, step.value)
+        mets = _report(agent, data, config, step.value)
         video = mets.pop('openloop')
         logger.add({**mets, 'openloop': video}, prefix='report')
         logger.write()
-        images.gif(logdir / 'openloop.gif', video)
+        if processes.writes(config):
+          images.gif(elements.Path(config.logdir) / 'openloop.gif', video)
         bar.text(f"held-out image loss {mets['loss/rec']:.1f}")
       if step.value % options.save_every == 0 or last:
         cp.save()
-      stop.check()
+      signal = processes.most(stop.signal or 0)  # All stop after the same update.
+      if signal:
+        stop.signal = signal
+        stop.check()
 
 
-def _report(agent, data, options, counter):
+def _report(agent, data, config, counter):
   # Not through `agent.stream`: its thread would go on, and its counter decides the seeds of training.
+  options = config.vid2act.pretrain
   batch = data.sample(counter, options.batch_size, options.batch_length, 'holdout')
-  batch = internals.put(batch, agent.train_sharded)
+  batch = internals.put(processes.share(batch, config), agent.train_sharded)
   batch['seed'] = internals.seed(agent, counter)
-  return agent.report(agent.init_report(options.batch_size), batch)[1]
+  return agent.report(agent.init_report(processes.size(config)), batch)[1]
 
 
-def _batches(data, options, step):
+def _batches(data, config, step):
+  options = config.vid2act.pretrain
   while True:
-    yield data.sample(step, options.batch_size, options.batch_length)
+    yield processes.share(data.sample(step, options.batch_size, options.batch_length), config)
     step += 1
 
 

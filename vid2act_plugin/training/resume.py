@@ -11,7 +11,7 @@ import zipfile
 from ..common.errors import UserError
 from ..common.output import note, say
 from ..host import checkpoints, internals
-from . import chunks
+from . import chunks, processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
@@ -96,7 +96,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   _end_lines(pathlib.Path(str(logdir)))
   root = logdir / 'ckpt'
   folder = checkpoints.latest(root)
-  if not folder:
+  if not processes.most(bool(folder)):  # All look before one writes.
     cp.save()
     return True
   if not checkpoints.whole(folder):

@@ -28,6 +28,13 @@ def check(config):
   """Raise a `UserError` where the script of `config` can only fail, or would mix two runs."""
   logdir = pathlib.Path(config.logdir).expanduser()
   ours = config.run.eval_every > 0 or config.script in STAGES
+  if config.script.startswith('parallel'):
+    raise UserError(
+        f"The script {config.script} is DreamerV3's, which with our overlays does not end at run.steps and "
+        'keeps three checkpoints that do not fit together; use --script train_eval, with --run.envs and '
+        '--run.debug False for environments in processes of their own, and --jax.train_devices for more '
+        'than one device.')
+  _processes(config)
   _outputs(config)
   if ours and config.script in (*LOOPS, *STAGES) and not config.random_agent:
     suite = config.task.split('_')[0]
@@ -46,6 +53,27 @@ def check(config):
   if checkpoint:
     _continued(config, logdir)
     checkpoints.check(checkpoint, read=not ours)
+
+
+def _processes(config):
+  """Raise a `UserError` if a run in several processes cannot begin."""
+  count, index, address = config.jax.num_processes, config.jax.process_id, config.jax.coordinator_address
+  if count > 1 and config.script != 'pretrain':
+    raise UserError(
+        f'The key jax.num_processes is {count}, but only the script pretrain runs in several processes; train in '
+        'one, with --jax.train_devices for its devices and --vid2act.teacher for what was pretrained so.')
+  if count > 1 and not (0 <= index < count and address):
+    raise UserError(
+        f"The keys jax.process_id and jax.coordinator_address are {index} and '{address}' of {count} processes; "
+        f'give each process its number from 0 to {count - 1}, and all of them HOST:PORT of the first.')
+
+
+def own(config):
+  """Return `config` with a folder of its own for a process that is not the first."""
+  if config.jax.num_processes < 2 or not config.jax.process_id:
+    return config
+  folder = pathlib.Path(config.logdir).expanduser() / f'process-{config.jax.process_id}'
+  return config.update(logdir=str(folder))
 
 
 def _outputs(config):

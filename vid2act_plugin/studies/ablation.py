@@ -1,0 +1,224 @@
+"""The runs of a matrix in one folder: planned, followed while they run, and gathered."""
+
+import contextlib
+import json
+import os
+import re
+import sys
+
+from ruamel.yaml import YAML
+
+from ..common import files, lock, progress
+from ..common.errors import UserError
+from ..common.output import say
+from ..envs import suites
+from ..training import curves, scores, summary
+from . import matrix, plot, report
+
+PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
+TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
+
+
+class Ablation:
+  """The runs of a matrix in the folder `out`.
+
+  Finished ones are skipped, broken ones continued, and one that another process
+  is at work on is waited for. `out/results` holds what is worth keeping, and
+  grows with every run that ends: scores, the matrix, and what each run says of
+  itself. It can be sent to another process, on a node that sees the folder.
+  """
+
+  def __init__(self, plan, out):
+    self.plan, self.out, self.overlays = plan, out, out / 'overlays'
+    self.runs = {x.name: x for x in plan.runs}
+    self.results, self.owners = out / 'results', {}
+    self.ended, self.told = set(), set()
+    self._compare_with_before()
+    plan.write(self.overlays)
+    self.configs = plan.configurations(self.overlays)
+
+  def show(self):
+    """Print every run, whether it is finished, and its command."""
+    shown, total = 0, sum(map(self.steps, self.plan.runs))
+    for run in self.plan.runs:
+      state = 'finished' if self.finished(run) else f'{self.step(run):,} of {self.steps(run):,} env steps'
+      say(f'{run.name}: {state}')
+      say('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
+      shown += self.step(run)
+    say(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; every run of a method with a '
+          'teacher gets --vid2act.teacher, made once.')
+
+  def run(self, start, here=True):
+    """Run what is not finished, and return the names of the runs that failed.
+
+    start: runs commands, as `parallel.run_commands`. here: make what the runs
+    share first; otherwise by a command like theirs, which is `after` for them.
+    """
+    todo = {k: x for k, x in self.runs.items() if not self.finished(x)}
+    say(f'{len(self.runs)} runs, {len(self.runs) - len(todo)} of them finished, in {self.out}')
+    self.gather()  # Now, so that a folder knows its matrix before the first run ends.
+    commands = {k: self._command(x) for k, x in todo.items()}
+    if any(map(self.after, todo)):
+      commands = commands if here else {PREPARED: self._preparation(), **commands}
+    if here:
+      self.prepare()
+    failed = []
+    poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))
+    with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar, (
+        contextlib.closing(start(commands, logs=self.log, poll=poll, needed=self.needed))) as ended:
+      poll()
+      for name, status in ended:
+        if name == PREPARED:
+          self._prepared(status)
+          continue
+        failed += [name] * bool(status)
+        self.gather()
+        done = sum(map(self.finished, self.plan.runs))
+        bar.text(f'{done} of {len(self.runs)} runs' + f', {len(failed)} failed' * bool(failed))
+    return failed
+
+  def prepare(self):
+    """Make recordings and teachers, once for all seeds, and overlays that name them for the runs."""
+    from .. import prepare
+    with lock.locked(self.out / PREPARED):
+      for run in {(x.method, x.task): x for x in self.plan.runs if not self.finished(x)}.values():
+        config = self.configs[run.method, run.task]
+        path = self._shared(run)
+        made = prepare.prepare(config.update(seed=0, logdir=str(path.parent)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.atomic_write(path) as part:
+          YAML().dump({'vid2act.teacher': made.vid2act.teacher}, part)
+
+  def after(self, name):
+    """Return the name of the command that a run waits for; None if it takes nothing from others."""
+    from .. import prepare
+    run = self.runs.get(name)
+    return PREPARED if run and prepare.shares(self.configs[run.method, run.task]) else None
+
+  def places(self):
+    """Return the folders that every node has to share, and the other paths that it has to have."""
+    kinds = {(x.method, x.task): k for k, x in self.runs.items()}
+    caches = {self.configs[kind].vid2act.cache for kind, name in kinds.items() if self.after(name)}
+    overlays = {os.path.abspath(x) for method in self.plan.variants
+                for x in self.plan.names(method, self.overlays) if os.path.isfile(x)}
+    return [str(self.out), *sorted(caches)], [
+        sys.executable, os.getcwd(), os.path.abspath(self.plan.path), *sorted(overlays)]
+
+  def compare(self):
+    """Write table, picture and report of the runs that are finished, if there are any."""
+    self.gather()
+    if any(map(self.finished, self.plan.runs)):
+      plot.plot([self.results], self.out, self.plan.against)
+      report.after(self.out, keep=lambda folder: None)
+
+  def gather(self):
+    """Write scores and summaries of all finished runs into `out/results`."""
+    runs = [x for x in self.plan.runs if self.finished(x)]
+    found = scores.read([self.logdir(x) / 'scores' for x in runs])
+    for metric, rows in found.items():
+      scores.save(self.results / 'scores' / f'{metric}.json.gz', rows)
+    for name, content in (
+        ('matrix.yaml', self.plan.path.read_text(encoding='utf-8')),
+        ('runs.json', json.dumps([self._about(x) for x in runs], indent=1))):
+      self.results.mkdir(parents=True, exist_ok=True)
+      with files.atomic_write(self.results / name) as part:
+        part.write_text(content, encoding='utf-8')
+
+  def logdir(self, run):
+    return self.out / run.name
+
+  def steps(self, run):
+    """Return how many env steps a run is to have."""
+    config = self.configs[run.method, run.task]
+    return int(config.run.steps) * config.env.get(run.task.split('_')[0], {}).get('repeat', 1)
+
+  def step(self, run):
+    """Return the env step that a run has reached, as far as it is logged."""
+    if self.finished(run):
+      return self.steps(run)
+    path = self.logdir(run) / 'metrics.jsonl'
+    if not path.is_file():
+      return 0
+    with open(path, 'rb') as file:
+      file.seek(max(0, path.stat().st_size - TAIL))
+      found = re.findall(rb'"step": (\d{1,15})[,}]', file.read())
+    return min(int(found[-1]), self.steps(run)) if found else 0
+
+  def finished(self, run):
+    """Say whether a run has ended and left what can be read; any other is continued."""
+    if run not in self.ended and self._whole(run):
+      self.ended.add(run)
+    return run in self.ended
+
+  def _whole(self, run):
+    folder = self.logdir(run)
+    about, fault = summary.read(folder), ''
+    if about and about['env_steps'] < self.steps(run):
+      return False
+    if not about and (folder / summary.FILE).exists():
+      fault = f'{folder / summary.FILE} is no summary of a run'
+    try:
+      scores.read([folder / 'scores'] if about else [])
+    except UserError as e:
+      fault = str(e).removesuffix('.')
+    if fault and run not in self.told:
+      self.told.add(run)
+      say(f'Note: {run.name} does not count as finished, so that it makes its results again: {fault}.')
+    return bool(about) and not fault
+
+  def needed(self, name):
+    """Say whether a command is to be started now; None while another process is at work on its run."""
+    if name == PREPARED:
+      return True
+    run = self.runs[name]
+    owner = lock.owner(self.logdir(run))
+    if owner and self.owners.get(run) != owner:
+      say(f'{name}: waiting for {owner}, which is at work on it')
+    self.owners[run] = owner
+    return None if owner else not self.finished(run)
+
+  def log(self, name):
+    return self.out / name / 'log.txt'
+
+  def _command(self, run):
+    shared = [str(self._shared(run))] if self.after(run.name) else []
+    return self.plan.command(run, self.overlays, self.logdir(run), *shared)
+
+  def _shared(self, run):
+    """Return the overlay that names what a run shares with others, see `prepare`."""
+    return self.out / PREPARED / run.method / suites.filename(run.task) / 'teacher.yaml'
+
+  def _preparation(self):
+    return [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', os.path.abspath(self.plan.path),
+            '--out', str(self.out), '--prepare']
+
+  def _prepared(self, status):
+    if status:
+      raise UserError(
+          f'What the runs share could not be made; the last words are in {self.log(PREPARED)}; mend what '
+          'they name, and repeat the command.')
+
+  def _about(self, run):
+    """Return what a run says of itself, and its relevance over time."""
+    rows, key = curves.metrics(self.logdir(run)), 'train/relevance/'
+    relevance = [
+        {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
+        for x in rows if any(k.startswith(key) for k in x)]
+    ours = dict(method=run.method, relevance=relevance)
+    return {**ours, **(summary.read(self.logdir(run)) or {}), **ours}
+
+  def _compare_with_before(self):
+    """Refuse a folder in which runs were begun with other settings."""
+    path = self.results / 'matrix.yaml'
+    if not path.exists():
+      return
+    before = matrix.Matrix(path)
+    begun = {x.parts[-5] for x in self.out.glob('*/*/*/ckpt/latest')}
+    changed = [
+        f'variants.{k}' for k in sorted(begun & before.variants.keys() & self.plan.variants.keys())
+        if before.variants[k] != self.plan.variants[k]]
+    changed += ['configs'] * bool(begun and before.configs != self.plan.configs)
+    if changed:
+      raise UserError(
+          f'The runs in {self.out} were begun with another {changed[0]} than {self.plan.path} has; '
+          f'name another folder (--out), or go back to {path}.')
