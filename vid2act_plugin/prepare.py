@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from .common.errors import UserError
 from .common.output import say
 from .envs import suites
 from .host import platform
-from .sources import locate, recording, report
+from .sources import commands, locate, recording, report
 from .teacher import behaviours, bundle
 from .training import start
 
@@ -90,7 +89,7 @@ def _recordings(config, found):
     if lacking:
       raise UserError(
           f"The key vid2act.recordings is '{config.vid2act.recordings}', which has no recording "
-          f"of {', '.join(x.name for x in lacking)}; make it with {_shown(config, lacking)}.")
+          f"of {', '.join(x.name for x in lacking)}; make it with {commands.shown(config, lacking)}.")
     say(f'Recordings: given, {pathlib.Path(config.vid2act.recordings).expanduser()}')
   elif not missing:
     places = sorted({str(x.folder.parent) for x in found})
@@ -98,8 +97,8 @@ def _recordings(config, found):
   if missing and not config.vid2act.auto:
     raise UserError(
         f"There are no recordings of {', '.join(x.name for x in missing)} and the key "
-        f'vid2act.auto is False; make them with {_shown(config, missing)}.')
-  for stage, names, command in _commands(config, missing):
+        f'vid2act.auto is False; make them with {commands.shown(config, missing)}.')
+  for stage, names, command in commands.commands(config, missing):
     config = _stage(config, stage, f"recordings of {', '.join(names)}", [
         'vid2act_plugin.cli', *command[1:]])
   return config
@@ -204,40 +203,6 @@ def _environ():
   host = str(pathlib.Path(dreamerv3.__path__[0]).parent)
   paths = [host, *os.environ.get('PYTHONPATH', '').split(os.pathsep)]
   return {**os.environ, 'PYTHONPATH': os.pathsep.join(x for x in paths if x)}
-
-
-def _commands(config, missing):
-  """Yield (stage, sources, command): one collection per folder, one import per source."""
-  roots = {}
-  for source in missing:
-    entry, folder = source.entry, source.folder
-    if entry.foreign:
-      height, width = locate.size(config)
-      yield 'import', [entry.name], [
-          'vid2act', 'import', str(entry.path), '--out', str(folder.parent), '--name',
-          entry.name, '--resize', str(height), str(width),
-          *(['--format', entry.format] if entry.format else []),
-          *(['--key', *map('='.join, entry.keys)] if entry.keys else []),
-          *(['--task', *entry.tasks] if entry.tasks else [])]
-    else:
-      roots.setdefault((folder.parent, entry.suite), []).append(entry)
-  for (root, _), group in roots.items():
-    yield 'collect', [x.name for x in group], _collect(config, group, root)
-
-
-def _collect(config, group, root):
-  chosen = locate.settings(config, group[0])
-  names = [f'{x.task}@{x.behaviour}' if x.behaviour else x.task for x in group]
-  options = {**chosen['collect'], **chosen['env'], 'workers': config.vid2act.collect.workers}
-  command = ['vid2act', 'collect', *names, '--out', str(root)]
-  for name, value in options.items():
-    values = value if isinstance(value, (list, tuple)) else [value]
-    command += [f"--{name.replace('_', '-')}", *map(str, values)]
-  return command
-
-
-def _shown(config, missing):
-  return ' and '.join(f'`{shlex.join(command)}`' for _, _, command in _commands(config, missing))
 
 
 def _teacher_folder(config, found):

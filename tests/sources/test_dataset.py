@@ -5,6 +5,7 @@ import pytest
 from helpers.recordings import episode
 
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording
 from vid2act_plugin.sources.dataset import Sources
 
 
@@ -78,3 +79,22 @@ def test_errors_about_sources(make):
     Sources([one]).sample(0, 2, 13)
   with pytest.raises(UserError, match="'none' has no episode"):
     Sources([make('none', count=0)])
+
+
+def test_confidence_is_one_of_true_actions_and_that_of_inferred_ones(make, tmp_path):
+  inferred = {**episode(value=1), 'confidence': np.linspace(0, 1, 6).astype(np.float32)}
+  entry = recording.write_episode(tmp_path / 'inferred', 0, inferred)
+  recording.write_manifest(tmp_path / 'inferred', {
+      **recording.load_manifest(make('one', 2)), 'source': 'inferred', 'episodes': [entry]})
+  data = Sources([tmp_path / 'one', tmp_path / 'inferred'], holdout=0)
+  assert (data.streams['train'][0]['confidence'] == 1).all()
+  np.testing.assert_array_equal(data.streams['train'][1]['confidence'], inferred['confidence'])
+  assert 'confidence' not in data.sample(0, 2, 3)
+  assert data.sample(0, 2, 3, more=['confidence'])['confidence'].shape == (2, 3)
+
+
+@pytest.mark.parametrize('value', [-0.1, 1.1, np.nan])
+def test_confidence_is_a_share(value, tmp_path):
+  bad = {**episode(), 'confidence': np.full(6, value, np.float32)}
+  with pytest.raises(UserError, match='confidence'):
+    recording.write_episode(tmp_path, 0, bad)

@@ -93,6 +93,18 @@ def test_the_first_image_stands_for_those_before(sources):
   assert 0.9 < drawn[0] / drawn[1] < 1.1
 
 
+def test_inferred_actions_are_drawn_by_their_confidence(sources):
+  split = {**sources.streams['train'][0]}
+  split['confidence'] = np.where(split['action'][:, 0] > 0, 0.25, 1).astype(np.float32)
+  other = types.SimpleNamespace(
+      streams={'train': [split, sources.streams['train'][1]]}, demonstrations=sources.demonstrations)
+  def positive(data):
+    _, action, source = cloning._Steps(data, 'train', 2).draw(np.random.default_rng(0), 4000)
+    return [(action[source == k][:, 0] > 0).mean() for k in (0, 1)]
+  (before, same), (now, still) = positive(sources), positive(other)
+  assert same == still and abs(now - before / (4 - 3 * before)) < 0.05
+
+
 def test_all_frames_of_a_step_move_together(plain):
   import jax
   rng = np.random.default_rng(0)

@@ -1,13 +1,16 @@
 """What can be known of data to import is known before the first stage, with a cure for a run."""
 
+import json
+import pathlib
+
 import elements
 import pytest
-from helpers import lerobot
+from helpers import lerobot, moves
 from helpers.commands import command
 
 from vid2act_plugin import prepare
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import locate
+from vid2act_plugin.sources import locate, recording
 
 WRIST = {'observation.images.wrist': dict(dtype='image', shape=[32, 32, 3])}
 TASKS = ('open', 'close')
@@ -84,4 +87,61 @@ def test_a_refused_command_changes_nothing(tmp_path, flags, words):
       '--configs', 'vid2act', 'metaworld', 'quickstart', '--logdir', tmp_path / 'run',
       '--vid2act.cache', tmp_path / 'cache', *flags, cwd=tmp_path)
   assert status == 1 and words in output and 'Traceback' not in output, output
+  assert tree(tmp_path) == before
+
+
+def films(tmp_path):
+  moves.film(tmp_path / 'clips/a.mkv', moves.play(1, 9, 32)[0])
+
+
+def options(command):
+  """Return `{option: values}` of a command line."""
+  found, key = {}, ''
+  for word in command:
+    key = word if word.startswith('--') else key
+    found.setdefault(key, []).extend([word] * (word != key))
+  return found
+
+
+def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, tmp_path):
+  films(tmp_path)
+  found, first = begin('film:./clips#rate=10', 'metaworld_reach')
+  assert [x.name for x in found] == ['clips-rate-10', 'metaworld_reach'] and first[1] == 'collect'
+  mine = moves.write(tmp_path / 'mine', count=2, size=16)
+  found, first = begin('film:./clips#rate=10#repeat=2', './mine')
+  assert first[:3] == ['vid2act_plugin.cli', 'label', str(tmp_path / 'clips')]
+  chosen = options(first)
+  assert chosen['--from'] == [str(mine)] and chosen['--rate'] == ['10'] and chosen['--repeat'] == ['2']
+  assert found[0].folder == pathlib.Path(chosen['--out'][0]) / chosen['--name'][0]
+  same, _ = begin('film:./clips#rate=10#repeat=2', './mine')
+  assert same[0].folder == found[0].folder
+  moves.write(tmp_path / 'mine', count=3, seed=4, size=16)
+  other, _ = begin('film:./clips#rate=10#repeat=2', './mine')
+  assert other[0].folder != found[0].folder
+
+
+def test_films_alone_are_labelled_from_random_actions_in_the_task(begin, tmp_path):
+  films(tmp_path)
+  found, first = begin('film:./clips')
+  chosen = options(first)
+  assert first[1] == 'label' and chosen['--from'] == ['random:metaworld_door-lock']
+  env = json.loads(chosen['--env'][0])
+  assert env['size'] == [16, 16] and env['limit'] == 12 and chosen['--episodes'] == ['50']
+  assert not found[0].complete
+  recording.write_manifest(found[0].folder, dict(
+      source='clips', suite='import', task='clips', behaviour={}, seed=0, env={}, versions={},
+      act_size=4, episodes=[], complete=True))
+  assert found[0].complete
+
+
+@pytest.mark.parametrize('source, words', [
+    ('film:./empty', 'There are no films in .*empty'), ('film:./nowhere', 'there is no .*nowhere'),
+    ('film:./clips#image=x', "behind a '#', films have rate=R"),
+    ('film:./clips#rate=fast', "behind a '#', films have rate=R")])
+def test_films_that_are_refused_before_anything_is_made(begin, tmp_path, source, words):
+  films(tmp_path)
+  (tmp_path / 'empty').mkdir()
+  before = tree(tmp_path)
+  with pytest.raises(UserError, match=words):
+    begin('metaworld_reach', source)
   assert tree(tmp_path) == before

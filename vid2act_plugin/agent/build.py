@@ -97,7 +97,8 @@ def _windows(config, bundle):
         f"The recordings are of {data.names}, but the teacher {config.vid2act.teacher} was made "
         f"from {bundle.manifest['sources']}, in this order; set vid2act.sources accordingly.")
   each = -(-config.agent.vid2act.vae.batch // (len(data.names) * config.batch_length))
-  return lambda counter: data.sample(counter, each * len(data.names), config.batch_length)
+  return lambda counter: data.sample(
+      counter, each * len(data.names), config.batch_length, more=['confidence'])
 
 
 def check(bundle, config, obs_space, act_space):

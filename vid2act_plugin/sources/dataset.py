@@ -47,12 +47,13 @@ class Sources:
     self._check_images()
     self.image = self.streams['train'][0]['image'].shape[1:]
 
-  def sample(self, step, batch, length, split='train'):
+  def sample(self, step, batch, length, split='train', more=()):
     """Draw windows of the sources' streams, evenly from each, and always the same at one `step`.
 
     Returns `[B, T, ...]`: image uint8, action float32 padded with zeros to A,
-    reward float32, is_first, is_last, is_terminal bool, source int32. Windows
-    may cross episodes; the first step of each is marked is_first. Raises a
+    reward float32, is_first, is_last, is_terminal bool, source int32, and with
+    `more` confidence float32, 1 of actions that were not inferred. Windows may
+    cross episodes; the first step of each is marked is_first. Raises a
     `UserError` if a source has fewer than `length` steps.
     """
     rng = np.random.default_rng([self.seed, SPLITS.index(split), step])
@@ -62,7 +63,7 @@ class Sources:
       start = rng.integers(0, self._room(source, split, length))
       windows.append({k: v[start: start + length] for k, v in stream.items()})
       windows[-1]['source'] = np.full(length, source, np.int32)
-    data = {k: np.stack([x[k] for x in windows]) for k in (*KEYS, 'source')}
+    data = {k: np.stack([x[k] for x in windows]) for k in (*KEYS, 'source', *more)}
     data['is_first'][:, 0] = True
     return data
 
@@ -79,7 +80,7 @@ class Sources:
     They become one source, so that windows are drawn evenly from their steps.
     """
     kept = [x for i, (_, x) in enumerate(self.sequences()) if i in set(episodes)]
-    self.streams['train'] = [{k: np.concatenate([x[k] for x in kept]) for k in KEYS}]
+    self.streams['train'] = [{k: np.concatenate([x[k] for x in kept]) for k in kept[0]}]
     self.names = ['the nearest episodes']
 
   def demonstrations(self, split='train'):
@@ -116,10 +117,12 @@ class Sources:
     for episode in episodes:
       pad = self.act_width - episode['action'].shape[1]
       episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))
+      episode.setdefault('confidence', np.ones(len(episode['reward']), np.float32))
     train = len(episodes) - _held(len(episodes), holdout)
     rest = slice(train, None) if episodes[train:] else slice(None)
     for split, part in zip(SPLITS, (slice(train), rest)):
-      self.streams[split].append({k: np.concatenate([x[k] for x in episodes[part]]) for k in KEYS})
+      self.streams[split].append({
+          k: np.concatenate([x[k] for x in episodes[part]]) for k in (*KEYS, 'confidence')})
       self.worth[split].append(worth[part])
 
   def _check(self, manifests):

@@ -15,6 +15,7 @@ from ..envs import suites
 from . import recording
 from .formats import CURE, FORMATS, KEYS, understood
 
+FILM, RATES = 'film', ('rate', 'repeat')
 NAME = 80  # Characters of a name made of what is chosen.
 FUNCTION = re.compile(r'[\w.]+:\w+')
 PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
@@ -28,7 +29,8 @@ class Entry:
   recorded, such as metaworld_door-close. behaviour: `module:function`; '' is
   the suite's own expert. path: a recording or, if `foreign`, data to import,
   of the format `format` ('': to be found out), with `keys` ((ours, theirs), ...)
-  and `tasks` as the command `import` has them.
+  and `tasks` as the command `import` has them. A format `FILM` is of films without
+  actions, which are inferred.
   """
 
   name: str
@@ -41,6 +43,10 @@ class Entry:
   tasks: tuple = ()
 
   @property
+  def film(self):
+    return self.format == FILM
+
+  @property
   def suite(self):
     return self.task.split('_')[0]
 
@@ -49,14 +55,15 @@ def parse(text, task=''):
   """Return the `Entry` that `text` names; `task` is that of a behaviour that names none.
 
   text is SUITE_TASK, SUITE_TASK@MODULE:FUNCTION, MODULE:FUNCTION, a path with a
-  slash in it, or FORMAT:PATH. Behind the path of data to import, #TASK and
-  #OURS=THEIRS choose what `vid2act import` is told by --task and --key. Raises a `UserError` if it is none of these.
+  slash in it, FORMAT:PATH, or film:PATH. Behind the path of data to import, #TASK and
+  #OURS=THEIRS choose what `vid2act import` is told by --task and --key, and behind films
+  #rate=R and #repeat=N what `vid2act label` is. Raises a `UserError` if it is none of these.
   """
   suite, named, _ = text.partition('_')
   if named and suite in suites.SUITES and suites.SUITES[suite].find:  # Slashes and colons are its own.
     return _recorded(text, task)
   format_, colon, rest = text.partition(':')
-  if colon and format_ in FORMATS:
+  if colon and format_ in (FILM, *FORMATS):
     return _path(rest, format_)
   if os.sep in text or text.startswith(('~', '.')):
     return _path(text)
@@ -146,11 +153,21 @@ def _path(text, format_=''):
           f"The key vid2act.sources names '{text}', but {path} is a recording, of which nothing is "
           "to be chosen; leave '#' and what follows out.")
     return Entry(recording.load_manifest(path)['source'], path=path)
-  keys, tasks = _chosen(text, parts)
+  keys, tasks = _rate(text, parts) if format_ == FILM else _chosen(text, parts)
   name = re.sub(r'[^\w.-]+', '-', '-'.join([path.name, *parts]))
   if len(name) > NAME:  # Tasks may be sentences, and folders are named so.
     name = f'{name[:NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}'
   return Entry(name, path=path, foreign=True, format=format_, keys=keys, tasks=tasks)
+
+
+def _rate(text, parts):
+  """Return as `_chosen` what is said of films: rate=R and repeat=N, as `vid2act label` has them."""
+  pairs = tuple(tuple(x.partition('=')[::2]) for x in parts)
+  if not all(k in RATES and re.fullmatch(r'[0-9]+(\.[0-9]+)?', v) for k, v in pairs):
+    raise UserError(
+        f"The key vid2act.sources names '{text}'; behind a '#', films have rate=R, images per second, "
+        'or repeat=N.')
+  return pairs, ()
 
 
 def _chosen(text, parts):

@@ -50,6 +50,8 @@ def episodes(folders):
         bar.advance()
   if not first:
     raise UserError(f"There are no episodes in {', '.join(map(str, folders))}; record some first.")
+  if guessed := [x['source'] for x in manifests if x.get('labels') == 'inferred']:
+    say(f"Note: the actions of {', '.join(guessed)} were inferred, and the data set does not say so.")
   if early:
     say(
         f'Note: {early} episodes begin with a reward or success, before any action; LeRobot has no '

@@ -9,7 +9,7 @@ import pathlib
 from ..common.errors import UserError
 from ..common.output import note
 from ..envs import suites
-from . import entries, importing, recording
+from . import entries, importing, recording, shots
 
 CACHE = 1  # Raise it when recordings or teachers made before are no longer valid.
 APART = ('use_seed', 'proprio')  # Settings of an environment that change no recording.
@@ -19,12 +19,14 @@ APART = ('use_seed', 'proprio')  # Settings of an environment that change no rec
 class Located:
   """A source of a run and the folder of its recording, which need not be there yet.
 
-  episodes: how many the recording has to have; 0: as many as it has.
+  episodes: how many the recording has to have; 0: as many as it has. teachers: of films without
+  actions, what these are inferred from, as `vid2act label --from` has it.
   """
 
   entry: entries.Entry
   folder: pathlib.Path
   episodes: int = 0
+  teachers: tuple = ()
 
   @property
   def name(self):
@@ -55,7 +57,8 @@ def locate(config):
           f"The key vid2act.sources is [auto], but the task '{config.task}' has no usual sources; name "
           f'them, such as [{config.task}@MODULE:FUNCTION] or [./DATA].')
   found = entries.parse_all(names, config.task)[:config.vid2act.max_sources or None]
-  return [_located(config, x) for x in found]
+  known = {x.name: _located(config, x) for x in found if not x.film}
+  return [known.get(x.name) or _film(config, x, [*known.values()]) for x in found]
 
 
 def check(config, found):
@@ -68,6 +71,8 @@ def check(config, found):
     if (source.folder / recording.MANIFEST).exists():
       manifest = recording.load_manifest(source.folder)
       actions, image = manifest['act_size'], manifest['env'].get('size', image)
+    elif entry.film:
+      shots.check(entry.path)
     elif entry.foreign:
       importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
     elif entry.task:
@@ -133,6 +138,24 @@ def _located(config, entry):
   if entry.keys or entry.tasks:
     content['choice'] = [entry.keys, entry.tasks]
   return Located(entry, cache(config) / 'imports' / key(content) / entry.name)
+
+
+def _film(config, entry, others):
+  """Locate films without actions: labelled from the other sources, or from random play of the task."""
+  teachers = tuple(str(x.folder) for x in others) or (f'random:{config.task}',)
+  content = dict(
+      format=CACHE, size=size(config), files=_files(entry.path), choice=entry.keys, seed=config.seed,
+      label=dict(config.vid2act.label), teachers=teachers, contents=[_content(x) for x in others])
+  if not others:
+    content['random'] = settings(config, entries.parse(config.task))
+  folder = cache(config) / 'imports' / key(content) / entry.name
+  return Located(entry, folder, teachers=teachers)
+
+
+def _content(source):
+  """Return what tells the content of a recording that the cache has not named by it; else ''."""
+  there = not source.entry.foreign and not source.episodes and source.complete
+  return recording.content_key([recording.load_manifest(source.folder)]) if there else ''
 
 
 @functools.cache

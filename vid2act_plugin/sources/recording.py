@@ -26,6 +26,7 @@ SPACES = {  # dtype, number of axes after T
     'image': (np.uint8, 3), 'action': (np.float32, 1), 'reward': (np.float32, 0),
     'is_first': (bool, 0), 'is_last': (bool, 0), 'is_terminal': (bool, 0),
     'success': (np.float32, 0)}
+OPTIONAL = {'confidence': (np.float32, 0)}  # Of inferred actions, 0 to 1; without it, they are true.
 FIELDS = {
     'format': int, 'source': str, 'suite': str, 'task': str, 'behaviour': dict, 'seed': int,
     'env': dict, 'versions': dict, 'act_size': int, 'episodes': list}
@@ -74,7 +75,7 @@ def read_episode(folder, entry, verify=True, limit=None):
         f'The file {path} is not the one in its manifest: it was changed or is incomplete; {CURE}.')
   try:
     names = npz.keys(path)
-    known, limit = set(names) == set(SPACES), limit or Budget.of(path)
+    known, limit = _known(names), limit or Budget.of(path)
     episode = {k: npz.read(path, k, limit) if known else None for k in names}
   except UserError as e:
     raise UserError(
@@ -149,15 +150,24 @@ def content_key(manifests):
   """Return a short hash of what was recorded, for caches: episodes, sources and settings."""
   content = [
       [x['source'], x['env'], [y['sha256'] for y in x['episodes']]] for x in manifests]
-  return _hash(json.dumps(content, sort_keys=True).encode())[:16]
+  return digest(content)[:16]
+
+
+def digest(content):
+  """Return the hash of a value of JSON."""
+  return _hash(json.dumps(content, sort_keys=True).encode())
+
+
+def _known(names):
+  return set(SPACES) <= set(names) <= {*SPACES, *OPTIONAL}
 
 
 def _fault(episode):
-  if set(episode) != set(SPACES):
+  if not _known(episode):
     return f'it has the keys {sorted(episode)[:20]} instead of {sorted(SPACES)}'
   T = len(episode['image']) if episode['image'].ndim else 0
-  for key, (dtype, axes) in SPACES.items():
-    value = episode[key]
+  for key, value in episode.items():
+    dtype, axes = {**SPACES, **OPTIONAL}[key]
     if value.dtype != dtype or value.ndim != axes + 1 or len(value) != T or 0 in value.shape[1:]:
       return (f'{key} is {value.dtype} of shape {value.shape} instead of {np.dtype(dtype)} with '
               f'{T} steps and {axes} more axes')
@@ -171,6 +181,8 @@ def _fault(episode):
     return 'its actions are not within [-1, 1]'
   if episode['action'][-1].any():
     return 'it has an action at is_last, where none is taken'
+  if 'confidence' in episode and not ((0 <= episode['confidence']) & (episode['confidence'] <= 1)).all():
+    return 'its confidence is not within 0 and 1'
   if episode['image'].shape[-1] != 3:
     return f"image has {episode['image'].shape[-1]} channels instead of 3"
 

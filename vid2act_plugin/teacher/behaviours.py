@@ -26,11 +26,7 @@ SIDE = 7  # Patches.
 
 
 class Network(nj.Module):
-  """Map the last F images and a source to the action that the source would take.
-
-  Linear layers on patches of 4 x 4 pixels, then on 2 x 2 of what these make of them, until a
-  side has at most 7: on a CPU a fifth of the time of convolutions.
-  """
+  """Map the last F images and a source to the action that the source would take."""
 
   channels: int = 32
   hidden: int = 256
@@ -42,18 +38,27 @@ class Network(nj.Module):
     """Map frames `[B, F, H, W, 3]` uint8 and source `[B]` to actions `[B, A]` in [-1, 1]."""
     B, F, H, W, C = frames.shape
     x = nn.cast(frames.transpose(0, 2, 3, 1, 4).reshape((B, H, W, F * C)), force=True) / 255 - 0.5
-    level = 0
-    while not level or max(x.shape[1:3]) > SIDE:
-      patches = merge(x, 2 if level else 4)
-      x = jax.nn.relu(
-          self.sub(f'patch{level}', nn.Linear, self.channels * 2 ** level)(patches))
-      level += 1
-    x = x.reshape((B, -1))
+    x = patched(self, x)
     onehot = jnp.eye(self.sources, dtype=x.dtype)[source]
     for i, units in enumerate((self.hidden, self.hidden // 2)):
       x = jnp.concatenate([x, onehot], -1)
       x = jax.nn.relu(self.sub(f'layer{i}', nn.Linear, units)(x))
     return jnp.tanh(f32(self.sub('action', nn.Linear, self.actions, outscale=0.01)(x)))
+
+
+def patched(module, x):
+  """Map an image `[B, H, W, C]` to a vector of each, `[B, ...]`, by layers of `module`.
+
+  Linear ones on patches of 4 x 4 pixels, then on 2 x 2 of what these make of them, until a
+  side has at most 7: on a CPU a fifth of the time of convolutions.
+  """
+  level = 0
+  while not level or max(x.shape[1:3]) > SIDE:
+    patches = merge(x, 2 if level else 4)
+    units = module.channels * 2 ** level
+    x = jax.nn.relu(module.sub(f'patch{level}', nn.Linear, units)(patches))
+    level += 1
+  return x.reshape((len(x), -1))
 
 
 def merge(x, n):

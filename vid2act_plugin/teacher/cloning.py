@@ -77,18 +77,24 @@ class _Steps:
 
   def __init__(self, data, split, frames):
     self.streams, self.back = data.streams[split], np.arange(frames)[::-1]
-    self.starts, self.steps = [], []
+    self.starts, self.steps, self.sure = [], [], []
     for episodes in data.demonstrations(split):
       each = [np.arange(start, stop - 1) for start, stop in episodes]  # None is taken at the last.
       self.steps.append(np.concatenate(each))
       self.starts.append(np.repeat([x for x, _ in episodes], list(map(len, each))))
+    for stream, steps in zip(self.streams, self.steps):
+      sure = np.cumsum(stream['confidence'][steps].astype(np.float64))
+      self.sure.append(sure if sure[-1] > 0 else np.arange(1, len(steps) + 1.0))
 
   def draw(self, rng, count):
-    """Return frames, actions and sources of `count` steps, from every source as often."""
+    """Return frames, actions and sources of `count` steps, from every source as often.
+
+    Within a source, steps are drawn by the confidence of their actions.
+    """
     source = rng.integers(0, len(self.steps), count)
     place = rng.random(count)
     parts = [
-        self._take(k, (place[source == k] * len(self.steps[k])).astype(int))
+        self._take(k, np.searchsorted(self.sure[k], place[source == k] * self.sure[k][-1], 'right'))
         for k in np.unique(source)]
     return tuple(np.concatenate(x) for x in zip(*parts))
 

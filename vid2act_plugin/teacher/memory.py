@@ -12,6 +12,7 @@ import numpy as np
 
 from ..host import internals
 
+LEAST = 0.05  # Confidence that counts: some action is always learned from.
 FAR = 10 ** 9  # Counters of batches from here on are none of training's.
 
 
@@ -37,8 +38,12 @@ def join(parts, limit=None):
 
 
 def flatten(windows):
-  """Return windows `[B, T, ...]` inside a traced function as a memory, and which can serve `[M]`."""
-  weights = jnp.float32(usable(windows['is_last'])).reshape(-1)
+  """Return windows `[B, T, ...]` inside a traced function as a memory, and weights of its states `[M]`.
+
+  They are 0 of a state that cannot serve, otherwise the confidence of its action.
+  """
+  sure = jnp.maximum(windows.get('confidence', jnp.float32(1)), LEAST)
+  weights = (usable(windows['is_last']) * sure).reshape(-1)
   windows = {**windows, 'deter': windows['deter'].astype(jnp.float16)}
   flat = lambda x: x.reshape((-1, *x.shape[2:]))
   return {k: flat(windows[k]) for k in ('deter', 'stoch', 'action', 'source')}, weights
@@ -47,6 +52,7 @@ def flatten(windows):
 def collect(agent, data, options):
   """Return `options.memory` states of every source of `data` as a pretrained agent sees them.
 
+  A state with an inferred action is kept the more likely, the surer that is.
   options: `vid2act.pretrain`.
   """
   states = jax.jit(nj.pure(agent.model.states))
@@ -55,12 +61,15 @@ def collect(agent, data, options):
   put = lambda x: internals.put(x, agent.train_mirrored)
   i = 0
   while min(map(size, found)) < options.memory:
-    batch = data.sample(FAR + i, options.batch_size, options.batch_length)
+    batch = data.sample(
+        FAR + i, options.batch_size, options.batch_length, more=['confidence'])
+    sure = np.maximum(batch.pop('confidence'), LEAST) > np.random.default_rng(
+        [FAR, i]).random(batch['source'].shape)
     seed = put(np.array([agent.config.seed, i], np.uint32))
     _, feat = states(agent.params, put(batch), seed=seed)
     feat = jax.device_get(feat)
     for k, source in enumerate(found):
-      keep = (batch['source'] == k) & usable(batch['is_last'])
+      keep = (batch['source'] == k) & usable(batch['is_last']) & sure
       source.append(pick(feat, batch['action'], batch['source'], keep))
     i += 1
   return join([join(x, options.memory) for x in found])

@@ -118,7 +118,7 @@ def _recording(folder, bar):
           ('mean', np.mean), ('min', min), ('max', max))}},
       success=dict(experts=won(experts), all=won(facts)),
       behaviours=dict(sorted(collections.Counter(x['behaviour'] for x in facts).items())),
-      act_size=manifest['act_size'],
+      act_size=manifest['act_size'], inferred=_inferred(facts),
       actions={k: fn([x[k] for x in facts], 0).tolist() if facts else [] for k, fn in (
           ('low', np.min), ('high', np.max))},
       image=list(first['image'].shape[1:]) if first else [],
@@ -134,7 +134,14 @@ def _facts(episode, entry):
       'steps': len(actions) + 1, 'return': float(episode['reward'].sum(dtype=np.float64)),
       'any': bool(episode['success'].any()), 'last': bool(episode['success'][-1] > 0),
       'behaviour': _behaviour(entry), 'expert': _behaviour(entry).split(',')[0] != 'random',
-      'low': actions.min(0), 'high': actions.max(0)}
+      'low': actions.min(0), 'high': actions.max(0),
+      'confidence': episode['confidence'][:-1].mean() if 'confidence' in episode else None}
+
+
+def _inferred(facts):
+  """Return the mean confidence of inferred actions, None where all are true ones."""
+  found = [x['confidence'] for x in facts if x['confidence'] is not None]
+  return round(float(np.mean(found)), 4) if found else None
 
 
 def _won(facts):

@@ -45,7 +45,7 @@ def _recordings(records):
        f"{x['bytes'] / 1e6:.1f}")
       for x in records])
   table('Spaces', ('source', 'image', 'actions', 'range of each action'), [
-      (x['source'], text(x['image']), x['act_size'], ', '.join(
+      (x['source'], text(x['image']), _actions(x), ', '.join(
           f'{low:.2f} to {high:.2f}' for low, high in zip(*x['actions'].values())) or '-')
       for x in records])
   _grouped('Behaviour', ('episodes of', 'sources'), records, lambda x: [
@@ -53,6 +53,11 @@ def _recordings(records):
   _grouped('Settings', (
       'suite', 'environment', 'versions', 'renderer', 'imported', 'sources'), records, lambda x: [
           x['suite'], *(_lines(x[k]) for k in ('env', 'versions', 'renderer', 'imported'))])
+
+
+def _actions(x):
+  return x['act_size'] if x['inferred'] is None else (
+      f"{x['act_size']}, inferred with confidence {x['inferred']:.2f}")
 
 
 def _grouped(title, columns, records, key):

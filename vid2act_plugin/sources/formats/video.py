@@ -37,6 +37,13 @@ def episodes(path, options):
     yield source.name, functools.partial(_load, source, rows, options)
 
 
+def frames(source):
+  """Return an iterator of the images of a film or a folder of pictures, and images/s or None."""
+  if source.is_dir():
+    return _drawn(naming.series(places.pictures(source))[0]), None
+  return _decoded(source), _probe(source)[1]
+
+
 class _Rows:
   """The table of all episodes, and which of its rows are whose."""
 
@@ -81,7 +88,7 @@ def _load(source, shared, options):
   if not own and not shared:
     raise UserError(
         f'There are no actions for {source}; put them into {_name(source)}.csv, .npy or .parquet '
-        'beside it, or into actions.csv with a column `episode`.')
+        'beside it, or into actions.csv with a column `episode`; `vid2act label` infers them.')
   path, table = (own, _table(own)) if own else (shared.path, shared.of(source))
   shown = places.shown(source, options)
   pictures, strays = naming.series(places.pictures(shown)) if shown.is_dir() else ([], [])

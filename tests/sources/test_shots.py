@@ -1,0 +1,117 @@
+"""Films without actions: where they are cut, at what rate they are read, and what is left out."""
+
+import pathlib
+import types
+
+import numpy as np
+import pytest
+from helpers import cameras, moves
+
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import recording, shots
+
+REAL = pathlib.Path(__file__).parents[1] / 'data/660db1a/cache/recordings/f3e5c54620f8'
+
+
+def scene(value, length=10, size=32, speed=1):
+  """Return images of a bright square that moves over a plain background."""
+  image = np.full((length, size, size, 3), value, np.uint8)
+  for t in range(length):
+    image[t, 5:15, speed * t % 20: speed * t % 20 + 8] = 250
+  return image
+
+
+def test_cut_where_the_picture_changes_at_once(tmp_path):
+  path = moves.film(tmp_path / 'a.mp4', np.concatenate([scene(20), scene(90, 12), scene(40, 9)]))
+  found = shots.shots(shots.changes(shots.images(path)))
+  assert [(x.start, x.stop, x.why) for x in found] == [(0, 10, ''), (10, 22, ''), (22, 31, '')]
+
+
+def test_fast_motion_is_no_cut():
+  assert not shots.cuts(np.array([0, 6, 7, 6, 8, 7, 6.0]))
+  assert shots.cuts(np.array([0, 1, 1, 6, 1, 1, 1.0])) == [3]
+  assert shots.cuts(np.array([0, .1, .1, 1.5, .1, .1])) == []
+
+
+def test_cuts_between_real_renderings_of_two_tasks(tmp_path):
+  """Episodes of door-close and faucet-open, one after the other: the same robot on the same table."""
+  episodes = [
+      recording.read_episode(folder, x)['image'] for folder in sorted(REAL.iterdir())
+      for x in recording.load_manifest(folder)['episodes']]
+  episodes = [episodes[i] for i in (0, 2, 1, 3)]
+  path = moves.film(tmp_path / 'a.mp4', np.concatenate(episodes).repeat(2, 1).repeat(2, 2))
+  starts = [x.start for x in shots.shots(shots.changes(shots.images(path)))]
+  assert starts == [0, *np.cumsum([len(x) for x in episodes])[:-1]]
+
+
+def test_still_and_short_shots_are_left_out():
+  change = np.array([0, .01, .02, .01, .03, 9, .5, .4, 9, .5, .5, .6, .5])
+  found = shots.shots(change)
+  assert [(x.start, x.stop, x.why) for x in found] == [
+      (0, 5, 'still'), (5, 8, 'fewer than 4 images'), (8, 13, '')]
+  assert shots.clips(found) == [(8, 13)]
+
+
+def test_a_film_of_one_image():
+  found = shots.shots(shots.changes(iter(scene(3, 1))))
+  assert [x.why for x in found] == ['fewer than 4 images'] and not shots.clips(found)
+  assert not shots.clips(shots.shots(np.zeros(0)))
+
+
+def test_long_shots_become_clips_that_lose_no_action(monkeypatch):
+  monkeypatch.setattr(shots, 'LONGEST', 5)
+  for length in (4, 5, 6, 9, 10, 13):
+    parts = shots.clips([shots.Shot(3, 3 + length)])
+    steps = [t for a, b in parts for t in range(a, b - 1)]
+    assert steps == list(range(3, 3 + length - 1)) and all(b - a <= 5 for a, b in parts)
+  images = np.arange(20, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 4, 4, 3), np.uint8)
+  parts = shots.clips([shots.Shot(3, 12), shots.Shot(12, 14, 'still'), shots.Shot(14, 20)])
+  read = list(shots.read(iter(images), parts, (4, 4)))
+  assert [x for x, _ in read] == parts
+  for (a, b), part in read:
+    np.testing.assert_array_equal(part[:, 0, 0, 0], np.arange(a, b))
+
+
+def test_no_more_than_a_clip_is_in_memory(monkeypatch):
+  """A clip is there before any image behind it was read."""
+  monkeypatch.setattr(shots, 'LONGEST', 5)
+  count = types.SimpleNamespace(read=0)
+  def frames():
+    for _ in range(1000):
+      count.read += 1
+      yield np.zeros((4, 4, 3), np.uint8)
+  for (_, stop), images in shots.read(frames(), shots.clips([shots.Shot(0, 1000)]), (4, 4)):
+    assert count.read == stop and len(images) <= 5
+
+
+def test_rate_and_repeat(tmp_path):
+  image = (10 * np.arange(24, dtype=np.uint8))[:, None, None, None] + np.zeros((1, 32, 32, 3), np.uint8)
+  path = moves.film(tmp_path / 'a.mkv', image, fps=24)
+  tell = lambda **options: [round(x.mean() / 10) for x in shots.images(path, **options)]
+  assert tell() == list(range(24))
+  assert tell(rate=12) == list(range(0, 24, 2)) == tell(repeat=2)
+  assert tell(rate=10) == [0, 2, 5, 7, 10, 12, 14, 17, 19, 22]
+  assert tell(rate=12, repeat=3) == [0, 6, 12, 18]
+  assert tell(rate=24.2) == list(range(24))
+  with pytest.raises(UserError, match='has 24 images/s, and --rate is 30'):
+    tell(rate=30)
+
+
+def test_a_film_that_is_cut_off_is_refused(tmp_path):
+  path = moves.film(tmp_path / 'a.mp4', scene(20, 60))
+  path.write_bytes(path.read_bytes()[:-2000])
+  with pytest.raises(UserError, match='a.mp4 cannot be read to its end'):
+    list(shots.images(path))
+
+
+def test_films_are_turned_as_they_say_and_pictures_are_a_film(tmp_path):
+  (tmp_path / 'in').mkdir()
+  cameras.film(tmp_path / 'in/a.mp4', cameras.corner(), cameras.TURNED)
+  cameras.pictures(tmp_path / 'in/b', cameras.corner(12), names='frame_{}.png')
+  first, second = shots.films(tmp_path / 'in')
+  found = np.stack(list(shots.images(first)))
+  wanted = cameras.turned(cameras.corner(), cameras.TURNED)
+  assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).mean() < 3
+  np.testing.assert_array_equal(list(shots.images(second)), cameras.corner(12))
+  with pytest.raises(UserError, match='does not tell how many images/s'):
+    list(shots.images(second, rate=5))

@@ -1,0 +1,205 @@
+"""A recording with inferred actions while it grows, from films or from a recording.
+
+Axes: T images of a clip, A actions.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..common import files, progress
+from ..common.errors import UserError, printable
+from ..common.output import count, say
+from . import recording, shots, survey
+from .imported import PAUSE
+from .writer import Writer
+
+INFERRED = 'inferred'
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+  """One film or episode that is labelled as a whole.
+
+  clips: function that returns notes about what was decided, and an iterator of
+  `(name, arrays)`; arrays `{key: [T, ...]}` are those that a recording has
+  besides actions, all but `image` optional. It may raise a `UserError`.
+  """
+
+  name: str
+  path: pathlib.Path
+  clips: Callable
+
+
+def of_films(path, size, rate=0, repeat=1):
+  """Return the `Material` in a folder of films, or of one film, for images of that size."""
+  return [
+      Material(printable(x.name), x, lambda x=x: _film(x, size, rate, repeat)) for x in shots.films(path)]
+
+
+def of_recording(folder, manifest):
+  """Return the episodes of a recording as `Material`; their own actions are not looked at."""
+  def clips(entry):
+    episode = recording.read_episode(folder, entry)
+    return [], iter([(entry['file'], {
+        k: v for k, v in episode.items() if k not in ('action', 'confidence')})])
+  return [
+      Material(x['file'], folder / x['file'], lambda x=x: clips(x)) for x in manifest['episodes']]
+
+
+def _film(path, size, rate, repeat):
+  found = shots.shots(shots.changes(shots.images(path, rate, repeat)))
+  parts = shots.clips(found)
+  notes = [f"{count(found[-1].stop if found else 0, 'image')}, cut at "
+           + (', '.join(str(x.start) for x in found[1:]) or 'no image')]
+  notes += [f'images {x} left out: {x.why}' for x in found if x.why]
+  if not parts:
+    raise UserError(
+        f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '
+        f"({'; '.join(notes)}); leave it out.")
+  clips = shots.read(shots.images(path, rate, repeat), parts, size)
+  return notes, ((f'{printable(path.name)}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
+
+
+class Labels(Writer):
+  """One recording with inferred actions; its episodes are known by the names of their clips.
+
+  infer: from images `[T, H, W, 3]` to actions `[T, A]` and confidence `[T]`. size: of an image,
+  `(H, W, 3)`. head: as a `Writer`
+  has it, with `inferred`: what decides the labels, the same when it is continued.
+  """
+
+  def __init__(self, folder, head, infer, size):
+    super().__init__(folder, head, 'name')
+    self.infer, self.size, self.material, self.skipped = infer, size, {}, {}
+    self.saved, self.complete = time.monotonic(), False
+    if self.earlier:
+      self._check_earlier()
+      self.material = self.earlier.get('material', {})
+      self.resume()
+
+  def run(self, material):
+    """Label what is not labelled yet, one clip at a time; returns the manifest.
+
+    What cannot be read is noted as skipped. Raises a `UserError` where nothing could be labelled.
+    """
+    try:
+      with progress.bar('label', len(material), 'films or episodes') as bar:
+        for x in material:
+          if not self._done(x):
+            self._take(x, bar)
+          bar.advance()
+      self.complete = True
+    finally:
+      self._save()
+    for sentence in self.skipped.values():
+      say(f'Skipped: {sentence}')
+    if not self.entries:
+      raise UserError(
+          'Nothing could be labelled, see the reasons above; mend the data or name others.'
+          if material else 'There are no films and no episodes to label; name another folder.')
+    return recording.load_manifest(self.folder)
+
+  def _check_earlier(self):
+    before = self.earlier['inferred']
+    for key, now in self.head['inferred'].items():
+      if before.get(key) != now:
+        raise UserError(
+            f'The recording {self.folder} was labelled with {key} = {before.get(key)}, not {now}; use '
+            'the former, or name another folder (--out or --name).')
+
+  def _done(self, material):
+    """Say whether all of it is labelled; raises a `UserError` if it has changed since."""
+    known = self.material.get(material.name)
+    if not known:
+      return False
+    if known.get('sha256') != digest(material.path):
+      raise UserError(
+          f'{material.path} has changed since it was labelled in {self.folder}; name another folder '
+          '(--out or --name).')
+    return all(x in self.entries for x in known.get('clips', ()))
+
+  def _take(self, material, bar):
+    """Label one film or episode; a fault of it costs no other."""
+    names, notes, content = [], [], ''
+    for name, arrays in self._clips(material, notes):
+      names.append(name)
+      content = content or digest(material.path)
+      if self.entries.get(name, {}).get('of') != content:
+        bar.text(name)
+        self._write(name, arrays, content)
+    if notes:
+      say(f"{material.name}: {'; '.join(notes)}")
+    if material.name not in self.skipped:
+      self.material[material.name] = dict(sha256=content, clips=names, notes=notes)
+    if time.monotonic() - self.saved > PAUSE:
+      self._save()
+
+  def _clips(self, material, notes):
+    """Yield its clips, and put what was decided into `notes`; what cannot be read is skipped."""
+    try:
+      said, clips = material.clips()
+      notes += said
+      for name, arrays in clips:
+        if list(arrays['image'].shape[1:]) != list(self.size):
+          raise UserError(
+              f"{material.path} has images of shape {list(arrays['image'].shape[1:])}, and what is "
+              f'learned from of {list(self.size)}; record or import both at one size.')
+        yield name, arrays
+    except Exception as e:  # Each library has errors of its own.
+      self.skipped[material.name] = survey.sentence(material.name, e)
+
+  def _write(self, name, arrays, content):
+    action, confidence = self.infer(arrays['image'])
+    T = len(action)
+    flags = {k: np.zeros(T, bool) for k in ('is_first', 'is_last', 'is_terminal')}
+    flags['is_first'][0] = flags['is_last'][-1] = True
+    zero = {k: np.zeros(T, np.float32) for k in ('reward', 'success')}
+    episode = {**flags, **zero, **arrays, 'action': action, 'confidence': confidence}
+    entry = recording.write_episode(self.folder, self.free(), episode, self.head['behaviour'])
+    self.add(dict(
+        entry, name=name, of=content, confidence=round(float(confidence[:-1].mean()), 4)))
+
+  def _save(self):
+    if self.entries:
+      self.save(
+          complete=self.complete, material=self.material, skipped=list(self.skipped.values()))
+    self.saved = time.monotonic()
+
+
+def check(folder):
+  """Raise a `UserError` if `folder` holds another recording than one that this module writes."""
+  if not (folder / recording.MANIFEST).exists():
+    return
+  found = recording.load_manifest(folder)
+  parts = found.get('inferred'), found.get('material', {})
+  if not all(isinstance(x, dict) for x in (*parts, *(parts[1] if parts[0] else {}).values())):
+    raise UserError(
+        f'The folder {folder} holds a recording whose actions were not inferred; name another one '
+        '(--out or --name).')
+
+
+def digest(path):
+  """Return the hash of a film, or of all pictures in a folder by their names and hashes."""
+  if path.is_file():
+    return files.sha256(path)
+  listed = [[x.name, files.sha256(x)] for x in sorted(path.iterdir()) if x.is_file()]
+  return recording.digest(listed)
+
+
+def truth(labelled, original, manifest, score):
+  """Compare inferred with the true actions, where the recording that was labelled has them.
+
+  score: is given all inferred and all true actions `[N, A]`. Returns what it returns, or None.
+  """
+  if manifest.get('labels') == INFERRED:
+    return None
+  entries, ours, theirs = {x['name']: x for x in recording.load_manifest(labelled)['episodes']}, [], []
+  for entry in manifest['episodes']:
+    if entry['file'] in entries:
+      ours.append(recording.read_episode(labelled, entries[entry['file']])['action'][:-1])
+      theirs.append(recording.read_episode(original, entry)['action'][:-1])
+  return score(np.concatenate(ours), np.concatenate(theirs))

@@ -1,0 +1,235 @@
+"""Infer the actions of films, or of recordings, from recordings of the same body that have them.
+
+A few networks learn which action leads from one image to the next, as the images around it show,
+from the recordings of --from, and then label every step of PATH. The result is an ordinary
+recording, whose manifest says `labels: inferred` and from what, with a `confidence` per step: the
+share of the actions' variance that the networks predict there. PATH is a recording, whose own
+actions are not looked at, or a folder of films: shots are split where the picture changes at once,
+and still ones left out. Printed is how well actions of held-out episodes are inferred, R2 per
+action: 1 is every action as it was, 0 no better than their mean.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from ..common import files, lock
+from ..common.errors import UserError, reading
+from ..common.output import count, note, say, table
+from ..envs import suites
+from ..sources import bodies, collect, dataset, labelling, recording, shots
+from ..teacher import inverse, inverting
+from ..training import invert
+
+RANDOM = 'random:'
+WORTH = 0.25  # R2: below it, inferred actions and true ones correlate by less than a half.
+
+
+def add_parser(sub):
+  """Add the command `label` to the subparsers `sub`."""
+  parser = sub.add_parser(
+      'label', help='infer the actions of films from recordings that have them', description=__doc__)
+  add = parser.add_argument
+  add('path', metavar='PATH', help='a recording, a folder of films, or one film')
+  add('--from', dest='sources', nargs='+', required=True, metavar='DIR',
+      help='recordings with actions of the same body, or folders of these; random:TASK collects '
+      'random actions in a task, such as random:metaworld_reach')
+  add('--out', required=True, metavar='DIR', help='gets a folder NAME')
+  add('--name', default='', help='of the source; default: that of PATH')
+  add('--rate', type=float, default=0.0, metavar='R',
+      help='images per second to take of films; default: as many as the recordings have, where they tell')
+  add('--repeat', type=int, default=1, metavar='N',
+      help='take every N-th of these; default: %(default)s')
+  add('--episodes', type=int, default=50, help='of random:TASK; default: %(default)s')
+  add('--env', default='{}', metavar='JSON',
+      help="settings of random:TASK's environment; default: those of the recordings beside it")
+  add('--updates', type=int, default=invert.SETTINGS['updates'], help='default: %(default)s')
+  add('--model', default='', metavar='DIR',
+      help='where what was learned is kept, and found again; default: with the recording')
+  add('--workers', type=int, default=0, help='processes that collect; 0: one per core')
+  add('--seed', type=int, default=0)
+  parser.set_defaults(run=main)
+
+
+def main(args):
+  """Run the command line `vid2act label`."""
+  for key, least in (('rate', 0), ('repeat', 1), ('updates', 1), ('episodes', 2), ('seed', 0)):
+    if not getattr(args, key) >= least:
+      raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
+  path = files.resolved(args.path)
+  name = args.name or (path.stem if path.is_file() else path.name)
+  if name != pathlib.Path(name).name or name == '..':
+    raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")
+  try:
+    run(path, pathlib.Path(args.out).expanduser() / name, args)
+  except KeyboardInterrupt:
+    say('Interrupted: what is labelled is kept, the same command continues.')
+    raise SystemExit(130) from None
+
+
+def run(path, folder, args):
+  """Label what is in `path` as the recording `folder`, as the options `args` say; see `add_parser`."""
+  original = _original(path, args)
+  if files.resolved(folder) in (path, *path.parents) or path in files.resolved(folder).parents:
+    raise UserError(f'The recording {folder} would lie in {path} or around it; name another folder (--out).')
+  labelling.check(folder)
+  model = _model(args, folder, _sources(args, folder, original))
+  facts = model.facts
+  _show(facts)
+  rate = args.rate or (_rate(facts) if args.repeat == 1 and not original else 0)
+  with lock.locked(folder):
+    material = labelling.of_recording(path, original) if original else (
+        labelling.of_films(path, facts['image'][:2], rate, args.repeat))
+    head = _head(folder, path, original, model, rate, args)
+    labels = labelling.Labels(folder, head, model, facts['image'])
+    manifest = labels.run(material)
+  entries = manifest['episodes']
+  say(f"{folder}: {count(len(entries), 'episode')}, {count(sum(x['steps'] for x in entries), 'step')}, "
+      f"confidence {np.mean([x.get('confidence', 1) for x in entries]):.2f}, {len(labels.skipped)} skipped")
+  found = original and labelling.truth(folder, path, original, inverting.explained)
+  if found:
+    say('R2 against the true actions, which it did not see: ' + ', '.join(map(_number, found)))
+
+
+def _rate(facts):
+  """Return how many images/s the recordings that were learned from have, 0 where that is not known."""
+  rate = (facts['fps'] or 0) / facts['view'].get('repeat', 1)
+  if rate:
+    say(f'Films are taken at {rate:.4g} images/s, as the recordings are; --rate is for another one.')
+  return rate
+
+
+def _original(path, args):
+  """Return the manifest of the recording to be labelled, None of films; checks that there is either."""
+  if not path.exists():
+    raise UserError(f'There is no {path}; name a recording or a folder of films.')
+  if (path / recording.MANIFEST).is_file():
+    if args.rate or args.repeat != 1:
+      raise UserError(
+          f'The options --rate and --repeat are for films, and {path} is a recording; leave them out.')
+    return recording.load_manifest(path)
+  shots.check(path)
+  return None
+
+
+def _sources(args, folder, original):
+  """Return the folders of the recordings to learn from; what does not fit is left out and listed."""
+  path = files.resolved(args.path)
+  given = [x for text in args.sources if not text.startswith(RANDOM) for x in _recordings(text)]
+  if path in given:
+    say(f'Left out: {path} is what is to be labelled, and nothing is learned from it.')
+    given = [x for x in given if x != path]
+  manifests = [recording.load_manifest(x) for x in given]
+  known = original or (manifests[0] if manifests else None)
+  for text in args.sources:
+    if text.startswith(RANDOM):
+      given.append(_random(text.removeprefix(RANDOM), known, folder, args))
+      manifests.append(recording.load_manifest(given[-1]))
+  wanted = (bodies.body(original), bodies.view(original)) if original else None
+  kept, faults = bodies.fitting(manifests, wanted)
+  say(*(f'Left out: {x}' for x in faults))
+  return [given[i] for i in kept]
+
+
+def _recordings(text):
+  """Return the recording that a text of --from names, or those in the folder."""
+  path = files.resolved(text)
+  if (path / recording.MANIFEST).is_file():
+    return [path]
+  found = sorted(x.parent for x in path.glob(f'*/{recording.MANIFEST}'))
+  if not found:
+    raise UserError(
+        f'There is no recording in {path}, which --from names; name recordings with actions, or '
+        'random:TASK.')
+  return found
+
+
+def _random(task, known, folder, args):
+  """Collect random actions in a task as the recording `known` was made, and return the folder."""
+  suites.check(task, '--from random:')
+  suite = task.split('_')[0]
+  alike = known['env'] if known and known['suite'] == suite else {}
+  env = {k: v for k, v in alike.items() if k in suites.SUITES[suite].settings}
+  with reading(f"The option --env, '{args.env}',", 'give settings as {"size": [32, 32]}'):
+    given = dict(files.loads(args.env))
+  out = folder.parent / 'random'
+  return collect.collect(
+      [task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
+
+
+def _model(args, folder, sources):
+  """Return what was learned from the recordings `sources`, which is kept."""
+  place = files.resolved(args.model) if args.model else folder / 'inverse'
+  manifests = [recording.load_manifest(x) for x in sources]
+  key, settings = recording.content_key(manifests), {**invert.SETTINGS, 'updates': args.updates}
+  with lock.locked(place.parent):
+    if inverse.exists(place):
+      made = inverse.read(place)
+      if (made.facts['recordings'], made.facts['settings'], made.facts['seed']) != (key, settings, args.seed):
+        raise UserError(
+            f'The inverse dynamics model in {place} was learned from other recordings or with other '
+            'settings; delete it, or name another folder (--out or --model).')
+      say(f'Inverse dynamics: reused {place}')
+      return made
+    data = dataset.Sources(sources, invert.HOLDOUT, manifests[0]['act_size'], args.seed)
+    facts = dict(seed=args.seed, body=bodies.body(manifests[0]), view=bodies.view(manifests[0]),
+                 fps=manifests[0].get('fps'),
+                 files=[[y['sha256'] for y in x['episodes']] for x in manifests])
+    made = invert.learn(data, settings, facts)
+    made.write(place)
+  return made
+
+
+def _show(facts):
+  """Print how well held-out actions are inferred, and whether that is worth anything."""
+  size = facts['act_size']
+  rows = [[name, kind, *map(_number, r2), _number(_overall(r2))] for name, *each in zip(
+      facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
+      for kind, r2 in zip(('of episodes held out', 'as a task not learned from', 'by the mean action'), each)
+      if r2]
+  table('Share of the variance of actions that is inferred (R2)', [
+      'source', 'how', *[f'action {i}' for i in range(size)], 'all'], rows)
+  if not worth(facts):
+    note(f'Note: these labels are worth nothing: R2 is {_number(reached(facts))}, and below {WORTH} what '
+         'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
+         'are more alike, or from larger images.')
+
+
+def reached(facts):
+  """Return the mean R2 over sources and actions, as of tasks not learned from where that is known."""
+  return _mean([_overall(y or x) for x, y in zip(facts['r2'], facts['r2_unseen'])])
+
+
+def worth(facts):
+  return (reached(facts) or 0) >= WORTH
+
+
+def _overall(r2):
+  """Return the mean R2 over actions; one that hardly changes may be far below 0, and counts as 0."""
+  return _mean([x if x is None else max(0.0, x) for x in r2])
+
+
+def _mean(values):
+  values = [x for x in values if x is not None]
+  return float(np.mean(values)) if values else None
+
+
+def _number(value):
+  return '-' if value is None else f'{value:.2f}'
+
+
+def _head(folder, path, original, model, rate, args):
+  """Return the manifest of the labelled recording, without its episodes."""
+  facts = model.facts
+  inferred = dict(
+      path=str(path), model=model.digest(), worth=worth(facts), rate=rate, repeat=args.repeat,
+      **{k: facts[k] for k in (
+          'recordings', 'sources', 'files', 'settings', 'seed', 'r2', 'r2_unseen')})
+  kept = {k: v for k, v in (original or {}).items()
+          if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material')}
+  film = dict(
+      suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
+      env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
+  head = dict(kept or film, source=folder.name, labels=labelling.INFERRED, inferred=inferred)
+  return json.loads(json.dumps(head))
