@@ -101,7 +101,7 @@ def test_vae_learns_pairs_of_state_and_action_taken_there(data, configure):
 def test_inferred_actions_count_by_their_confidence(data, configure):
   """In the memory of the bundle, and among recordings that are encoded anew."""
   for stream in data.streams['train']:
-    stream['confidence'] = np.where(stream['action'][:, 0] > 0, 0.2, 1).astype(np.float32)
+    stream['confidence'] = np.where(stream['action'][:, 0] > 0.5, 0.2, 1).astype(np.float32)
   options = configure(**{'vid2act.pretrain': {
       'batch_size': 16, 'batch_length': 8, 'memory': 600}}).vid2act.pretrain
   stand = types.SimpleNamespace(states=lambda x: {
@@ -111,9 +111,9 @@ def test_inferred_actions_count_by_their_confidence(data, configure):
       config=types.SimpleNamespace(seed=0)), data, options)
   matches(found)
   windows = data.sample(0, 16, 8, more=['confidence'])
-  positive, usable = windows['action'][..., 0] > 0, memory.usable(windows['is_last'])
-  share = positive[usable].mean()
-  assert abs((found['action'][:, 0] > 0).mean() - 0.2 * share / (1 - 0.8 * share)) < 0.08
+  large, usable = windows['action'][..., 0] > 0.5, memory.usable(windows['is_last'])
+  share = large[usable].mean()
+  assert abs((found['action'][:, 0] > 0.5).mean() - 0.2 * share / (1 - 0.8 * share)) < 0.08
   _, weights = memory.flatten({**windows, 'deter': shown(windows['image']), 'stoch': windows['reward']})
   np.testing.assert_allclose(
       np.array(weights).reshape(usable.shape), usable * windows['confidence'], rtol=1e-6)
