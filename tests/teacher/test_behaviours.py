@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+from helpers import spoilt
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import dataset, recording
@@ -148,13 +149,8 @@ def test_written_and_read(learned, tmp_path):
     (lambda folder, facts: facts.update(sources=['same']), 'is not finite float32 of shape')])
 def test_what_is_amiss_is_told(learned, tmp_path, spoil, said):
   folder = tmp_path / 'behaviours'
-  learned.write(folder)
-  facts = json.loads((folder / behaviours.FACTS).read_text())
-  spoil(folder, facts)
-  (folder / behaviours.FACTS).write_text(json.dumps(facts))
-  with pytest.raises(UserError, match=said) as e:
-    behaviours.read(folder)
-  assert str(folder) in str(e.value) and 'delete this folder' in str(e.value)
+  text = spoilt.refusal(behaviours, learned, folder, spoil, said)
+  assert str(folder) in text and 'delete this folder' in text
 
 
 def test_not_finite_is_refused(learned, tmp_path):

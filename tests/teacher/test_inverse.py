@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from helpers import moves
+from helpers import moves, spoilt
 
-from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import dataset, recording
 from vid2act_plugin.teacher import inverse, inverting
 
@@ -118,10 +117,5 @@ def test_written_and_read(learned, tmp_path):
     (lambda folder, facts: facts.pop('settings'), 'settings')])
 def test_what_is_amiss_is_told(learned, tmp_path, spoil, said):
   folder = tmp_path / 'inverse'
-  learned.write(folder)
-  facts = json.loads((folder / inverse.FACTS).read_text())
-  spoil(folder, facts)
-  (folder / inverse.FACTS).write_text(json.dumps(facts))
-  with pytest.raises(UserError, match=said) as e:
-    inverse.read(folder)
-  assert str(folder) in str(e.value) and 'delete this folder' in str(e.value)
+  text = spoilt.refusal(inverse, learned, folder, spoil, said)
+  assert str(folder) in text and 'delete this folder' in text

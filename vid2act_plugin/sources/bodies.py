@@ -6,7 +6,13 @@ what both of them tell is equal.
 
 from ..common.errors import UserError
 
+INFERRED = 'inferred'  # What a manifest says of its `labels`.
 VIEW = 'size', 'camera', 'orientation', 'repeat'  # Settings of an environment.
+
+
+def inferred(manifest):
+  """Say whether the actions of a recording were inferred."""
+  return manifest.get('labels') == INFERRED
 
 
 def body(manifest):
@@ -35,7 +41,7 @@ def fault(manifest, wanted):
 
   wanted: `(body, view)` of what is to be labelled, or of the recording that decides.
   """
-  if manifest.get('labels') == 'inferred':
+  if inferred(manifest):
     return (f"The recording '{manifest['source']}' has inferred actions itself, which teach "
             'nothing new; name the recordings that they were inferred from.')
   for what, found, asked, cure in (

@@ -5,7 +5,7 @@ import pathlib
 from ..common import files, progress
 from ..common.errors import UserError
 from ..common.output import say
-from . import formats, recording
+from . import bodies, formats, recording
 
 
 def export(folders, form, out):
@@ -50,7 +50,7 @@ def episodes(folders):
         bar.advance()
   if not first:
     raise UserError(f"There are no episodes in {', '.join(map(str, folders))}; record some first.")
-  if guessed := [x['source'] for x in manifests if x.get('labels') == 'inferred']:
+  if guessed := [x['source'] for x in manifests if bodies.inferred(x)]:
     say(f"Note: the actions of {', '.join(guessed)} were inferred, and the data set does not say so.")
   if early:
     say(

@@ -13,11 +13,9 @@ import numpy as np
 from ..common import files, progress
 from ..common.errors import UserError, printable
 from ..common.output import count, say
-from . import recording, shots, survey
+from . import bodies, recording, shots, survey
 from .imported import PAUSE
 from .writer import Writer
-
-INFERRED = 'inferred'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +193,7 @@ def truth(labelled, original, manifest, score):
 
   score: is given all inferred and all true actions `[N, A]`. Returns what it returns, or None.
   """
-  if manifest.get('labels') == INFERRED:
+  if bodies.inferred(manifest):
     return None
   entries, ours, theirs = {x['name']: x for x in recording.load_manifest(labelled)['episodes']}, [], []
   for entry in manifest['episodes']:

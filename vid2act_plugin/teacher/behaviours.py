@@ -4,7 +4,6 @@ Axes: B batch, F frames, H W image, N sources, A `act_width`.
 """
 
 import dataclasses
-import json
 import pathlib
 
 import embodied.jax.nets as nn
@@ -12,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
-from safetensors.numpy import load, save
 
-from ..common import files
 from ..common.errors import reading
-from . import claims
+from . import claims, stored
 from .bundle import CLONES
 
 f32 = jnp.float32
@@ -103,11 +100,7 @@ class Behaviours:
 
   def write(self, folder):
     """Write both files at once: `folder` is absent or complete."""
-    with files.atomic_folder(pathlib.Path(folder), replace=True) as made:
-      content = save({k: np.ascontiguousarray(v) for k, v in self.params.items()})
-      (made / TENSORS).write_bytes(content)
-      (made / FACTS).write_text(json.dumps(
-          {**self.facts, 'hash': files.sha256(made / TENSORS)}, indent=1), encoding='utf-8')
+    stored.write(folder, (TENSORS, FACTS), self.params, self.facts)
 
 
 def exists(folder):
@@ -117,11 +110,7 @@ def exists(folder):
 def read(folder):
   """Return what `write` wrote; a `UserError` names what is amiss."""
   with reading(f'The behaviours in {folder}', 'delete this folder, and they are trained again'):
-    facts = files.parse(pathlib.Path(folder), FACTS)
-    path = files.regular_file(pathlib.Path(folder), TENSORS)
-    if facts.pop('hash') != files.sha256(path):
-      raise ValueError(f'{TENSORS} is not as it was written')
-    return checked(load(path.read_bytes()), facts)
+    return checked(*stored.read(folder, (TENSORS, FACTS)))
 
 
 def checked(params, facts):
@@ -129,13 +118,7 @@ def checked(params, facts):
   settings = facts['settings']
   if not claims.sizes(*(settings[k] for k in SIZES), *facts['image'], facts['act_width']):
     raise ValueError('its sizes are none of a network')
-  wanted = shapes(facts)
-  for name, shape in wanted.items():
-    have = params.get(name)
-    if have is None or have.shape != shape or have.dtype != np.float32 or not (
-        np.isfinite(have).all()):
-      raise ValueError(f'its tensor {name} is not finite float32 of shape {list(shape)}')
-  return Behaviours({k: params[k] for k in wanted}, facts)
+  return Behaviours(stored.fitting(params, shapes(facts)), facts)
 
 
 def of(bundle):
@@ -155,8 +138,7 @@ def of(bundle):
 
 def shapes(facts):
   """Return `{name: shape}` of the parameters of a network; nothing is computed."""
-  made = jax.eval_shape(lambda: initial(facts, 0))
-  return {k: tuple(v.shape) for k, v in made.items()}
+  return stored.shapes(lambda: initial(facts, 0))
 
 
 def network(facts):

@@ -5,7 +5,6 @@ Axes: B batch, F frames, H W image, E networks, A actions.
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 
 import embodied.jax.nets as nn
@@ -13,11 +12,10 @@ import jax
 import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from ..common import files
 from ..common.errors import reading
-from . import claims
+from . import claims, stored
 from .behaviours import patched
 
 f32 = jnp.float32
@@ -121,10 +119,7 @@ class Inverse:
 
   def write(self, folder):
     """Write both files at once: `folder` is absent or complete."""
-    with files.atomic_folder(pathlib.Path(folder), replace=True) as made:
-      (made / TENSORS).write_bytes(save({k: np.ascontiguousarray(v) for k, v in self.params.items()}))
-      facts = {**self.facts, 'hash': files.sha256(made / TENSORS)}
-      (made / FACTS).write_text(json.dumps(facts, indent=1), encoding='utf-8')
+    stored.write(folder, (TENSORS, FACTS), self.params, self.facts)
 
 
 def exists(folder):
@@ -134,11 +129,7 @@ def exists(folder):
 def read(folder):
   """Return what `write` wrote; a `UserError` names what is amiss."""
   with reading(f'The inverse dynamics model in {folder}', 'delete this folder, and it is trained again'):
-    facts = files.parse(pathlib.Path(folder), FACTS)
-    path = files.regular_file(pathlib.Path(folder), TENSORS)
-    if facts.pop('hash') != files.sha256(path):
-      raise ValueError(f'{TENSORS} is not as it was written')
-    return _checked(load(path.read_bytes()), facts)
+    return _checked(*stored.read(folder, (TENSORS, FACTS)))
 
 
 def around(steps, start, stop):
@@ -189,10 +180,4 @@ def _checked(params, facts):
     value = np.asarray(facts[key], np.float64)
     if value.shape != (size,) or not np.isfinite(value).all():
       raise ValueError(f'its {key} is not {size} numbers')
-  wanted = {k: v.shape for k, v in jax.eval_shape(lambda: initial(facts, 0)).items()}
-  for name, shape in wanted.items():
-    have = params.get(name)
-    if have is None or have.shape != shape or have.dtype != np.float32 or not (
-        np.isfinite(have).all()):
-      raise ValueError(f'its tensor {name} is not finite float32 of shape {list(shape)}')
-  return Inverse({k: params[k] for k in wanted}, facts)
+  return Inverse(stored.fitting(params, stored.shapes(lambda: initial(facts, 0))), facts)

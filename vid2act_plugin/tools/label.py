@@ -231,5 +231,5 @@ def _head(folder, path, original, model, rate, args):
   film = dict(
       suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
       env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
-  head = dict(kept or film, source=folder.name, labels=labelling.INFERRED, inferred=inferred)
+  head = dict(kept or film, source=folder.name, labels=bodies.INFERRED, inferred=inferred)
   return json.loads(json.dumps(head))

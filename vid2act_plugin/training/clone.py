@@ -51,17 +51,25 @@ def learn(config, data, check):
   internals.compute_in(jnp.float32)
   settings = dict(config.vid2act.behaviours)
   training = cloning.Training(data, settings)
-  with progress.bar('clone', settings['updates'], 'updates') as bar:
-    for number in range(settings['updates']):
+  made = updated(training, 'clone', check)
+  env = {**data.env, 'size': list(data.image[:2])}
+  made.facts['success'] = _own(made, locate(config), env, settings['episodes'], check)
+  return made
+
+
+def updated(training, title, check=lambda: None):
+  """Make all updates of a `training`, with progress, and return its result.
+
+  check: is called after every update, and may raise.
+  """
+  with progress.bar(title, training.settings['updates'], 'updates') as bar:
+    for number in range(training.settings['updates']):
       loss = training(number)
       bar.advance()
       if number % 100 == 0:
         bar.text(f'error {float(loss):.3f}')
       check()
-  made = training.result()
-  env = {**data.env, 'size': list(data.image[:2])}
-  made.facts['success'] = _own(made, locate(config), env, settings['episodes'], check)
-  return made
+  return training.result()
 
 
 def _own(made, found, env, episodes, check):
