@@ -13,7 +13,7 @@ from .common import files, lifeline, progress
 from .common.errors import UserError
 from .common.output import say
 from .envs import suites
-from .host import platform
+from .host import platform, processes
 from .sources import commands, locate, recording, report
 from .teacher import behaviours, bundle
 from .training import start
@@ -157,7 +157,7 @@ def _behaviours(config, given):
 def _script(config, name, what, logdir):
   """Run one of `start.STAGES` with the run's settings as a stage, in a logdir of its own."""
   logdir.mkdir(parents=True, exist_ok=True)
-  child = config.update(script=name, logdir=str(logdir))
+  child = config.update(script=name, logdir=str(logdir), **processes.ALONE)
   with files.atomic_write(logdir / 'stage.yaml') as part:  # Others may be reading it.
     YAML(typ='safe').dump(dict(child), part)  # In UTF-8; `child.save` has the locale's encoding.
   return _stage(config, name, what, ['dreamerv3', '--configs', str(logdir / 'stage.yaml')])

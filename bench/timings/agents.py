@@ -94,8 +94,8 @@ def build(config, spaces=None, logdir=None, folded=False, report=True):
       **config.agent, **settings, logdir=str(logdir or tempfile.mkdtemp())))
 
 
-def batches(agent, count, seed=0):
-  """Return random batches as the host's stream would give them."""
+def batches(agent, count, seed=0, episodes=1):
+  """Return random batches as the host's stream would give them, of steps of so many episodes."""
   rng = np.random.default_rng(seed)
   shape = agent.config.batch_size, agent.config.batch_length + agent.config.replay_context
   def sample():
@@ -105,6 +105,8 @@ def batches(agent, count, seed=0):
     data['reward'] = rng.normal(size=shape).astype(np.float32)
     data['action'] = rng.uniform(-1, 1, data['action'].shape).astype(np.float32)
     data['is_first'][:, 0] = True
+    if 'episode' in data:
+      data['episode'] = rng.integers(0, episodes, shape, np.int32)
     return data
   stream = iter(agent.stream(embodied.streams.Stateless(sample)))
   return [next(stream) for _ in range(count)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.output import note
-from ..host import checkpoints, internals, loading
+from ..host import checkpoints, internals, loading, processes
 from ..host.loading import match, shapes
 
 
@@ -64,7 +64,7 @@ def initialise(agent, bundle, config):
   """
   names, source = bundle.manifest['sources'], config.agent.vid2act.init_source
   check(config, names)
-  if checkpoints.latest(agent.config.logdir):
+  if checkpoints.latest(processes.home(config)):
     note('Not initialised from the teacher: the run continues from its own checkpoint.')
     return
   params, report = fit(

@@ -15,6 +15,9 @@ def check(config):
       ('adapted', options.adapted == 1, 'one source is drawn to stand for others; give 2 or more, or 0 for all'),
       ('share', options.share < 1 and from_start(options),
        'with guide_from start the teachers see every sequence; set it to 1.0'),
+      ('guide_from', from_start(options) and config.jax.num_processes > 1 and config.script != 'pretrain',
+       f'teachers act with it, which {config.jax.num_processes} processes cannot do together; set it to '
+       'amortised, or jax.num_processes to 1'),
       ('rehearse', options.rehearse and not 0 < rows < config.batch_size,
        f'of a batch of {config.batch_size} that has to be a row or more and leave one to the task; '
        'change it or batch_size, or set it to 0'),

@@ -121,7 +121,7 @@ def seed(agent, counter):
 
 def split(agent, xs):
   """Turn arrays over environments into lists, one element each, as carries of policies are kept."""
-  return agent._split(xs)
+  return agent._split(embodied.jax.internal.to_local(xs))
 
 
 def ratio(when):

@@ -17,6 +17,8 @@ FLAGS = {  # On a CPU, unless the user's own XLA_FLAGS say otherwise.
     'xla_backend_optimization_level': '1',  # A quarter less compilation at equal speed.
     'xla_cpu_experimental_ynn_fusion_type': '',  # With them, updates took up to a quarter longer.
 }
+# Of several processes: what they send each other on CPUs is told apart by its order alone.
+IN_ORDER = {'xla_cpu_enable_concurrency_optimized_scheduler': 'false'}
 CUDA13 = 580, 7.5  # NVIDIA driver and compute capability from which CUDA 13 works.
 
 
@@ -93,13 +95,14 @@ def _devices(config, platform):
           'those, or pretend more on a CPU with jax.mock_devices.')
   script, evaluated = config.script, min(config.run.eval_envs, config.run.eval_eps)
   taught = config.agent.typ == 'vid2act' and not config.vid2act.teacher
-  for key, value, share, used in (
-      ('batch_size', config.batch_size, 'train_devices', script in LOOPS),
+  processes = max(1, config.jax.num_processes)  # A stage before training is made by one.
+  for key, value, share, each, used in (
+      ('batch_size', config.batch_size, 'train_devices', processes, script in LOOPS),
       ('vid2act.pretrain.batch_size', config.vid2act.pretrain.batch_size, 'train_devices',
-       script == 'pretrain' or taught and script in LOOPS),
-      ('run.envs', config.run.envs, 'policy_devices', script in LOOPS),
-      ('run.eval_envs', evaluated, 'policy_devices', script in ('train_eval', 'eval_only'))):
-    count = max(1, len(config.jax[share]) * config.jax.num_processes)
+       processes if script == 'pretrain' else 1, script == 'pretrain' or taught and script in LOOPS),
+      ('run.envs', config.run.envs, 'policy_devices', 1, script in LOOPS),
+      ('run.eval_envs', evaluated, 'policy_devices', 1, script in ('train_eval', 'eval_only'))):
+    count = max(1, len(config.jax[share]) * each)
     if used and value % count and not config.random_agent:
       raise UserError(
           f'The key {key} makes batches of {value}, which the {count} devices of jax.{share} cannot share '
@@ -111,7 +114,11 @@ def _cpu(config):
   if dtype == 'bfloat16':  # Emulated on most CPUs.
     dtype = 'float32'
   say(f'JAX platform: cpu ({os.cpu_count()} cores), {dtype}')
-  for name, value in FLAGS.items():
+  together = config.jax.num_processes > 1
+  if together:
+    import jax
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
+  for name, value in {**FLAGS, **(IN_ORDER if together else {})}.items():
     given = os.environ.get('XLA_FLAGS', '')
     if name not in given:
       os.environ['XLA_FLAGS'] = f'{given} --{name}={value}'.strip()

@@ -7,16 +7,14 @@ more, from the parameters of the run's last checkpoint.
 import contextlib
 import json
 import math
-import pathlib
 
-import elements
 import jax
 import numpy as np
 from safetensors.numpy import load_file, save
 
 from ..common import files
 from ..common.errors import UserError
-from ..host import checkpoints, internals
+from ..host import checkpoints, internals, processes
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
 FIRST = {'dyn': 'dyn', 'rep': 'dyn'}
@@ -91,7 +89,7 @@ def stop(agent, config, update, bad, mets):
 
   bad: what is not finite of its metrics `mets`; empty: only its parameters are known to be bad.
   """
-  logdir, after = pathlib.Path(str(elements.Path(config.logdir))), tensors(agent.save()['params'])
+  logdir, after = processes.home(config), tensors(agent.save()['params'])
   # Metrics come when the next update is under way, too late to see what this one did to whom.
   known, again, exact = None, ([], []), [] if mets else after
   with contextlib.suppress(UserError):  # One that is damaged must not hide what is said here.
@@ -128,17 +126,19 @@ def write(logdir, update, carry, data, config, report):
   """Write `LOGDIR/nonfinite-UPDATE`, at once and beside any that is there; return its path."""
   names = (f'nonfinite-{update}' + f'-{i}' * (i > 1) for i in range(1, 10 ** 6))
   folder = next(x for x in map(logdir.joinpath, names) if not x.exists())
-  leaves = jax.device_get(jax.tree.leaves(carry))
+  leaves, data = processes.fetch(jax.tree.leaves(carry)), processes.fetch(data)
   # Safetensors reads no bfloat16 into NumPy; float32 holds its values.
   leaves = [np.float32(x) if x.dtype.name == 'bfloat16' else x for x in leaves]
   arrays = {
-      **{f'batch/{k}': v for k, v in jax.device_get(data).items()},
+      **{f'batch/{k}': v for k, v in data.items()},
       **{f'carry/{i:03}': v for i, v in enumerate(leaves)}}
+  if not processes.writes(config):
+    return folder
   with files.atomic_folder(folder) as made:
     # Not save_file, which tells of a full disk by an error of its own.
     content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     (made / 'batch.safetensors').write_bytes(content)
-    config.save(made / 'config.yaml')
+    config.update(processes.ALONE).save(made / 'config.yaml')  # To be looked at by one process.
     (made / 'report.json').write_text(json.dumps(report, indent=1), encoding='utf-8')
   return folder
 

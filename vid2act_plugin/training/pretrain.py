@@ -11,12 +11,12 @@ from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
 from ..common.output import say
-from ..host import checkpoints, internals, tree
+from ..host import checkpoints, internals, processes, tree
 from ..teacher import bundle as bundles
 from ..teacher import memory
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.pretraining import Pretrain
-from . import clone, finite, processes, resume
+from . import clone, finite, resume
 
 KERNEL = f'{internals.ACTIONS}/kernel'
 PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
@@ -29,7 +29,8 @@ def run(config, args):
     if _made(path, data, config):
       say(f'Teacher bundle: reused {path}')
     else:
-      _run(config, data, path)
+      with processes.linked(config):
+        _run(config, data, path)
 
 
 def _made(path, data, config):
@@ -51,7 +52,7 @@ def _run(config, data, path):
   logger.step, logger.multiplier = step, 1
   cp = (checkpoints.Checkpoint if writes else processes.Reader)(logdir / 'ckpt')
   cp.agent, cp.step = agent, step
-  resume.load_or_save(cp, logdir, ('step', 'agent'))
+  resume.load_or_save(cp, logdir, ('step', 'agent'), processes.most)
   stream = iter(agent.stream(embodied.streams.Stateless(
       _batches(data, config, step.value).__next__)))
   with resume.Stop() as stop:
@@ -84,14 +85,14 @@ def build(config, data):
     return Pretrain(obs, act, elements.Config(
         {k: v for k, v in config.agent.items() if k in (*MODEL, 'opt', 'loss_scales')},
         jax=settings, logdir=config.logdir, seed=config.seed, act_sizes=data.act_sizes,
-        batch_size=processes.size(config), batch_length=options.batch_length,
+        batch_size=processes.size(config, options.batch_size), batch_length=options.batch_length,
         report_length=options.batch_length, replay_context=0, actions=options.actions, folded=config.agent.vid2act.folded))
 
 
 def _learn(agent, stream, data, config, logger, cp, stop):
   """Update until `pretrain.updates`; report held-out sequences at every log."""
   agg, step, options = elements.Agg(), logger.step, config.vid2act.pretrain
-  carry = agent.init_train(processes.size(config))
+  carry = agent.init_train(processes.size(config, options.batch_size))
   with progress.bar('pretrain', options.updates, 'updates') as bar:
     bar.set(step.value)
     while step < options.updates:
@@ -123,7 +124,7 @@ def _report(agent, data, config, counter):
   batch = data.sample(counter, options.batch_size, options.batch_length, 'holdout')
   batch = internals.put(processes.share(batch, config), agent.train_sharded)
   batch['seed'] = internals.seed(agent, counter)
-  return agent.report(agent.init_report(processes.size(config)), batch)[1]
+  return agent.report(agent.init_report(processes.size(config, options.batch_size)), batch)[1]
 
 
 def _batches(data, config, step):

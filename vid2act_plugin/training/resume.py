@@ -11,7 +11,7 @@ import zipfile
 from ..common.errors import UserError
 from ..common.output import note, say
 from ..host import checkpoints, internals
-from . import chunks, processes
+from . import chunks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
@@ -23,10 +23,11 @@ class Stop:
   A second signal interrupts at once, as Python does without this. SIGTERM is
   sent by programs, and to all of a job's processes: our parent may pass its own
   on, and when it dies the system sends us one for each of its threads.
+  others: returns the signal that another process of the run got, if any.
   """
 
-  def __init__(self):
-    self.signal, self.time, self.before = None, 0.0, {}
+  def __init__(self, others=lambda: None):
+    self.signal, self.time, self.before, self.others = None, 0.0, {}, others
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
@@ -39,6 +40,7 @@ class Stop:
 
   def check(self):
     """Raise `Stopped` if a signal came."""
+    self.signal = self.signal or self.others()
     if self.signal:
       raise Stopped
 
@@ -84,11 +86,12 @@ class Place:
     self.begun.update({int(k): int(v) for k, v in data['begun'].items()})
 
 
-def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
+def load_or_save(cp, logdir, keys=('step', 'agent', 'replay'), agreed=bool):
   """Load the newest checkpoint of the run, or save its first one.
 
   Loads `keys` and, if it is there, `place`, which the host's own loops do not
-  save; returns whether it is. What a killed run did not write to its end is
+  save; returns whether it is. agreed: whether there is a checkpoint, for all processes that look
+  before one writes. What a killed run did not write to its end is
   left out: chunks of the replay, and the name in `latest`. Raises a `UserError`
   where the folder that `latest` names is not whole.
   """
@@ -96,7 +99,7 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay')):
   _end_lines(pathlib.Path(str(logdir)))
   root = logdir / 'ckpt'
   folder = checkpoints.latest(root)
-  if not processes.most(bool(folder)):  # All look before one writes.
+  if not agreed(bool(folder)):
     cp.save()
     return True
   if not checkpoints.whole(folder):

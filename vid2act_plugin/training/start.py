@@ -19,6 +19,7 @@ FREE = re.compile(
     r'|vid2act\.(cache|auto|teacher|cloned|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
 TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
 LOOPS = ('train', 'train_eval', 'eval_only')
+TOGETHER = ('pretrain', 'train', 'train_eval')  # What several processes may do as one.
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 SHOWN = 4  # Keys in a message.
 WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
@@ -34,7 +35,7 @@ def check(config):
         'keeps three checkpoints that do not fit together; use --script train_eval, with --run.envs and '
         '--run.debug False for environments in processes of their own, and --jax.train_devices for more '
         'than one device.')
-  _processes(config)
+  _processes(config, ours)
   _outputs(config)
   if ours and config.script in (*LOOPS, *STAGES) and not config.random_agent:
     suite = config.task.split('_')[0]
@@ -48,21 +49,23 @@ def check(config):
     checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)
   if config.script in LOOPS[:2]:
     _replay(config)
-    _free(logdir)
+    _free(pathlib.Path(own(config).logdir).expanduser())
   checkpoint = checkpoints.latest(logdir)
   if checkpoint:
     _continued(config, logdir)
     checkpoints.check(checkpoint, read=not ours)
 
 
-def _processes(config):
+def _processes(config, ours):
   """Raise a `UserError` if a run in several processes cannot begin."""
   count, index, address = config.jax.num_processes, config.jax.process_id, config.jax.coordinator_address
-  if count > 1 and config.script != 'pretrain':
+  if count < 2:
+    return
+  if not ours or config.script not in TOGETHER:
     raise UserError(
-        f'The key jax.num_processes is {count}, but only the script pretrain runs in several processes; train in '
-        'one, with --jax.train_devices for its devices and --vid2act.teacher for what was pretrained so.')
-  if count > 1 and not (0 <= index < count and address):
+        f'The key jax.num_processes is {count}, but only {", ".join(TOGETHER)} run in several processes, and with '
+        f'run.eval_every above 0; give --jax.num_processes 1 to --script {config.script}.')
+  if not (0 <= index < count and address):
     raise UserError(
         f"The keys jax.process_id and jax.coordinator_address are {index} and '{address}' of {count} processes; "
         f'give each process its number from 0 to {count - 1}, and all of them HOST:PORT of the first.')

@@ -17,10 +17,11 @@ from dreamerv3 import main as hostmain
 from ..common import images, lock, progress
 from ..common.errors import UserError
 from ..common.output import say
-from ..host import checkpoints, internals, loading, tree
+from ..host import checkpoints, loading, processes, tree
 from ..teacher import bundle
-from . import chunks, curves, environments, finite, notes, resume, scores, summary
+from . import chunks, curves, environments, finite, notes, resume, scores, summary, together
 from .evaluation import Episodes, Evaluation
+from .learner import Learner
 
 
 def train(config, args):
@@ -55,8 +56,16 @@ def eval_only(config, args):
 
 def _train(config, args, evaluate):
   start = time.time()
+  with processes.linked(config):
+    agent = finite.Watched(_agent(config), config)
+    if not processes.writes(config):
+      raise SystemExit(together.follow(agent, config))
+    with together.led(agent, config) as agent:
+      _run(config, args, evaluate, agent, start)
+
+
+def _run(config, args, evaluate, agent, start):
   logdir = elements.Path(config.logdir)
-  agent = finite.Watched(_agent(config), config)
   replay = hostmain.make_replay(config, 'replay')
   replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
   logger = hostmain.make_logger(config)
@@ -71,7 +80,7 @@ def _train(config, args, evaluate):
   notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
   driver = environments.driver(envs, parallel=not args.debug)
-  with resume.Stop() as stop:
+  with resume.Stop(lambda: getattr(agent, 'signal', None)) as stop:
     evaluation = Evaluation(config, args, _interruptible(agent, stop)) if evaluate else None
     episodes = Episodes()
     driver.on_step(lambda tran, worker: logger.step.increment())
@@ -142,68 +151,9 @@ def _interruptible(agent, stop):
   return types.SimpleNamespace(init_policy=agent.init_policy, policy=policy)
 
 
-class Learner:
-  """Updates at the train ratio, and what there is to say about them."""
-
-  def __init__(self, config, args, agent, replay, step):
-    self.args, self.agent, self.replay, self.step = args, agent, replay, step
-    self.config, self.scores, self.pictures, self.relevance = config, {}, {}, {}
-    self.execution = {}
-    self.ready = args.batch_size * args.batch_length
-    self.ratio = elements.when.Ratio(args.train_ratio / self.ready)
-    self.metrics = elements.Agg()
-    self.usage = elements.Usage(**args.usage)
-    self.rates = {'policy': elements.FPS(), 'train': elements.FPS()}
-    self.streams = {}
-    self.carry = agent.init_train(args.batch_size)
-    self.carry_report = agent.init_report(args.batch_size)
-
-  def __call__(self):
-    """Make the updates that are due after one more transition."""
-    self.rates['policy'].step()
-    if len(self.replay) < self.ready:
-      return
-    for _ in range(self.ratio(self.step)):
-      self.carry, outs, mets = self.agent.train(self.carry, self._batch('train'))
-      self.metrics.add(mets, prefix='train')
-      self.rates['train'].step(self.ready)
-      if 'replay' in outs:
-        self.replay.update(outs['replay'])
-
-  def report(self, logger):
-    if len(self.replay):
-      self.carry_report, mets = self.agent.report(self.carry_report, self._batch('report'))
-      self.pictures = {k: v for k, v in mets.items() if getattr(v, 'ndim', 0) > 2}
-      logger.add(mets, prefix='report')
-
-  def log(self, logger):
-    mets = self.metrics.result()
-    weights = {k.split('/')[-1]: float(v) for k, v in mets.items() if '/relevance/' in k}
-    self.relevance = weights or self.relevance
-    standing = getattr(self.agent, 'standing', dict)()  # As it is now, not as it was on average.
-    self.execution = summary.execution(standing)
-    logger.add(standing, prefix='train')
-    logger.add(mets)
-    logger.add(self.replay.stats(), prefix='replay')
-    logger.add(self.usage.stats(), prefix='usage')
-    logger.add({k: v.result() for k, v in self.rates.items()}, prefix='fps')
-    logger.add({'timer': elements.timer.stats()['summary']})
-    logger.write()
-
-  def _batch(self, mode):
-    """Return the next batch; streams start late, as they read ahead from what is there by then."""
-    if mode not in self.streams:
-      self.streams[mode] = iter(self.agent.stream(
-          hostmain.make_stream(self.config, self.replay, mode)))
-    batch = next(self.streams[mode])
-    if 'seed' in batch:  # The host counts train and report batches together, read ahead or not.
-      batch['seed'] = internals.seed(self.agent, self.agent.n_updates)
-    return batch
-
-
 def _agent(config):
   with progress.waiting(f'compiling the agent ({config.agent.typ})'):
-    return hostmain.make_agent(config)
+    return hostmain.make_agent(together.lazily(config))
 
 
 def _load(agent, args):
