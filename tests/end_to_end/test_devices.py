@@ -86,6 +86,8 @@ def test_pretraining_in_two_processes_is_that_in_one(one, tiny, tmp_path):
 def test_an_agent_in_two_processes_is_that_in_one(configure, tmp_path):
   """With all parts: what it does, learns, tells the replay, reports and saves."""
   config = configure('vid2act', 'metaworld', **{
+      # Means over bins up to 5e8, as the host has them, are nothing but rounding before they are learned.
+      'agent.rewhead.output': 'symlog_mse', 'agent.value.output': 'symlog_mse',
       'batch_size': 4, 'jax.platform': 'cpu', 'vid2act.behaviours.frames': 2, 'agent.vid2act.imitate': 1.0,
       'agent.vid2act.execute': {'start': 1.0, 'end': 1.0}})
   config = config.update({'vid2act.teacher': str(agents.teacher(config, 2, memory=16))})
@@ -101,7 +103,8 @@ def test_an_agent_in_two_processes_is_that_in_one(configure, tmp_path):
 
   one, (two, _) = run(), together(run, tmp_path / 'run')
   assert one.keys() == two.keys()
-  far = {k: float(np.abs(v.astype(np.float64) - two[k]).max() / (np.abs(v).max() + 1e-2)) for k, v in one.items()}
+  far = {k: float(np.abs(v.astype(np.float64) - two[k]).max() / (np.abs(v).max() + 1e-2)) for k, v in one.items()
+         if not k.endswith('relevance/logit/bias')}  # No softmax changes with it: its gradient is rounding.
   assert max(far.values()) < 5e-3, sorted(far.items(), key=lambda x: -x[1])[:9]  # The openloop image is of bytes.
   assert any('imitate' in k for k in one) and any(k.startswith('replay/') for k in one)
 
@@ -134,7 +137,7 @@ def test_a_wish_to_stop_reaches_all_processes(one, tiny, tmp_path):
   waiting = threading.Thread(target=stop)
   waiting.start()
   both = together(
-      command, out, *RUN, tiny, '--vid2act.teacher', one[2] / 'teacher', '--run.log_every', '0', '--run.steps', '100000')
+      command, out, *RUN, tiny, '--vid2act.teacher', one[2] / 'teacher', '--run.log_every', '0', '--run.steps', '400')
   stopped.set()
   waiting.join()
   assert [x[0] for x in both] == [143, 143], both[0][1][-3000:] + both[1][1][-3000:]
