@@ -40,7 +40,7 @@ def numbers(agent, config):
   found['ledger/merit'] = agent.ledger.merit()
   assert found['ledger/merit'].any(), ledger
   for step, batch in enumerate(agents.batches(agent, UPDATES + 1, episodes=len(ledger['by']))):
-    batch = {**batch, 'seed': internals.seed(agent, step)}
+    batch = {**batch, 'seed': internals.seed(agent, step)} if processes.alone(config) else batch
     if step == UPDATES:
       _, mets = agent.report(reporting, batch)
     else:

@@ -51,7 +51,7 @@ def test_each_process_has_its_part_and_the_first_one_writes(configure, tmp_path)
 
 
 TALK = """
-import json, sys, jax, numpy as np
+import json, sys, elements, jax, numpy as np
 from vid2act_plugin.host import processes
 index = int(sys.argv[1])
 jax.distributed.initialize(sys.argv[2], 2, index)
@@ -61,16 +61,24 @@ said = processes.exchange({'signal': index, 'call': ['first', 'other'][index]})
 content = bytes(np.random.default_rng(0).integers(0, 256, 3000, np.uint8))
 heard = processes.spread(content if index == 0 else b'', len(content))
 rows = processes.gather({'a': np.arange(4).reshape(2, 2) + 10 * index})['a']
-print(json.dumps([said, heard == content, rows.tolist(), processes.most(index), processes.spread(b'', 0) == b'']))
+config = elements.Config(seed=0, logdir=str(index), jax=dict(num_processes=2, process_id=index))
+processes.agree(config, teacher='a hash')
+try:
+  processes.agree(config.update(seed=index), teacher='a hash')
+  refused = ''
+except processes.UserError as e:
+  refused = str(e)
+print(json.dumps([refused, said, heard == content, rows.tolist(), processes.most(index), processes.spread(b'', 0) == b'']))
 """
 
 
 def test_what_processes_tell_each_other():
-  """Each hears what all say in their order, the first one's bytes in several parts, and rows of all."""
+  """Each hears what all say in their order, the first one's bytes in several parts, rows of all, and other settings."""
   address = f'127.0.0.1:{rays.port()}'
   both = [subprocess.Popen([sys.executable, '-c', TALK, str(i), address], stdout=subprocess.PIPE, text=True)
           for i in range(2)]
-  heard = [json.loads(x.communicate()[0].splitlines()[-1]) for x in both]
+  (first, *heard), (other, *same) = (json.loads(x.communicate()[0].splitlines()[-1]) for x in both)
   wanted = [[{'signal': 0, 'call': 'first'}, {'signal': 1, 'call': 'other'}], True,
             [[0, 1], [2, 3], [10, 11], [12, 13]], 1, True]
-  assert heard == [wanted, wanted]
+  assert heard == same == wanted
+  assert first == '' and 'process 1 was begun with other settings than the first one of its run: seed 1 (there 0);' in other

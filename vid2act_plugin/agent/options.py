@@ -8,6 +8,7 @@ def check(config):
   options, rssm = config.agent.vid2act, config.agent.dyn.rssm
   length, width = config.batch_length + config.replay_context, rssm.deter + rssm.stoch * rssm.classes
   rows = round(options.rehearse * config.batch_size)
+  processes = config.jax.num_processes if config.script != 'pretrain' else 1
   for key, bad, cure in (
       ('burnin', options.burnin >= length,
        f'a sequence has {length} steps (batch_length and replay_context); give fewer'),
@@ -15,9 +16,12 @@ def check(config):
       ('adapted', options.adapted == 1, 'one source is drawn to stand for others; give 2 or more, or 0 for all'),
       ('share', options.share < 1 and from_start(options),
        'with guide_from start the teachers see every sequence; set it to 1.0'),
-      ('guide_from', from_start(options) and config.jax.num_processes > 1 and config.script != 'pretrain',
-       f'teachers act with it, which {config.jax.num_processes} processes cannot do together; set it to '
-       'amortised, or jax.num_processes to 1'),
+      ('guide_from', from_start(options) and processes > 1,
+       f'teachers act with it, which {processes} processes cannot do together; set it to amortised, or '
+       'jax.num_processes to 1'),
+      ('rehearse_from', options.rehearse and options.rehearse_from < 1 and processes > 1,
+       f'episodes are compared before {processes} processes know each other; set it to 1.0, or '
+       'jax.num_processes to 1'),
       ('rehearse', options.rehearse and not 0 < rows < config.batch_size,
        f'of a batch of {config.batch_size} that has to be a row or more and leave one to the task; '
        'change it or batch_size, or set it to 0'),

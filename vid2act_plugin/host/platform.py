@@ -106,7 +106,7 @@ def _devices(config, platform):
     if used and value % count and not config.random_agent:
       raise UserError(
           f'The key {key} makes batches of {value}, which the {count} devices of jax.{share} cannot share '
-          f'evenly; set it to a multiple of {count}, or name fewer devices.')
+          f'evenly; set it to a multiple of {count}, or use fewer devices or processes.')
 
 
 def _cpu(config):

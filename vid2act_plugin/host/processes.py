@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import sys
 
 import jax
@@ -20,6 +21,9 @@ from . import checkpoints
 
 # Settings of a process by itself.
 ALONE = {'jax.num_processes': 1, 'jax.process_id': -1, 'jax.coordinator_address': ''}
+SHOWN = 4  # Keys in a message.
+OWN = re.compile(r'jax\.process_id|logdir|vid2act\.(cache|teacher|cloned|recordings|seconds\..*)')  # May differ.
+LOST = re.compile('Gloo|NCCL|CoordinationService')  # In what JAX says where another process has gone.
 ROOM = 512  # Bytes of what a process says at a time; what is longer goes through `spread`.
 PART = 1 << 26  # Bytes that are spread at once. Each power of two below is compiled once.
 
@@ -45,7 +49,7 @@ def size(config, batch):
 
 
 def share(batch, config):
-  """Return this process's part of a batch `[B, ...]`; nothing else of it comes to its devices."""
+  """Return this process's part of a batch `[B, ...]`, which its devices compute."""
   each = size(config, len(next(iter(batch.values()))))
   first = max(0, config.jax.process_id) * each
   return {k: v[first: first + each] for k, v in batch.items()}
@@ -70,14 +74,14 @@ def most(value):
 
 def spread(content, size):
   """Return the `size` bytes `content` of the first process, in all of them at the same time."""
-  found = b''
+  parts = []
   for start in range(0, size, PART):
     part = content[start: start + PART]
     block = np.zeros(1 << (min(PART, size - start) - 1).bit_length(), np.uint8)
     block[:len(part)] = np.frombuffer(part, np.uint8)
     with jax.transfer_guard('allow'):
-      found += multihost_utils.broadcast_one_to_all(block).tobytes()
-  return found[:size]
+      parts.append(multihost_utils.broadcast_one_to_all(block).tobytes())
+  return b''.join(parts)[:size]
 
 
 def gather(tree):
@@ -89,6 +93,20 @@ def gather(tree):
 def fetch(tree):
   """Return arrays of the devices of all processes as NumPy's, in all of them at the same time."""
   return jax.device_get(tree) if jax.process_count() < 2 else gather(tree)
+
+
+def agree(config, **content):
+  """Raise a `UserError` unless this process has the settings of the first, and its `content`, from a key to a hash."""
+  mine = json.loads(json.dumps({**{k: v for k, v in config.flat.items() if not OWN.fullmatch(k)}, **content}))
+  text = json.dumps(mine).encode()
+  first = json.loads(spread(text if writes(config) else b'', exchange(len(text))[0]))
+  other = [k for k in mine if first.get(k) != mine[k]]
+  if other:
+    shown = ', '.join(f'{k} {mine[k]!r} (there {first.get(k)!r})' for k in other[:SHOWN])
+    more = f' and {len(other) - SHOWN} other keys' if len(other) > SHOWN else ''
+    raise UserError(
+        f'The process {config.jax.process_id} was begun with other settings than the first one of its run: {shown}{more}; '
+        'begin all with the same.')
 
 
 @contextlib.contextmanager
@@ -103,7 +121,7 @@ def linked(config):
     if alone(config) or type(e) is SystemExit:  # All end so, together.
       raise
     abandon()
-    if 'gloo' not in str(e).lower():
+    if isinstance(e, UserError) and not e.__cause__ or not LOST.search(f'{e} {e.__cause__}'):
       raise
     raise UserError(
         f'Another process of this run has ended ({reason(e)}); its own messages say why. Repeat the command of '

@@ -61,10 +61,10 @@ def _processes(config, ours):
   count, index, address = config.jax.num_processes, config.jax.process_id, config.jax.coordinator_address
   if count < 2:
     return
-  if not ours or config.script not in TOGETHER:
+  if not ours or config.script not in TOGETHER or config.random_agent:
     raise UserError(
-        f'The key jax.num_processes is {count}, but only {", ".join(TOGETHER)} run in several processes, and with '
-        f'run.eval_every above 0; give --jax.num_processes 1 to --script {config.script}.')
+        f'The key jax.num_processes is {count}, but only {", ".join(TOGETHER)} run in several processes, with '
+        f'run.eval_every above 0 and random_agent False; give --jax.num_processes 1 to --script {config.script}.')
   if not (0 <= index < count and address):
     raise UserError(
         f"The keys jax.process_id and jax.coordinator_address are {index} and '{address}' of {count} processes; "

@@ -2,8 +2,7 @@
 
 Only the first has environments, a replay and a ledger, and saves and logs. It says what it calls
 of its agent, with the batch that goes with it, and every process makes the same call: JAX computes
-over the devices of all. Where the others would act they do so in nothing, as the host's policy is
-computed by all.
+over the devices of all. So is the host's policy: the others compute it of empty observations.
 """
 
 import contextlib
@@ -36,15 +35,13 @@ def led(agent, config):
   if processes.alone(config):
     yield agent
     return
-  status, first = ENDED, First(agent, config)
+  first = First(agent, config)
   try:
     yield first
-    status = 0
-  except SystemExit as e:
-    status = e.code if type(e) is SystemExit else ENDED
+  except BaseException as e:
+    first.end(e.code if type(e) is SystemExit else ENDED)
     raise
-  finally:
-    first.end(status)
+  first.end(0)
 
 
 class First:
@@ -73,14 +70,11 @@ class First:
 
   def train(self, carry, data):
     """Make an update with a batch of arrays `[B, ...]`, and return as much as one process would."""
-    ledger = self.agent.ledger.save() if hasattr(self.agent, 'ledger') else {}
-    tree = {**_under('data', data), **_under('ledger', ledger)}
-    return self._call(lambda: _train(self.agent, self.config, carry, data), 'train', tree)
+    return self._call(lambda: _train(self.agent, self.config, carry, data), 'train', self._tree(data))
 
   def report(self, carry, data):
     return self._call(
-        lambda: self.agent.report(carry, _shared(self.agent, self.config, data)), 'report',
-        _under('data', data))
+        lambda: self.agent.report(carry, _shared(self.agent, self.config, data)), 'report', self._tree(data))
 
   def save(self):
     return self._call(self.agent.save, 'save')
@@ -95,6 +89,11 @@ class First:
     """Let the others end; where a call failed they have failed in it, and listen no more."""
     if not self.within:
       self._call(lambda: None, 'end', status=status)
+
+  def _tree(self, data):
+    """Return a batch with what the sources have earned, by which its steps are judged."""
+    ledger = self.agent.ledger.save() if hasattr(self.agent, 'ledger') else {}
+    return {**_under('data', data), **_under('ledger', ledger)}
 
   def _call(self, function, name, tree=None, **facts):
     self.within = True
@@ -117,6 +116,8 @@ def follow(agent, config):
     while True:
       said = processes.exchange(dict(signal=stop.signal or 0))[0]
       tree = _tree(processes.spread(b'', said['size']))
+      if 'ledger' in tree:
+        agent.ledger.load(tree['ledger'])
       match said['call']:
         case 'init_policy':
           acting[said['envs']] = inner.init_policy(said['envs'])
@@ -124,8 +125,6 @@ def follow(agent, config):
           envs = said['envs']
           acting[envs], _, _ = inner.policy(acting[envs], _nothing(agent, envs), mode=said['mode'])
         case 'train':
-          if 'ledger' in tree:
-            agent.ledger.load(tree['ledger'])
           training, _, _ = _train(agent, config, training, tree['data'])
         case 'report':
           reporting, _ = agent.report(reporting, _shared(agent, config, tree['data']))
@@ -155,7 +154,6 @@ def _train(agent, config, carry, data):
 
 def _shared(agent, config, data):
   """Return this process's part of a batch on its devices, with the seed of the next update."""
-  data = {k: v for k, v in data.items() if k != 'seed'}
   data = internals.put(processes.share(data, config), agent.train_sharded)
   return {**data, 'seed': internals.seed(agent, agent.n_updates)}
 

@@ -58,6 +58,9 @@ def _train(config, args, evaluate):
   start = time.time()
   with processes.linked(config):
     agent = finite.Watched(_agent(config), config)
+    if not processes.alone(config):
+      teacher = config.vid2act.teacher and bundle.verify(config.vid2act.teacher)['hash']
+      processes.agree(config, **{'vid2act.teacher': teacher})
     if not processes.writes(config):
       raise SystemExit(together.follow(agent, config))
     with together.led(agent, config) as agent:
