@@ -64,7 +64,7 @@ def initialise(agent, bundle, config):
   """
   names, source = bundle.manifest['sources'], config.agent.vid2act.init_source
   check(config, names)
-  if checkpoints.latest(processes.home(config)):
+  if checkpoints.latest(processes.home(agent.config)):
     note('Not initialised from the teacher: the run continues from its own checkpoint.')
     return
   params, report = fit(
