@@ -5,7 +5,9 @@ import pathlib
 import re
 import shlex
 import shutil
+from unittest import mock
 
+import gymnasium
 import numpy as np
 import pytest
 from helpers import lerobot, own_robot
@@ -17,6 +19,13 @@ from vid2act_plugin.sources import recording
 PAGE = pathlib.Path(__file__).parents[2] / 'configs' / 'README.md'
 SMALL = 'env.gymnasium: {size: [16, 16], limit: 12}'
 ROBOT = "\ngymnasium.register('Reach-v0', 'my_robot:Robot', max_episode_steps=9, kwargs=dict(actions='unit'))\n"
+
+
+@pytest.fixture(autouse=True)
+def registry():
+  """Let no other test meet what is registered here, a copy of a robot under the same name."""
+  with mock.patch.dict(gymnasium.registry):
+    yield
 
 
 @pytest.fixture
