@@ -119,7 +119,7 @@ def test_weights_of_other_methods_and_seeds_are_kept(tmp_path):
 
 
 def test_committed_results_give_the_committed_table(tmp_path):
-  plot.plot([RESULTS], tmp_path)
+  plot.plot([RESULTS / 'control'], tmp_path)
   read = lambda path: list(csv.DictReader(path.read_text().splitlines()))
   before, now = read(RESULTS / 'comparison.csv'), read(tmp_path / 'comparison.csv')
   assert len(now) == len(before) > 0
@@ -216,3 +216,22 @@ def test_the_teachers_of_the_studies_are_whole():
   for folder in (RESULTS.parent / 'teachers').iterdir():
     found = bundle.load(folder)
     assert f"`{found.manifest['hash'][:16]}`" in README.read_text() and found.clones
+
+
+def test_the_readme_has_the_sparse_study():
+  """Its table tells every pair of runs that is committed, and no other."""
+  found = {}
+  for row in scores.load(RESULTS / 'sparse' / 'scores' / 'success_any.json.gz'):
+    found[row['task'], row['seed'], row['method']] = comparison.mean_over(row, 0, row['xs'][-1])
+  pairs = {(task, seed) for task, seed, method in found if method == 'vid2act'} & {
+      (task, seed) for task, seed, method in found if method == 'finetune'}
+  lines, number = README.read_text().splitlines(), lambda text: [float(x) for x in text.split()]
+  start = next(i for i, x in enumerate(lines) if x.startswith('| target (sparse) |'))
+  told = [[y.strip() for y in x.strip('|').split('|')] for x in itertools.takewhile(
+      lambda x: x.startswith('|'), lines[start + 2:])]
+  assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
+  for target, count, finetune, ours, differences in told:
+    mine = sorted((seed, *(found[task, seed, x] for x in ('finetune', 'vid2act')))
+                  for task, seed in pairs if task == f'metaworld_{target}')
+    assert int(count) == len(mine) and number(finetune + ' ' + ours) == pytest.approx(np.mean(mine, 0)[1:], abs=.006)
+    assert number(differences) == pytest.approx([after - before for _, before, after in mine], abs=.006)
