@@ -13,6 +13,9 @@ from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import processes
 from vid2act_plugin.training import start
 
+SECOND = {
+    'script': 'train', 'jax.num_processes': 2, 'jax.process_id': 1, 'jax.coordinator_address': 'localhost:1'}
+
 
 @pytest.mark.parametrize('changes, words', [
     ({'script': 'parallel'}, 'script parallel is .*--script train_eval'),
@@ -20,6 +23,10 @@ from vid2act_plugin.training import start
     ({'jax.num_processes': 2, 'script': 'eval_only'}, 'is 2, but only pretrain, train, train_eval.*--script eval_only'),
     ({'jax.num_processes': 2, 'script': 'clone'}, 'is 2, but only'),
     ({'jax.num_processes': 2, 'script': 'train', 'run.eval_every': 0, 'jax.platform': 'auto'}, 'is 2, but only'),
+    ({'script': 'train', 'random_agent': True, 'jax.num_processes': 2}, 'is 2, but only .* random_agent False'),
+    ({**SECOND, 'agent.vid2act.guide_from': 'start', 'agent.vid2act.share': 1.0}, 'guide_from is start.* which 2 processes'),
+    ({**SECOND, 'agent.vid2act.rehearse': 0.5, 'agent.vid2act.rehearse_from': 0.5}, 'rehearse_from is 0.5, but episodes'),
+    ({**SECOND, 'batch_size': 5}, 'batch_size makes batches of 5, which the 2 devices'),
     ({'jax.num_processes': 2}, "are -1 and '' of 2 processes.*from 0 to 1"),
     ({'jax.num_processes': 2, 'jax.process_id': 2, 'jax.coordinator_address': 'localhost:1'}, 'are 2 and'),
     ({'jax.num_processes': 2, 'jax.process_id': 0}, "are 0 and ''")])
