@@ -9,6 +9,7 @@ from .output import printable
 NO_SPACE = 'free some space, or name a folder that has it'
 NO_FOLDER = 'mend its rights, or name another folder'
 NO_NAME = 'name another one'
+SHOWN = 4  # Keys in a message.
 # Of our requirements, those that are imported where they are used alone: some machines do without.
 OPTIONAL = 'av', 'h5py', 'jinja2', 'matplotlib', 'minari', 'pyarrow', 'scipy', 'scope'
 CURES = {  # What the user can mend; any other error of the system is a fault of ours.
@@ -79,6 +80,12 @@ def absent(error):
     return UserError(
         f'The package {name} is not installed, which is needed for this; install it, or repeat the command '
         'on a machine that has it.')
+
+
+def differences(keys, mine, word, others):
+  """Return in words how settings `{key: value}` differ in `keys` from `others`, which `word` stands for."""
+  more = f' and {len(keys) - SHOWN} other keys' if len(keys) > SHOWN else ''
+  return ', '.join(f'{k} {mine.get(k)!r} ({word} {others.get(k)!r})' for k in keys[:SHOWN]) + more
 
 
 def reason(error):

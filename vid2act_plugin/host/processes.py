@@ -16,12 +16,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ..common.errors import UserError, reason
+from ..common.errors import UserError, differences, reason
 from . import checkpoints
 
 # Settings of a process by itself.
 ALONE = {'jax.num_processes': 1, 'jax.process_id': -1, 'jax.coordinator_address': ''}
-SHOWN = 4  # Keys in a message.
 OWN = re.compile(r'jax\.process_id|logdir|vid2act\.(cache|teacher|cloned|recordings|seconds\..*)')  # May differ.
 LOST = re.compile('Gloo|NCCL|CoordinationService')  # In what JAX says where another process has gone.
 ROOM = 512  # Bytes of what a process says at a time; what is longer goes through `spread`.
@@ -97,15 +96,16 @@ def fetch(tree):
 
 def agree(config, **content):
   """Raise a `UserError` unless this process has the settings of the first, and its `content`, from a key to a hash."""
+  if alone(config):
+    return
   mine = json.loads(json.dumps({**{k: v for k, v in config.flat.items() if not OWN.fullmatch(k)}, **content}))
   text = json.dumps(mine).encode()
   first = json.loads(spread(text if writes(config) else b'', exchange(len(text))[0]))
   other = [k for k in mine if first.get(k) != mine[k]]
   if other:
-    shown = ', '.join(f'{k} {mine[k]!r} (there {first.get(k)!r})' for k in other[:SHOWN])
-    more = f' and {len(other) - SHOWN} other keys' if len(other) > SHOWN else ''
+    shown = differences(other, mine, 'there', first)
     raise UserError(
-        f'The process {config.jax.process_id} was begun with other settings than the first one of its run: {shown}{more}; '
+        f'The process {config.jax.process_id} was begun with other settings than the first one of its run: {shown}; '
         'begin all with the same.')
 
 

@@ -47,8 +47,7 @@ def _made(path, data, config):
 def _run(config, data, path):
   options, writes = config.vid2act.pretrain, processes.writes(config)
   agent = finite.Watched(build(config, data), config)
-  if not processes.alone(config):
-    processes.agree(config, **{'vid2act.sources': data.key})
+  processes.agree(config, **{'vid2act.sources': data.key})
   logdir, step = elements.Path(str(path.parent)), elements.Counter()
   logger = hostmain.make_logger(config) if writes else elements.Logger(step, [lambda summaries: None])
   logger.step, logger.multiplier = step, 1

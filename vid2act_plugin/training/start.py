@@ -8,7 +8,7 @@ import re
 import elements
 
 from ..common import files, lock, resources, safe_yaml
-from ..common.errors import UserError, reading
+from ..common.errors import UserError, differences, reading
 from ..common.output import note
 from ..host import checkpoints, loading, sizes
 
@@ -21,7 +21,6 @@ TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more wher
 LOOPS = ('train', 'train_eval', 'eval_only')
 TOGETHER = ('pretrain', 'train', 'train_eval')  # What several processes may do as one.
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
-SHOWN = 4  # Keys in a message.
 WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
 
 
@@ -118,10 +117,9 @@ def _continued(config, logdir):
   if (before.get('script') in LOOPS) != (config.script in LOOPS):
     changed.append('script')
   if changed:
-    shown = ', '.join(f'{k} {before.get(k)!r} (now {now[k]!r})' for k in changed[:SHOWN])
-    more = f' and {len(changed) - SHOWN} other keys' if len(changed) > SHOWN else ''
+    shown = differences(changed, before, 'now', now)
     raise UserError(
-        f'The run {logdir} was begun with {shown}{more}; continue it with these, or begin another '
+        f'The run {logdir} was begun with {shown}; continue it with these, or begin another '
         f'--logdir, from its weights with --run.from_checkpoint {logdir}.')
 
 
