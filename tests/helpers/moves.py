@@ -1,5 +1,7 @@
 """Episodes and films in which what happens between two images tells the action between them."""
 
+import fractions
+
 import av
 import numpy as np
 
@@ -35,6 +37,19 @@ def episode(seed, **settings):
       is_last=flags[1], is_terminal=flags[2])
 
 
+def expert(seed, sign, noise=0):
+  """Return an episode of one who acts by the grey of the rest, which is `sign` times its action.
+
+  noise: of the lights, which makes them tell less.
+  """
+  found = episode(seed)
+  lights = found['image'][:, :SIZE // 4]
+  lights += np.random.default_rng(seed).integers(0, noise + 1, (len(lights), 1, 1, 1), np.uint8)
+  rest = np.round(120 + 60 * sign * found['action'][:, 0]).astype(np.uint8)
+  found['image'][:, SIZE // 4:] = rest[:, None, None, None]
+  return found
+
+
 def write(folder, count=20, seed=0, env=None, suite='fake', facts=None, **settings):
   """Write a recording and return its folder."""
   entries = [
@@ -46,15 +61,20 @@ def write(folder, count=20, seed=0, env=None, suite='fake', facts=None, **settin
   return folder
 
 
-def film(path, images, fps=10):
-  """Write images `[T, H, W, 3]` as a film without loss."""
+def film(path, images, fps=10, times=None):
+  """Write images `[T, H, W, 3]` as a film without loss; times: thousandths of a second of each."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with av.open(str(path), 'w') as file:
     stream = file.add_stream('libx264rgb' if path.suffix == '.mkv' else 'libx264', rate=fps)
     stream.options = {'crf': '0', 'preset': 'ultrafast'}
     stream.height, stream.width = images.shape[1:3]
     stream.pix_fmt = 'rgb24' if path.suffix == '.mkv' else 'yuv444p'
-    for x in images:
-      file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(x), 'rgb24')))
+    if times is not None:
+      stream.codec_context.time_base = fractions.Fraction(1, 1000)
+    for i, x in enumerate(images):
+      frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(x), 'rgb24')
+      if times is not None:
+        frame.pts, frame.time_base = int(times[i]), fractions.Fraction(1, 1000)
+      file.mux(stream.encode(frame))
     file.mux(stream.encode())
   return path

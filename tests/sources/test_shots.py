@@ -97,6 +97,19 @@ def test_rate_and_repeat(tmp_path):
     tell(rate=30)
 
 
+@pytest.mark.parametrize('suffix', ['mkv', 'mp4'])
+def test_images_are_taken_by_their_times(tmp_path, suffix):
+  """Cameras slow down in the dark, and screens are filmed only where they change."""
+  times = [0, 100, 200, 250, 300, 350, 400, 800, 900, 1000]
+  image = (25 * np.arange(10, dtype=np.uint8))[:, None, None, None] + np.zeros((1, 32, 32, 3), np.uint8)
+  path = moves.film(tmp_path / f'a.{suffix}', image, times=times)
+  tell = lambda **options: [round(x.mean() / 25) for x in shots.images(path, **options)]
+  assert tell() == list(range(10))
+  found = tell(rate=5)
+  assert found == [0, 2, 6, 6, 7, 9] or found == [0, 2, 6, 7, 7, 9], found  # 600 is as near to both.
+  assert tell(rate=2.5, repeat=1) == [0, 6, 7]
+
+
 def test_a_film_that_is_cut_off_is_refused(tmp_path):
   path = moves.film(tmp_path / 'a.mp4', scene(20, 60))
   path.write_bytes(path.read_bytes()[:-2000])

@@ -48,15 +48,48 @@ def test_errors_are_told_of_episodes_and_of_tasks_not_learned_from(learned):
 
 def test_every_source_is_left_out_by_one_network(sources):
   training = inverting.Training(sources, SETTINGS, {})
-  assert training.apart == [0, 1] and training.seen == [[1], [0]]
-  rng, steps = np.random.default_rng(0), training.steps['train']
+  assert training.apart == [[0], [1]] and training.seen == [[1], [0]]
+  rng, steps = np.random.default_rng(0), training.steps
   known = {x['image'].tobytes(): k for k, stream in enumerate(steps.streams) for x in (
       {'image': y} for y in stream['image'])}
   for among in training.seen:
     frames, _ = steps.draw(rng, 50, among)
     assert {known[x[inverse.BACK].tobytes()] for x in frames} == set(among)
   alone = inverting.Training(sources, {**SETTINGS, 'networks': 3}, {})
-  assert alone.apart == [None, None] and alone.seen == [[0, 1]] * 3
+  assert alone.apart == [[], []] and alone.seen == [[0, 1]] * 3
+
+
+def test_experts_are_not_learned_from_where_there_is_random_play(tmp_path, plain, monkeypatch):
+  """What they do is told by where they are, and that is otherwise in another task."""
+  monkeypatch.setattr(inverting, 'ENOUGH', 200)
+  folders = [moves.write(tmp_path / name, count=90, seed=i) for i, name in enumerate(('one', 'two'))]
+  for folder in folders:
+    manifest = recording.load_manifest(folder)
+    for i, entry in enumerate(manifest['episodes']):
+      entry['behaviour'] = {'policy': 'random'}
+      if i % 3:
+        manifest['episodes'][i] = recording.write_episode(
+            folder, i, moves.expert(100 * i, 1, 60), {'policy': 'expert'})
+    recording.write_manifest(folder, manifest)
+  data = dataset.Sources(folders, 0.2, 2)
+  training = inverting.Training(data, SETTINGS, {})
+  assert training.facts['random'] and training.steps.counts == [24 * 13] * 2
+  frames, _ = training.steps.draw(np.random.default_rng(0), 50, [0, 1])
+  assert (frames[:, :, -1] == 60).all()
+  assert training.held.counts == [6 * 13] * 2 and training.new.counts == [12 * 13] * 2
+  other = moves.expert(999, -1)
+  def error():
+    for i in range(SETTINGS['updates']):
+      training(i)
+    made = training.result()
+    return np.square(made(other['image'])[0] - other['action'])[:-1, 0].mean(), made.facts
+  good, facts = error()
+  assert all(x > 0.2 for y in facts['r2_unseen'] for x in y), facts['r2_unseen']
+  monkeypatch.setattr(inverting, 'ENOUGH', 9999)
+  training = inverting.Training(data, SETTINGS, {})
+  assert not training.facts['random'] and training.steps.counts == [72 * 13] * 2
+  bad, _ = error()
+  assert good < 0.5 * bad, (good, bad)
 
 
 def test_no_image_of_another_episode_is_seen():

@@ -23,7 +23,8 @@ class Sources:
   holdout: share of each source's episodes, its last ones and at least one, that
   are kept out of `train`; a source with a single episode uses it for both.
   Attributes: `names`, `act_sizes` (actions before padding), `image` (shape of
-  one), `env` (settings of the first source), `key` (hash of the content).
+  one), `env` (settings of the first source), `key` (hash of the content), `random` (per split and
+  source: of which of its episodes all actions are random).
   Raises a `UserError` for damaged recordings, for differing image sizes, and
   for more than `act_width` actions.
   """
@@ -37,6 +38,7 @@ class Sources:
     self.env = manifests[0]['env']
     self.streams = {split: [] for split in SPLITS}
     self.worth = {split: [] for split in SPLITS}  # Per source and episode: success and return.
+    self.random = {split: [] for split in SPLITS}
     self._check(manifests)
     limit = recording.budget(folders, manifests)
     with progress.bar(
@@ -112,7 +114,8 @@ class Sources:
     return have - length + 1
 
   def _load(self, folder, holdout, limit):
-    _, episodes = recording.load(folder, limit=limit)
+    manifest, episodes = recording.load(folder, limit=limit)
+    random = [x.get('behaviour', {}).get('policy') == 'random' for x in manifest['episodes']]
     worth = [(x['success'].any(), x['reward'].sum()) for x in episodes]
     for episode in episodes:
       pad = self.act_width - episode['action'].shape[1]
@@ -124,6 +127,7 @@ class Sources:
       self.streams[split].append({
           k: np.concatenate([x[k] for x in episodes[part]]) for k in (*KEYS, 'confidence')})
       self.worth[split].append(worth[part])
+      self.random[split].append(random[part])
 
   def _check(self, manifests):
     for manifest in manifests:

@@ -19,6 +19,7 @@ CUT, ABRUPT = 2.0, 2.5  # Of 255; and times the largest change among the two bef
 STILL = 0.1  # Of 255: in a shot whose images all change by no more, nothing moves.
 SHORT = 4  # Images; a shot with fewer of them is left out.
 LONGEST = 500  # Images of a clip; a longer shot becomes several.
+EXACT = 1e-4  # Seconds; containers round times, to a thousandth at worst.
 SLACK = 0.02  # Of a rate: cameras keep theirs no better.
 
 
@@ -48,7 +49,7 @@ def check(path):
 
 
 def images(film, rate=0, repeat=1):
-  """Yield the images `[H, W, 3]` of a film, turned as it says they are to be shown.
+  """Return an iterator of the images `[H, W, 3]` of a film, turned as it says they are to be shown.
 
   rate: images per second, of which the nearest are kept; 0: all. repeat: every so many-th of these.
   Raises a `UserError` if the film cannot be read to its end, or has fewer images per second.
@@ -61,13 +62,27 @@ def images(film, rate=0, repeat=1):
     raise UserError(
         f'The film {film} has {fps:.4g} images/s, and --rate is {rate:g}; ask for no more than it '
         'has, or leave it out.')
-  step = max(1.0, fps / rate) if rate else 1.0
-  seen = kept = 0
-  for frame in frames:
-    if seen == round(kept * step * repeat):
+  if not rate:
+    return (x for i, (_, x) in enumerate(frames) if i % repeat == 0)
+  timed = ((i / fps if time is None else time, x) for i, (time, x) in enumerate(frames))
+  return nearest(timed, min(rate, fps) / repeat)
+
+
+def nearest(frames, rate):
+  """Yield of the pairs `(seconds, image)` the image nearest to each of `rate` times a second.
+
+  The first one's time is the first. Between images that are further apart, one is taken again.
+  """
+  kept, before = 0, None
+  for now, image in frames:
+    start = now if before is None else start
+    # Half of what lies between two images beyond the last one, which is nearest there.
+    while (due := start + kept / rate) <= now + EXACT:
       kept += 1
-      yield frame
-    seen += 1
+      yield image if before is None or now - due <= due - before[0] else before[1]
+    apart, before = now - before[0] if before else 0, (now, image)
+  if before and due <= before[0] + apart / 2 - EXACT:
+    yield before[1]
 
 
 def changes(frames):

@@ -64,9 +64,11 @@ class Inverse:
   params: `{name: [E, ...]}`. facts: `act_size`, `image` (shape of one), `settings` and `seed`; of
   the recordings that they learned from `sources`, `recordings` (hash of their content), `files`
   (of each source, the hashes of its episodes), `fps`, `body` and `view` (see `sources.bodies`),
-  and `mean` and `variance` `[A]` of their actions; `slope` and `scale` `[A]`, by which predicted
-  deviations from that mean and predicted variances are multiplied; and per source on held-out episodes, `[A]` each, `r2`, `r2_unseen` of a network
-  that did not learn from it (or None), and `r2_mean` of the mean action.
+  and `mean` and `variance` `[A]` of the actions learned from; `random`, whether only random
+  episodes were; `slope` and `scale` `[A]`, by which predicted deviations from that mean and
+  predicted variances are multiplied; and per source on held-out episodes, `[A]` each or None
+  without any: `r2` on such as were learned from, and, on others where there are any, `r2_unseen`
+  of a network that did not learn from that source and `r2_mean` of the mean action.
   """
 
   params: dict
@@ -173,7 +175,7 @@ def initial(facts, seed):
 
 
 def _checked(params, facts):
-  settings, size = facts['settings'], facts['act_size']
+  settings, size, _ = facts['settings'], facts['act_size'], facts['random']
   if not claims.sizes(*(settings[k] for k in SIZES), *facts['image'], size):
     raise ValueError('its sizes are none of a network')
   for key in ('mean', 'slope', 'scale', 'variance'):

@@ -15,15 +15,19 @@ f32 = jnp.float32
 RATE = 1e-3  # Of learning, at the start; it falls to 0 as a cosine.
 DECAY = 1e-4  # Of weights.
 SHOWN = 2048  # Held-out steps of each source that errors are measured on.
+ENOUGH = 1000  # Steps of random actions that suffice to learn from.
 STILL = 1e-6  # Variance of an action that hardly changes; it has no R2.
 
 
 class Training:
-  """Trains the networks on all steps of the recordings `data`, a `sources.Sources`.
+  """Trains the networks on steps of the recordings `data`, a `sources.Sources`.
 
+  They are those of random episodes, where these have `ENOUGH`, and else all: what an expert does
+  can be told from where it is, and who learned that is wrong in a task where another is at work.
   Of as many sources as networks or more, each network learns from all but some, every source
-  being left out by one: what that one makes of it tells how well a task that nobody learned
-  from is labelled. settings: see `inverse.Inverse`. facts: more of them. Call it for one update.
+  being left out by one: what that one makes of it, of experts where there are any, tells how well
+  a task that nobody learned from is labelled. settings: see `inverse.Inverse`. facts: more of
+  them. Call it for one update.
   """
 
   def __init__(self, data, settings, facts):
@@ -31,11 +35,23 @@ class Training:
     self.facts = dict(
         facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
         image=[int(x) for x in data.image], recordings=data.key)
-    self.steps = {x: _Steps(data, x) for x in ('train', 'holdout')}
-    self.facts.update(self.steps['train'].spread())
-    N, E = len(data.names), settings['networks']
-    self.apart = [k % E if N >= E > 1 else None for k in range(N)]  # By which network.
-    self.seen = [[k for k in range(N) if self.apart[k] != e] for e in range(E)]
+    played = _Steps(data, 'train', data.random['train'])
+    self.facts['random'] = sum(played.counts) >= ENOUGH
+    if self.facts['random']:
+      self.steps, self.held = played, _Steps(data, 'holdout', data.random['holdout'])
+      self.new = _Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
+    else:
+      self.steps, self.held = _Steps(data, 'train'), _Steps(data, 'holdout')
+    if not self.facts['random'] or not any(self.new.counts):
+      self.new = self.held
+    self.facts.update(self.steps.spread())
+    E = settings['networks']
+    known = [k for k, count in enumerate(self.steps.counts) if count]
+    # Which networks do not learn from a source: all, one, or none.
+    self.apart = [range(E)] * len(data.names)
+    for i, k in enumerate(known):
+      self.apart[k] = [i % E] if len(known) >= E > 1 else []
+    self.seen = [[k for k in known if e not in self.apart[k]] for e in range(E)]
     net = inverse.network(self.facts)
     optimizer = optax.adamw(
         optax.cosine_decay_schedule(RATE, settings['updates']), weight_decay=DECAY)
@@ -62,7 +78,7 @@ class Training:
   def __call__(self, number):
     """Make update `number` and return the mean squared error before it, still on the device."""
     rng = np.random.default_rng([self.seed, number])
-    each = [self.steps['train'].draw(rng, self.settings['batch_size'], x) for x in self.seen]
+    each = [self.steps.draw(rng, self.settings['batch_size'], x) for x in self.seen]
     with jax.transfer_guard('allow'):
       self.params, self.state, loss = self._update(
           self.params, self.state, np.uint32(number), *map(np.stack, zip(*each)))
@@ -74,33 +90,36 @@ class Training:
       params = jax.device_get(self.params)
     size = self.facts['act_size']
     made = inverse.Inverse(params, {**self.facts, 'scale': [1.0] * size, 'slope': [1.0] * size})
-    found = [self.steps['holdout'].guessed(made, k, SHOWN) for k in range(len(self.apart))]
-    # Of a source, what the network says that did not learn from it; of too few sources, all say.
-    alone = [x if e is None else x[e: e + 1] for (x, _, _), e in zip(found, self.apart)]
+    guessed = lambda steps: [steps.guessed(made, k, SHOWN) for k in range(len(self.apart))]
+    held, new = guessed(self.held), guessed(self.new)
+    alone = [x and e and (x[0][list(e)], x[2]) for x, e in zip(new, self.apart)]
+    # What is said of sources that nobody learned from decides; if there are none, what is of all.
+    judged = [(x, *y) for x, y in zip(new, alone) if y] or [(x, x[0], x[2]) for x in held if x]
     made.facts['slope'] = slope(
-        [x.mean(0) for x in alone], [x[2] for x in found], np.asarray(self.facts['mean'])).tolist()
-    left = [np.square(made.label(x) - a).mean(0) for x, (_, _, a) in zip(alone, found)]
-    doubt = [(v.mean(0) + m.var(0)).mean(0) for m, v, _ in found]
+        [x.mean(0) for _, x, _ in judged], [x for *_, x in judged], np.asarray(self.facts['mean'])).tolist()
+    left = [np.square(made.label(x) - a).mean(0) for _, x, a in judged]
+    doubt = [(v.mean(0) + m.var(0)).mean(0) for (m, v, _), *_ in judged]
     made.facts.update(
         scale=(np.mean(left, 0) / np.maximum(np.mean(doubt, 0), 1e-12)).tolist(),
-        r2=[explained(made.label(m), a) for m, _, a in found],
-        r2_unseen=[None if e is None else explained(made.label(x), a)
-                   for x, (_, _, a), e in zip(alone, found, self.apart)],
-        r2_mean=[explained(np.asarray(self.facts['mean']), a) for _, _, a in found])
+        r2=[x and explained(made.label(x[0]), x[2]) for x in held],
+        r2_unseen=[explained(made.label(x[0]), x[1]) if x else None for x in alone],
+        r2_mean=[x and explained(np.asarray(self.facts['mean']), x[2]) for x in new])
     return made
 
 
 class _Steps:
-  """All steps of all episodes at which an action is taken."""
+  """The steps of episodes at which an action is taken; chosen: of which episodes, per source."""
 
-  def __init__(self, data, split):
+  def __init__(self, data, split, chosen=None):
     self.streams, self.places = data.streams[split], []
-    for stream in self.streams:
+    for k, stream in enumerate(self.streams):
       first = np.flatnonzero(stream['is_first'])
       last = np.append(first[1:], len(stream['is_first']))
       steps = np.flatnonzero(~stream['is_last'])
       episode = np.searchsorted(first, steps, 'right') - 1
-      self.places.append((steps, first[episode], last[episode]))
+      kept = slice(None) if chosen is None else np.asarray(chosen[k], bool)[episode]
+      self.places.append((steps[kept], first[episode[kept]], last[episode[kept]]))
+    self.counts = [len(x) for x, *_ in self.places]
 
   def draw(self, rng, count, among):
     """Return frames `[B, F, H, W, 3]` and actions `[B, A]`, from each of the sources as often."""
@@ -115,8 +134,13 @@ class _Steps:
     return tuple(np.concatenate(x) for x in zip(*parts))
 
   def guessed(self, made, source, count):
-    """Return predictions `[E, N, A]` and actions `[N, A]` of up to `count` steps, spread evenly."""
-    have = len(self.places[source][0])
+    """Return predictions `[E, N, A]` and actions `[N, A]` of up to `count` steps, spread evenly.
+
+    None of a source without steps.
+    """
+    have = self.counts[source]
+    if not have:
+      return None
     chosen = np.linspace(0, have - 1, min(count, have)).astype(int)
     steps, start, stop = (x[chosen] for x in self.places[source])
     stream = self.streams[source]

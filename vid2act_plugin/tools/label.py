@@ -1,12 +1,14 @@
 """Infer the actions of films, or of recordings, from recordings of the same body that have them.
 
 A few networks learn which action leads from one image to the next, as the images around it show,
-from the recordings of --from, and then label every step of PATH. The result is an ordinary
-recording, whose manifest says `labels: inferred` and from what, with a `confidence` per step: the
-share of the actions' variance that the networks predict there. PATH is a recording, whose own
-actions are not looked at, or a folder of films: shots are split where the picture changes at once,
-and still ones left out. Printed is how well actions of held-out episodes are inferred, R2 per
-action: 1 is every action as it was, 0 no better than their mean.
+from the recordings of --from, and then label every step of PATH. Where these have enough random
+episodes, only they are learned from: what experts do can be told by where they are, and that is
+otherwise in another task. The result is an ordinary recording, whose manifest says `labels:
+inferred` and from what, with a `confidence` per step: the share of the actions' variance that the
+networks predict there. PATH is a recording, whose own actions are not looked at, or a folder of
+films: shots are split where the picture changes at once, and still ones left out. Printed is how
+well actions of held-out episodes are inferred, R2 per action: 1 is every action as it was, 0 no
+better than their mean.
 """
 
 import json
@@ -20,7 +22,7 @@ from ..common.output import count, note, say, table
 from ..envs import suites
 from ..sources import bodies, collect, dataset, labelling, recording, shots
 from ..teacher import inverse, inverting
-from ..training import invert
+from ..training import invert, partial, resume
 
 RANDOM = 'random:'
 WORTH = 0.25  # R2: below it, inferred actions and true ones correlate by less than a half.
@@ -176,20 +178,33 @@ def _model(args, folder, sources):
     facts = dict(seed=args.seed, body=bodies.body(manifests[0]), view=bodies.view(manifests[0]),
                  fps=manifests[0].get('fps'),
                  files=[[y['sha256'] for y in x['episodes']] for x in manifests])
-    made = invert.learn(data, settings, facts)
+    unfinished = place.with_name(f'{place.name}.partial')
+    with resume.Stop() as stop:
+      try:
+        made = invert.learn(data, settings, facts, unfinished, stop.check)
+      except resume.Stopped:
+        say('Interrupted: what is learned is kept, the same command continues.')
+        raise SystemExit(128 + stop.signal) from None
     made.write(place)
+    partial.discard(unfinished)
   return made
 
 
 def _show(facts):
   """Print how well held-out actions are inferred, and whether that is worth anything."""
-  size = facts['act_size']
+  size, random = facts['act_size'], facts['random']
+  what = 'of random episodes' if random else 'of episodes'
+  kinds = (f'{what} held out', f"{'of experts' if random else what}, as a task not learned from", 'by the mean action')
   rows = [[name, kind, *map(_number, r2), _number(_overall(r2))] for name, *each in zip(
       facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
-      for kind, r2 in zip(('of episodes held out', 'as a task not learned from', 'by the mean action'), each)
+      for kind, r2 in zip(kinds, each)
       if r2]
   table('Share of the variance of actions that is inferred (R2)', [
       'source', 'how', *[f'action {i}' for i in range(size)], 'all'], rows)
+  if not random:
+    note(f'Note: the recordings have less than {inverting.ENOUGH} steps of random actions, and it was learned from '
+         'all that they have. In other tasks that is worse, as experts act by what they see: collect more '
+         'of it (--random-share), or add random:TASK to --from.')
   if not worth(facts):
     note(f'Note: these labels are worth nothing: R2 is {_number(reached(facts))}, and below {WORTH} what '
          'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
@@ -198,7 +213,7 @@ def _show(facts):
 
 def reached(facts):
   """Return the mean R2 over sources and actions, as of tasks not learned from where that is known."""
-  return _mean([_overall(y or x) for x, y in zip(facts['r2'], facts['r2_unseen'])])
+  return _mean([_overall(y or x) for x, y in zip(facts['r2'], facts['r2_unseen']) if y or x])
 
 
 def worth(facts):
@@ -225,7 +240,7 @@ def _head(folder, path, original, model, rate, args):
   inferred = dict(
       path=str(path), model=model.digest(), worth=worth(facts), rate=rate, repeat=args.repeat,
       **{k: facts[k] for k in (
-          'recordings', 'sources', 'files', 'settings', 'seed', 'r2', 'r2_unseen')})
+          'recordings', 'sources', 'files', 'settings', 'seed', 'random', 'r2', 'r2_unseen')})
   kept = {k: v for k, v in (original or {}).items()
           if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material')}
   film = dict(

@@ -13,7 +13,7 @@ from ..host import internals
 from ..sources import dataset
 from ..sources.locate import locate
 from ..teacher import behaviours, cloning
-from . import resume
+from . import partial, resume
 from .trials import Trials
 
 NOISES = (0.0, 0.1)
@@ -30,9 +30,10 @@ def run(config, args):
       try:
         made = learn(config, recordings(config), stop.check)
       except resume.Stopped:
-        say('Stopped; repeat the command to learn the behaviours.')
+        say('Stopped; repeat the command to continue to learn the behaviours.')
         raise SystemExit(128 + stop.signal) from None
     made.write(folder)
+    partial.discard(kept(config))
   say(f'Behaviours: {folder}')
 
 
@@ -46,30 +47,22 @@ def recordings(config):
 def learn(config, data, check):
   """Return the `Behaviours` of the recordings `data`, tried on the sources' own tasks.
 
+  What is learned is in `kept(config)` meanwhile, and stays there.
+
   check: is called after every update and episode, and may raise.
   """
   internals.compute_in(jnp.float32)
   settings = dict(config.vid2act.behaviours)
   training = cloning.Training(data, settings)
-  made = updated(training, 'clone', check)
+  made = partial.updated(training, 'clone', kept(config), check)
   env = {**data.env, 'size': list(data.image[:2])}
   made.facts['success'] = _own(made, locate(config), env, settings['episodes'], check)
   return made
 
 
-def updated(training, title, check=lambda: None):
-  """Make all updates of a `training`, with progress, and return its result.
-
-  check: is called after every update, and may raise.
-  """
-  with progress.bar(title, training.settings['updates'], 'updates') as bar:
-    for number in range(training.settings['updates']):
-      loss = training(number)
-      bar.advance()
-      if number % 100 == 0:
-        bar.text(f'error {float(loss):.3f}')
-      check()
-  return training.result()
+def kept(config):
+  """Return where behaviours are kept while they are learned."""
+  return pathlib.Path(config.logdir).expanduser() / 'partial'
 
 
 def _own(made, found, env, episodes, check):

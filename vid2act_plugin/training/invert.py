@@ -4,16 +4,18 @@ import jax.numpy as jnp
 
 from ..host import internals
 from ..teacher import inverting
-from . import clone
+from . import partial
 
 SETTINGS = dict(updates=2000, batch_size=128, networks=3, channels=32, hidden=256, shift=1)
 HOLDOUT = 0.1  # Share of each recording's episodes that errors are measured on.
 
 
-def learn(data, settings, facts):
+def learn(data, settings, facts, folder, check):
   """Return the `Inverse` of the recordings `data`, a `sources.Sources` as wide as their actions.
 
-  settings: as `SETTINGS`. facts: more that is known of the recordings.
+  settings: as `SETTINGS`. facts: more that is known of the recordings. folder, check: see
+  `partial.updated`.
   """
   internals.compute_in(jnp.float32)
-  return clone.updated(inverting.Training(data, settings, facts), 'learn which action leads on')
+  return partial.updated(
+      inverting.Training(data, settings, facts), 'learn which action leads on', folder, check)

@@ -16,7 +16,7 @@ from ..teacher import bundle as bundles
 from ..teacher import memory
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.pretraining import Pretrain
-from . import clone, finite, resume
+from . import clone, finite, partial, resume
 
 KERNEL = f'{internals.ACTIONS}/kernel'
 PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
@@ -70,6 +70,8 @@ def _run(config, data, path):
   logger.close()
   if writes:
     made.save(str(path))
+  partial.discard(clone.kept(config))
+  if writes:
     say(f'Teacher bundle: {path} (use it with --vid2act.teacher)')
 
 

@@ -38,9 +38,12 @@ def episodes(path, options):
 
 
 def frames(source):
-  """Return an iterator of the images of a film or a folder of pictures, and images/s or None."""
+  """Return an iterator of `(seconds, image)` of a film or a folder of pictures, and images/s.
+
+  Both times are None where nothing tells them.
+  """
   if source.is_dir():
-    return _drawn(naming.series(places.pictures(source))[0]), None
+    return ((None, x) for x in _drawn(naming.series(places.pictures(source))[0])), None
   return _decoded(source), _probe(source)[1]
 
 
@@ -110,7 +113,8 @@ def _load(source, shared, options):
     arrays = {
         k: np.concatenate([v, 0 * v[:1]] if k == 'action' else [0 * v[:1], v])
         for k, v in arrays.items()}
-  return Episode(_drawn(pictures) if pictures else _decoded(shown), arrays, fps, names, left)
+  seen = _drawn(pictures) if pictures else (x for _, x in _decoded(shown))
+  return Episode(seen, arrays, fps, names, left)
 
 
 def _seen(source, shown, pictures):
@@ -165,7 +169,7 @@ def _decoded(path):
   form = VIDEOS[path.suffix.lower()]  # Exploding, because else damage is painted over.
   with _reading(path), images.film(path, form, err_detect='explode') as (container, stream):
     for frame in container.decode(stream):
-      yield images.upright(frame)
+      yield frame.time, images.upright(frame)
 
 
 def _drawn(paths):
