@@ -1,6 +1,6 @@
 """Does work that is killed at any time continue, and end as if it had not been killed?
 
-Collection, import, export, bundle writing, pretraining, training and a small
+Collection, import, labelling, export, bundle writing, pretraining, training and a small
 ablation get SIGKILL at moments drawn over the time that they take unkilled:
 half of the times all their processes, else the parent alone. The same command
 is repeated until it ends, killed again half of the times, half of the times

@@ -79,6 +79,44 @@ def importing(folder, kind):
     shutil.rmtree(out, ignore_errors=True)
 
 
+def unlabelled(folder):
+  """Label films, at their rate and at another one; what is left behind is a whole recording, or nothing."""
+  from vid2act_plugin.common.errors import UserError
+  from vid2act_plugin.sources import recording, shots
+  shots.check(folder)
+  for rate in (0, 5):
+    out = folder.parent / f'out{rate}'
+    try:
+      for line in makers.label(folder, out, rate)['skipped']:
+        assert faults(line, folder, []) == [], line
+      recording.load(out)
+    except UserError as e:
+      assert not (out / recording.MANIFEST).exists() and 'could be labelled' in str(e), e
+    finally:
+      shutil.rmtree(out, ignore_errors=True)
+
+
+def labelled(folder):
+  """Continue a copy of a labelled recording."""
+  from vid2act_plugin.sources import recording
+  with away(folder) as out:
+    shutil.copytree(folder, out / folder.name, symlinks=True, copy_function=os.link)  # Pipes too.
+    made = out / folder.name
+    try:
+      makers.label(made / 'films', made / 'out')
+    except SystemExit as e:
+      e.args = str(e).replace(str(made), str(folder)),
+      e.code = e.args[0]
+      raise
+    recording.load(made / 'out')
+
+
+def inverse(folder):
+  """Read an inverse dynamics model."""
+  from vid2act_plugin.teacher import inverse
+  inverse.read(folder / 'inverse')(np.zeros((3, 16, 16, 3), np.uint8))
+
+
 def run(folder):
   """Read a run as `vid2act teacher import` does, and make a bundle of it."""
   from vid2act_plugin.teacher import from_runs, runs
@@ -157,7 +195,8 @@ KINDS = {
     'manifest': (makers.recording, recording, '.json'),
     'episode': (makers.recording, recording, '.npz'),
     **{read.__name__: (getattr(makers, read.__name__), read, '') for read in (
-        bundle, overlay, checkpoint, run, teacher, ablation, scores)},
+        bundle, overlay, checkpoint, run, teacher, ablation, scores, unlabelled, inverse)},
+    'labelled': (makers.labelled, labelled, '.json'),
     'early': (makers.early, functools.partial(importing, kind='minari'), '.hdf5'),
     'logdir': (makers.logdir, scores, ''), 'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
     **{k: (write, functools.partial(importing, kind=k), '') for k, write in IMPORTS.items()},

@@ -9,6 +9,8 @@ import numpy as np
 
 from vid2act_plugin.teacher import bundle
 
+from . import makers
+
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 OVERLAY = r"""
 batch_size: 4
@@ -46,6 +48,16 @@ def importing(shared, folder):
       np.savez(data / f'{i:02}.npz', image=rng.integers(0, 256, (T, 64, 64, 3), np.uint8),
                action=action, reward=rng.normal(size=T).astype(np.float32))
   return ['-m', 'vid2act_plugin.cli', 'import', data, '--out', folder, '--resize', 32]
+
+
+def label(shared, folder):
+  """Return the command that labels films, which are made if need be, from what was collected unkilled."""
+  films = shared / 'films'
+  if not films.exists():
+    films.mkdir(parents=True)
+    makers.unlabelled(films)
+  return ['-m', 'vid2act_plugin.cli', 'label', films, '--from', *(shared / 'collect' / x for x in SOURCES),
+          '--out', folder, '--updates', 100]
 
 
 def bundles(shared, folder):
@@ -101,6 +113,7 @@ class Kind:
 
 KINDS = {
     'collect': Kind(collect), 'import': Kind(importing),
+    'label': Kind(label, ('collect',)),
     'export': Kind(export, ('import',), 'exists already'), 'bundle': Kind(bundles),
     'pretrain': Kind(pretrain, ('collect',)), 'train': Kind(train, ('collect', 'pretrain')),
     'ablate': Kind(ablate)}

@@ -115,6 +115,9 @@ def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, t
   assert found[0].folder == pathlib.Path(chosen['--out'][0]) / chosen['--name'][0]
   same, _ = begin('film:./clips#rate=10#repeat=2', './mine')
   assert same[0].folder == found[0].folder
+  moves.film(tmp_path / 'more/b.mkv', moves.play(2, 9, 32)[0])
+  _, second = begin('film:./more', './mine')
+  assert options(second)['--model'] == chosen['--model'] and options(second)['--out'] != chosen['--out']
   moves.write(tmp_path / 'mine', count=3, seed=4, size=16)
   other, _ = begin('film:./clips#rate=10#repeat=2', './mine')
   assert other[0].folder != found[0].folder

@@ -44,7 +44,7 @@ def _label(config, source):
     options = {'env': json.dumps(env, default=list), 'episodes': given.episodes}
   options |= {'updates': given.updates, 'seed': config.seed, **dict(source.entry.keys)}
   command = ['vid2act', 'label', str(source.entry.path), '--out', str(source.folder.parent),
-             '--name', source.name, '--from', *source.teachers]
+             '--name', source.name, '--model', str(source.model), '--from', *source.teachers]
   return command + [str(y) for k, v in options.items() for y in (f'--{k}', v)]
 
 

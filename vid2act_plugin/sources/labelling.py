@@ -181,11 +181,16 @@ def check(folder):
 
 
 def digest(path):
-  """Return the hash of a film, or of all pictures in a folder by their names and hashes."""
-  if path.is_file():
-    return files.sha256(path)
-  listed = [[x.name, files.sha256(x)] for x in sorted(path.iterdir()) if x.is_file()]
-  return recording.digest(listed)
+  """Return the hash of a film, or of all pictures in a folder by their names and hashes.
+
+  It is '' of what cannot be read.
+  """
+  try:
+    if path.is_file():
+      return files.sha256(path)
+    return recording.digest([[x.name, files.sha256(x)] for x in sorted(path.iterdir()) if x.is_file()])
+  except OSError:
+    return ''
 
 
 def truth(labelled, original, manifest, score):

@@ -12,6 +12,7 @@ from ..envs import suites
 from . import entries, importing, recording, shots
 
 CACHE = 1  # Raise it when recordings or teachers made before are no longer valid.
+LABELS = 2  # Raise it when labels that were inferred before are.
 APART = ('use_seed', 'proprio')  # Settings of an environment that change no recording.
 
 
@@ -20,13 +21,15 @@ class Located:
   """A source of a run and the folder of its recording, which need not be there yet.
 
   episodes: how many the recording has to have; 0: as many as it has. teachers: of films without
-  actions, what these are inferred from, as `vid2act label --from` has it.
+  actions, what these are inferred from, as `vid2act label --from` has it, and model: where what is
+  learned from them is kept, for all films.
   """
 
   entry: entries.Entry
   folder: pathlib.Path
   episodes: int = 0
   teachers: tuple = ()
+  model: pathlib.Path | None = None
 
   @property
   def name(self):
@@ -143,13 +146,14 @@ def _located(config, entry):
 def _film(config, entry, others):
   """Locate films without actions: labelled from the other sources, or from random play of the task."""
   teachers = tuple(str(x.folder) for x in others) or (f'random:{config.task}',)
-  content = dict(
-      format=CACHE, size=size(config), files=_files(entry.path), choice=entry.keys, seed=config.seed,
-      label=dict(config.vid2act.label), teachers=teachers, contents=[_content(x) for x in others])
+  learned = dict(
+      format=[CACHE, LABELS], size=size(config), seed=config.seed, label=dict(config.vid2act.label),
+      teachers=teachers, contents=[_content(x) for x in others])
   if not others:
-    content['random'] = settings(config, entries.parse(config.task))
-  folder = cache(config) / 'imports' / key(content) / entry.name
-  return Located(entry, folder, teachers=teachers)
+    learned['random'] = settings(config, entries.parse(config.task))
+  content, root = {**learned, 'files': _files(entry.path), 'choice': entry.keys}, cache(config) / 'imports'
+  return Located(
+      entry, root / key(content) / entry.name, teachers=teachers, model=root / key(learned) / 'inverse')
 
 
 def _content(source):

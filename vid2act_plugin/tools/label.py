@@ -48,7 +48,7 @@ def add_parser(sub):
       help="settings of random:TASK's environment; default: those of the recordings beside it")
   add('--updates', type=int, default=invert.SETTINGS['updates'], help='default: %(default)s')
   add('--model', default='', metavar='DIR',
-      help='where what was learned is kept, and found again; default: with the recording')
+      help='where what was learned is kept, and found again, and random:TASK beside it; default: with the recording')
   add('--workers', type=int, default=0, help='processes that collect; 0: one per core')
   add('--seed', type=int, default=0)
   parser.set_defaults(run=main)
@@ -155,7 +155,7 @@ def _random(task, known, folder, args):
   env = {k: v for k, v in alike.items() if k in suites.SUITES[suite].settings}
   with reading(f"The option --env, '{args.env}',", 'give settings as {"size": [32, 32]}'):
     given = dict(files.loads(args.env))
-  out = folder.parent / 'random'
+  out = (files.resolved(args.model) if args.model else folder).parent / 'random'
   return collect.collect(
       [task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
 
