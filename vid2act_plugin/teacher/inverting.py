@@ -35,13 +35,13 @@ class Training:
     self.facts = dict(
         facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
         image=[int(x) for x in data.image], recordings=data.key)
-    played = _Steps(data, 'train', data.random['train'])
+    played = Steps(data, 'train', data.random['train'])
     self.facts['random'] = sum(played.counts) >= ENOUGH
     if self.facts['random']:
-      self.steps, self.held = played, _Steps(data, 'holdout', data.random['holdout'])
-      self.new = _Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
+      self.steps, self.held = played, Steps(data, 'holdout', data.random['holdout'])
+      self.new = Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
     else:
-      self.steps, self.held = _Steps(data, 'train'), _Steps(data, 'holdout')
+      self.steps, self.held = Steps(data, 'train'), Steps(data, 'holdout')
     if not self.facts['random'] or not any(self.new.counts):
       self.new = self.held
     self.facts.update(self.steps.spread())
@@ -107,7 +107,7 @@ class Training:
     return made
 
 
-class _Steps:
+class Steps:
   """The steps of episodes at which an action is taken; chosen: of which episodes, per source."""
 
   def __init__(self, data, split, chosen=None):

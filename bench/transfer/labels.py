@@ -1,0 +1,127 @@
+"""How well are actions inferred in tasks that nobody learned from, and what decides it?
+
+    python -m bench.transfer.labels RECORDING... [--updates N] [--seed N] [--out FILE]
+
+Three networks learn from recordings of several tasks with random episodes, once from these alone
+and once from all episodes; of each task, a network that did not learn from it infers what experts
+do in held-out episodes (`vid2act label` does the same). Printed are R2 per action, mean over tasks.
+
+    python -m bench.transfer.labels --hand [--out FILE]
+
+Instead of images, a linear map sees where Meta-World's hand and fingers are, exactly or with an
+error: two steps before the action, and until three after it. More cannot be in any image.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+from vid2act_plugin.common.output import table
+
+LEARNED = 'button-press', 'drawer-close', 'door-close', 'faucet-open', 'plate-slide', 'window-close'
+NEW = 'handle-press', 'reach'
+NOISES = -1, 0.0, 0.1, 0.3, 0.5  # Of experts, -1: random actions; in turn.
+ERRORS = 0, 2, 5, 10  # Millimetres, standard deviation.
+EPISODES = 10
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  add = parser.add_argument
+  add('recordings', nargs='*', metavar='RECORDING')
+  add('--hand', action='store_true', help='positions of the hand instead of recordings')
+  add('--updates', type=int, default=1000)
+  add('--seed', type=int, default=0)
+  add('--out', type=pathlib.Path, help='gets the figures as JSON')
+  args = parser.parse_args()
+  if bool(args.recordings) == args.hand:
+    parser.error('name recordings, or --hand')
+  rows = hand(args.seed) if args.hand else images(args)
+  size = max(len(x['r2']) for x in rows)
+  table('R2 of experts in tasks not learned from', ['seen', 'learned from', *[f'action {i}' for i in range(size)]], [
+      [x['seen'], x['learned'], *[f'{y:.2f}' for y in x['r2']]] for x in rows])
+  if args.out:
+    args.out.write_text(json.dumps(rows, indent=1) + '\n')
+
+
+def images(args):
+  """Return the figures of networks that see images."""
+  import jax.numpy as jnp
+
+  from vid2act_plugin.common import progress
+  from vid2act_plugin.host import internals
+  from vid2act_plugin.sources import dataset, recording
+  from vid2act_plugin.teacher import inverting
+  from vid2act_plugin.training import invert
+  internals.compute_in(jnp.float32)
+  size = recording.load_manifest(args.recordings[0])['act_size']
+  data = dataset.Sources(args.recordings, invert.HOLDOUT, size, args.seed)
+  rows, settings = [], {**invert.SETTINGS, 'updates': args.updates}
+  for learned, enough in (('random episodes', 0), ('all episodes', np.inf)):
+    inverting.ENOUGH = enough
+    training = inverting.Training(data, settings, {})
+    training.new = inverting.Steps(
+        data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
+    with progress.bar(learned, args.updates, 'updates') as bar:
+      for number in range(args.updates):
+        training(number)
+        bar.advance()
+    each = [x for x in training.result().facts['r2_unseen'] if x]
+    seen = f'{data.image[0]}x{data.image[1]} pixels'
+    rows.append(dict(seen=seen, learned=learned, r2=mean(each), updates=args.updates, sources=data.names))
+  return rows
+
+
+def hand(seed):
+  """Return the figures of a linear map that sees positions."""
+  rng = np.random.default_rng(seed)
+  played = {task: play(task, rng) for task in (*LEARNED, *NEW)}
+  rows = []
+  for millimetres in ERRORS:
+    def seen(positions):
+      noisy = positions + 1e-3 * millimetres * rng.standard_normal(positions.shape)
+      steps = np.arange(len(positions) - 1)
+      index = np.clip(steps[:, None] + np.arange(-2, 4), 0, len(steps))
+      return np.c_[(noisy[index] - noisy[steps][:, None]).reshape(len(steps), -1), np.ones(len(steps))]
+    learned = [x for task in LEARNED for x in played[task]]
+    weights = np.linalg.lstsq(
+        np.concatenate([seen(x) for _, x, _ in learned]), np.concatenate([x for *_, x in learned]))[0]
+    each = []
+    for task in NEW:
+      experts = [x for x in played[task] if x[0] >= 0]
+      guess = np.concatenate([seen(x) @ weights for _, x, _ in experts])
+      action = np.concatenate([x for *_, x in experts])
+      each.append(1 - np.square(guess - action).mean(0) / action.var(0))
+    rows.append(dict(seen=f'positions, {millimetres} mm off', learned='all episodes', r2=mean(each)))
+  return rows
+
+
+def play(task, rng):
+  """Return (noise, positions `[T + 1, 4]` in metres, actions `[T, 4]`) of some episodes."""
+  from vid2act_plugin.envs.metaworld import MetaWorld
+  env, found = MetaWorld(task, size=(16, 16), repeat=2, limit=200, render='fast'), []
+  for episode in range(EPISODES):
+    noise = NOISES[episode % len(NOISES)]
+    env.episode = episode
+    obs = env.step({'reset': True})
+    positions, actions = [env.state[:4]], []
+    while not obs['is_last']:
+      action = rng.uniform(-1, 1, 4) if noise < 0 else (
+          env.expert_action() + noise * rng.standard_normal(4)).clip(-1, 1)
+      obs = env.step({'action': action, 'reset': False})
+      actions.append(action)
+      positions.append(env.state[:4])
+    found.append((noise, np.array(positions), np.array(actions)))
+  env.close()
+  return found
+
+
+def mean(rows):
+  """Return the mean of rows of figures, in which None is no figure."""
+  return [round(float(np.nanmean([np.nan if x[i] is None else x[i] for x in rows])), 3) for i in range(len(rows[0]))]
+
+
+if __name__ == '__main__':
+  main()
