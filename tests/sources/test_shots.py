@@ -9,6 +9,7 @@ from helpers import cameras, moves
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording, shots
+from vid2act_plugin.sources.formats import places
 
 REAL = pathlib.Path(__file__).parents[1] / 'data/660db1a/cache/recordings/f3e5c54620f8'
 
@@ -110,6 +111,41 @@ def test_images_are_taken_by_their_times(tmp_path, suffix):
   assert tell(rate=2.5, repeat=1) == [0, 6, 7]
 
 
+def test_images_that_are_shown_several_times_are_no_shots():
+  for times in (2, 3, 4):
+    change = np.repeat([0, .5, .6, 5, .5, .4, .6, .5, .5], times) * (np.arange(9 * times) % times == 0)
+    assert shots.cuts(change) == [3 * times]
+    found = shots.shots(change)
+    assert [(x.start, x.stop, x.why) for x in found] == [(0, 3 * times, ''), (3 * times, 9 * times, '')]
+  slides = np.zeros(60)
+  slides[10::10] = 20
+  assert shots.cuts(slides) == [*range(10, 60, 10)]
+  assert [x.why for x in shots.shots(slides)] == ['still'] * 6
+
+
+def test_where_nothing_moves_for_long_a_shot_ends():
+  change = np.full(80, .5)
+  change[20:60] = 0
+  found = shots.shots(change)
+  assert [(x.start, x.stop, x.why) for x in found] == [(0, 20, ''), (20, 59, 'still'), (59, 80, '')]
+  change[20 + shots.REST:] = .5
+  assert [(x.start, x.stop, x.why) for x in shots.shots(change)] == [(0, 80, '')]
+  assert shots.shots(np.zeros(0)) == []
+
+
+def test_films_and_pictures_in_folders(tmp_path):
+  for name in ('b/cam.mkv', 'b/deep/cam.mp4', 'a.mkv', 'a.png', 'c.png', 'notes.csv', 'b/cam.csv', '.hidden/x.mkv'):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b'x')
+  cameras.pictures(tmp_path / 'd/left', cameras.corner(3), names='{}.png')
+  (tmp_path / 'loop').symlink_to(tmp_path)
+  found = places.films(tmp_path)
+  assert [*found] == ['a.mkv', 'b/cam.mkv', 'b/deep/cam.mp4', 'd/left']
+  assert all(v == tmp_path / k for k, v in found.items())
+  assert places.films(tmp_path / 'd/left') == {'left': tmp_path / 'd/left'}
+  assert places.films(tmp_path / 'notes.csv') == {}
+
+
 def test_a_film_that_is_cut_off_is_refused(tmp_path):
   path = moves.film(tmp_path / 'a.mp4', scene(20, 60))
   path.write_bytes(path.read_bytes()[:-2000])
@@ -121,7 +157,7 @@ def test_films_are_turned_as_they_say_and_pictures_are_a_film(tmp_path):
   (tmp_path / 'in').mkdir()
   cameras.film(tmp_path / 'in/a.mp4', cameras.corner(), cameras.TURNED)
   cameras.pictures(tmp_path / 'in/b', cameras.corner(12), names='frame_{}.png')
-  first, second = shots.films(tmp_path / 'in')
+  first, second = places.films(tmp_path / 'in').values()
   found = np.stack(list(shots.images(first)))
   wanted = cameras.turned(cameras.corner(), cameras.TURNED)
   assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).mean() < 3

@@ -92,6 +92,20 @@ def test_experts_are_not_learned_from_where_there_is_random_play(tmp_path, plain
   assert good < 0.5 * bad, (good, bad)
 
 
+@pytest.mark.parametrize('networks', [1, 2, 3])
+def test_where_no_random_episode_was_held_out(tmp_path, plain, monkeypatch, networks):
+  monkeypatch.setattr(inverting, 'ENOUGH', 100)
+  folder = moves.write(tmp_path / 'one', count=20)
+  manifest = recording.load_manifest(folder)
+  for entry in manifest['episodes'][:15]:
+    entry['behaviour'] = {'policy': 'random'}
+  recording.write_manifest(folder, manifest)
+  training = inverting.Training(dataset.Sources([folder], 0.2, 2), {**SETTINGS, 'networks': networks, 'updates': 1}, {})
+  assert not any(training.held.counts)
+  made = training.result()
+  assert made.facts['r2'] == [None] and np.isfinite(made.facts['scale']).all()
+
+
 def test_no_image_of_another_episode_is_seen():
   around = inverse.around(np.array([10, 11, 18]), np.array([10] * 3), np.array([20] * 3))
   np.testing.assert_array_equal(around, [

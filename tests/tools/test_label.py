@@ -1,13 +1,15 @@
 """The command `vid2act label`: films and recordings become recordings with inferred actions."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
-from helpers import moves
+from helpers import cameras, moves
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
@@ -106,6 +108,105 @@ def test_interrupted_and_continued(given, monkeypatch, capsys):
   assert len(calls) == 5
 
 
+def test_a_signal_keeps_every_clip(given, monkeypatch, capsys):
+  """Within a film too; what a killed command wrote before is kept as well."""
+  write, calls = labelling.Labels._write, []
+  def signalled(self, name, *rest):
+    write(self, name, *rest)
+    calls.append(name)
+    assert len(calls) == 1 or len(recording.load_manifest(self.folder)['episodes']) == len(calls) - 1
+    if len(calls) == 2:
+      os.kill(os.getpid(), signal.SIGTERM)
+  monkeypatch.setattr(labelling.Labels, '_write', signalled)
+  monkeypatch.setattr(labelling, 'PAUSE', -1)
+  with pytest.raises(SystemExit) as e:
+    label(given / 'films', given, out='signalled')
+  assert e.value.code == 143 and 'what is learned and labelled is kept' in capsys.readouterr().out
+  assert len(recording.load_manifest(given / 'signalled/films')['episodes']) == 2
+  label(given / 'films', given, out='signalled')
+  assert calls == ['cut.mkv#0-11', 'cut.mkv#12-24', 'cut.mkv#25-38', 'other.mkv#0-19']
+
+
+def test_films_that_change_or_go(given, tmp_path, monkeypatch, capsys):
+  shutil.copytree(given / 'films', tmp_path / 'films')
+  write = labelling.Labels._write
+  def stopped(self, name, *rest):
+    if name.endswith('25-38'):
+      raise KeyboardInterrupt
+    write(self, name, *rest)
+  run = lambda: cli.main([
+      'label', str(tmp_path / 'films'), '--from', str(given / 'from'), '--out', str(tmp_path / 'out'),
+      '--updates', '400', '--model', str(given / 'model')])
+  with monkeypatch.context() as m, pytest.raises(SystemExit):
+    m.setattr(labelling.Labels, '_write', stopped)
+    run()
+  content = (tmp_path / 'films/cut.mkv').read_bytes()
+  shutil.copy(tmp_path / 'films/other.mkv', tmp_path / 'films/cut.mkv')
+  with pytest.raises(UserError, match='cut.mkv has changed since it was labelled'):
+    run()
+  assert len(recording.load_manifest(tmp_path / 'out/films')['episodes']) == 2
+  (tmp_path / 'films/cut.mkv').write_bytes(content)
+  run()
+  (tmp_path / 'films/other.mkv').unlink()
+  capsys.readouterr()
+  run()
+  assert 'there is no other.mkv any more; what was labelled of it is kept' in capsys.readouterr().out
+  assert len(recording.load_manifest(tmp_path / 'out/films')['episodes']) == 4
+
+
+def test_rates_are_those_of_the_recordings_where_films_have_them(given, tmp_path, capsys):
+  for i in range(2):
+    moves.write(tmp_path / 'from' / str(i), seed=i, size=SIZE, facts=dict(fps=20))
+  images = moves.play(70, 24, SIZE)[0]
+  moves.film(tmp_path / 'films/fast.mkv', images.repeat(2, 0), fps=40)
+  moves.film(tmp_path / 'films/slow.mkv', images, fps=5)
+  cameras.pictures(tmp_path / 'films/shots', images, names='{}.png')
+  def run(*options):
+    shutil.rmtree(tmp_path / 'out', ignore_errors=True)
+    cli.main(['label', str(tmp_path / 'films'), '--from', str(tmp_path / 'from'), '--out', str(tmp_path / 'out'),
+              '--updates', '2', '--model', str(tmp_path / 'model'), *options])
+    said = capsys.readouterr().out
+    return said, {x['name'].split('#')[0]: x['steps'] for x in recording.load_manifest(tmp_path / 'out/films')['episodes']}
+  said, found = run()
+  assert found == {'fast.mkv': 24, 'shots': 24, 'slow.mkv': 24} and 'Films are taken at 20 images/s' in said
+  assert 'slow.mkv: it has 5 images/s, and all are taken' in said and 'shots: it tells no images/s' in said
+  assert run('--repeat', '2')[1] == dict.fromkeys(found, 12)
+  assert run('--rate', '0')[1] == {**found, 'fast.mkv': 48}
+  said, _ = run('--rate', '20')
+  assert 'slow.mkv has 5 images/s, and --rate is 20; give 5 or less, or 0' in said
+  assert 'shots does not tell how many images/s it has, and --rate is 20; give --rate 0' in said
+
+
+def test_pictures_of_a_series_alone_decide(given, tmp_path):
+  cameras.pictures(tmp_path / 'pics', moves.play(70, 12, SIZE)[0], names='{}.png')
+  first, _ = label(tmp_path / 'pics', given, out='pictures')
+  (tmp_path / 'pics/.DS_Store').write_bytes(b'x')
+  assert label(tmp_path / 'pics', given, out='pictures')[0] == first
+
+
+def test_a_recording_that_was_labelled_is_not_learned_from(given, tmp_path, capsys):
+  """Also where it is the first of its folder."""
+  shutil.copytree(given / 'from', tmp_path / 'all')
+  run = lambda: cli.main([
+      'label', str(given / 'films'), '--from', str(tmp_path / 'all'), '--out', str(tmp_path / 'all'), '--name', 'a',
+      '--updates', '400', '--model', str(given / 'model')])
+  run()
+  before = recording.load_manifest(tmp_path / 'all/a')
+  capsys.readouterr()
+  run()
+  assert "Left out: The recording 'a' has inferred actions itself" in capsys.readouterr().out
+  assert recording.load_manifest(tmp_path / 'all/a') == before
+
+
+def test_episodes_keep_their_own_behaviour(given, tmp_path):
+  shutil.copytree(given / 'target', tmp_path / 'mixed')
+  manifest = recording.load_manifest(tmp_path / 'mixed')
+  manifest['episodes'][1]['behaviour'] = {'policy': 'random'}
+  recording.write_manifest(tmp_path / 'mixed', manifest)
+  made, _ = label(tmp_path / 'mixed', given, out='behaved')
+  assert [x['behaviour'] for x in made['episodes']] == [x['behaviour'] for x in manifest['episodes']]
+
+
 def test_bad_films_cost_no_other(given, tmp_path, capsys):
   shutil.copytree(given / 'films', tmp_path / 'films')
   content = (given / 'films/cut.mkv').read_bytes()
@@ -129,7 +230,9 @@ def test_bad_films_cost_no_other(given, tmp_path, capsys):
 @pytest.mark.parametrize('change, said', [
     (dict(actions=3), "act_size is 3 and not 2"), (dict(size=16), r'size is \[16, 16\] and not \[32, 32\]'),
     (dict(env=dict(camera='top')), 'camera is top and not corner'), (dict(suite='else'), 'suite is else'),
-    (dict(facts=dict(labels='inferred')), 'has inferred actions itself')])
+    (dict(facts=dict(labels='inferred')), 'has inferred actions itself'),
+    (dict(facts=dict(fps=30)), 'has 30 steps/s and not 10'), (dict(facts=dict(fps=10), env=dict(repeat=3)), '3.333 steps/s'),
+    (dict(facts=dict(action_low=[-1, -5], action_high=[1, 5])), r'action_low is \[-1, -5\] and not \[-1, -1\]')])
 def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
   if 'actions' in change:
     folder = moves.write(tmp_path / 'odd', count=2, size=SIZE)
@@ -137,8 +240,10 @@ def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
     recording.write_manifest(folder, {**manifest, 'act_size': 3})
   else:
     folder = moves.write(tmp_path / 'odd', count=2, **{'size': SIZE, **change})
+  target = moves.write(tmp_path / 'target', count=2, size=SIZE, facts=dict(
+      fps=10, action_low=[-1, -1], action_high=[1, 1]))
   with pytest.raises(UserError, match='no labelled recordings of that body') as e:
-    cli.main(['label', str(given / 'target'), '--from', str(folder), '--out', str(tmp_path / 'out')])
+    cli.main(['label', str(target), '--from', str(folder), '--out', str(tmp_path / 'out')])
   assert re.search(said, str(e.value.code)), e.value.code
   assert not (tmp_path / 'out').exists() or not list((tmp_path / 'out').rglob('*.npz'))
 
@@ -204,7 +309,8 @@ def test_random_actions_in_a_task_are_collected_as_the_recording_was(tmp_path, c
   cli.main(['label', str(given), '--from', 'random:metaworld_reach', '--episodes', '2', '--updates', '2',
             '--out', str(tmp_path), '--workers', '1'])
   before, found = recording.load_manifest(given), recording.load_manifest(tmp_path / given.name)
-  play = recording.load_manifest(tmp_path / 'random/metaworld_reach')
+  (played,) = (tmp_path / 'random').glob('*/metaworld_reach')
+  play = recording.load_manifest(played)
   assert [x['behaviour'] for x in play['episodes']] == [{'policy': 'random'}] * 2
   assert play['env']['size'] == before['env']['size'] and play['env']['limit'] == before['env']['limit']
   assert found['inferred']['sources'] == ['metaworld_reach'] and found['env'] == before['env']

@@ -85,6 +85,11 @@ def test_what_is_damaged_is_learned_anew(make, tmp_path, capsys, spoil, said):
 
 def test_another_training_is_not_continued(make, tmp_path, capsys):
   partial.updated(make(), 'learn', tmp_path / 'parts')
+  other = make()
+  other.holdout = 0.5
+  assert not partial._load(other, tmp_path / 'parts')
+  other.holdout, other.seed = make().holdout, 1
+  assert not partial._load(other, tmp_path / 'parts')
   for change in (dict(hidden=16), dict(updates=5)):
     same(partial.updated(make(**change), 'learn', tmp_path / 'parts'),
          partial.updated(make(**change), 'learn', tmp_path / 'fresh'))

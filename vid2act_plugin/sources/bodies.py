@@ -1,13 +1,17 @@
 """Whose actions recordings hold and how they see them: only what is alike can be learned from.
 
-`body` and `view` of a manifest are dicts; two recordings are of one body, or seen alike, where
-what both of them tell is equal.
+Two recordings are of one body, seen alike, of one pace and of one scale of actions, where what both
+of them tell is equal, or nearly.
 """
+
+import numpy as np
 
 from ..common.errors import UserError
 
 INFERRED = 'inferred'  # What a manifest says of its `labels`.
 VIEW = 'size', 'camera', 'orientation', 'repeat'  # Settings of an environment.
+SCALE = 'action_low', 'action_high'
+ALIKE = 0.1  # By which share of the range of actions, and of the pace, two recordings of one kind may differ.
 
 
 def inferred(manifest):
@@ -31,6 +35,16 @@ def view(manifest):
   return {k: manifest['env'][k] for k in VIEW if k in manifest['env']}
 
 
+def scale(manifest):
+  """Return the range of actions that became -1 to 1, where it is told: low and high, each `[A]`."""
+  return {k: manifest[k] for k in SCALE if manifest.get(k) is not None}
+
+
+def pace(manifest):
+  """Return how many steps a second has in a recording; 0 where that is not told."""
+  return (manifest.get('fps') or 0) / manifest['env'].get('repeat', 1)
+
+
 def difference(one, other):
   """Return the first key in which what both tell differs, with both values; None if there is none."""
   return next(((k, v, other[k]) for k, v in one.items() if k in other and other[k] != v), None)
@@ -39,29 +53,51 @@ def difference(one, other):
 def fault(manifest, wanted):
   """Return a sentence about why a recording cannot be learned from, or None if it can.
 
-  wanted: `(body, view)` of what is to be labelled, or of the recording that decides.
+  wanted: the manifest of what is to be labelled, or of the recording that decides.
   """
+  name = f"The recording '{manifest['source']}'"
   if inferred(manifest):
-    return (f"The recording '{manifest['source']}' has inferred actions itself, which teach "
+    return (f'{name} has inferred actions itself, which teach '
             'nothing new; name the recordings that they were inferred from.')
-  for what, found, asked, cure in (
-      ('body', body(manifest), wanted[0], 'name recordings of the same body'),
-      ('images', view(manifest), wanted[1], 'record or import it as the others are')):
-    if odd := difference(found, asked):
-      key, mine, theirs = odd
-      return (f"The recording '{manifest['source']}' is of another {what}, its {key} is {mine} and "
-              f'not {theirs}; {cure}.' if what == 'body' else
-              f"The recording '{manifest['source']}' has other {what}, its {key} is {mine} and not "
-              f'{theirs}; {cure}.')
+  if odd := difference(body(manifest), body(wanted)):
+    key, mine, theirs = odd
+    return f'{name} is of another body, its {key} is {mine} and not {theirs}; name recordings of the same body.'
+  mine, theirs = pace(manifest), pace(wanted)
+  told = mine and theirs
+  if told and abs(mine / theirs - 1) > ALIKE:
+    return (f'{name} has {mine:.4g} steps/s and not {theirs:.4g}; import it with --repeat, or the others, so that '
+            'they have as many.')
+  views = [{k: v for k, v in view(x).items() if not (told and k == 'repeat')} for x in (manifest, wanted)]
+  if odd := difference(*views):
+    key, mine, theirs = odd
+    return f'{name} has other images, its {key} is {mine} and not {theirs}; record or import it as the others are.'
+  if far := _far(scale(manifest), scale(wanted)):
+    return (f'{name} has actions of another scale, its {far[0]} is {far[1]} and not {far[2]}; learn from the '
+            'others alone, or from this one.')
   return None
+
+
+def _far(one, other):
+  """Return the first bound of actions in which two ranges differ much, with both values; or None."""
+  if one.keys() != other.keys() or not one:
+    return None
+  span = np.subtract(*(np.asarray(other[k], float) for k in reversed(SCALE)))
+  return next(((k, one[k], other[k]) for k in SCALE if (
+      np.abs(np.subtract(one[k], other[k])) > ALIKE * np.maximum(span, 1e-6)).any()), None)
+
+
+def first(manifests):
+  """Return the first manifest whose actions are true, or of all, or None if there is none."""
+  return next((x for x in manifests if not inferred(x)), next(iter(manifests), None))
 
 
 def fitting(manifests, wanted=None):
   """Return the places of the recordings that can be learned from, and a sentence about each other.
 
-  wanted: as of `fault`; None: the first recording decides. Raises a `UserError` where none is left.
+  wanted: as of `fault`; None: the first recording decides whose actions are true. Raises a
+  `UserError` where none is left.
   """
-  wanted = wanted or (body(manifests[0]), view(manifests[0]))
+  wanted = wanted or first(manifests)
   faults = [fault(x, wanted) for x in manifests]
   kept = [i for i, x in enumerate(faults) if not x]
   if not kept:

@@ -41,7 +41,8 @@ def _label(config, source):
   given, options, play = config.vid2act.label, {}, source.teachers[0].startswith('random:')
   if play:
     env = locate.settings(config, entries.parse(config.task))['env']
-    options = {'env': json.dumps(env, default=list), 'episodes': given.episodes}
+    options = {'env': json.dumps(env, default=list), 'episodes': given.episodes,
+               'workers': config.vid2act.collect.workers}
   options |= {'updates': given.updates, 'seed': config.seed, **dict(source.entry.keys)}
   command = ['vid2act', 'label', str(source.entry.path), '--out', str(source.folder.parent),
              '--name', source.name, '--model', str(source.model), '--from', *source.teachers]

@@ -31,7 +31,7 @@ class Sources:
 
   def __init__(self, folders, holdout=0.1, act_width=16, seed=0):
     manifests = [load_manifest(x) for x in folders]
-    self.seed, self.act_width = seed, act_width
+    self.seed, self.act_width, self.holdout = seed, act_width, holdout
     self.names = [x['source'] for x in manifests]
     self.act_sizes = [x['act_size'] for x in manifests]
     self.key = content_key(manifests)

@@ -5,6 +5,7 @@ Axes: T images of a clip, A actions.
 
 import dataclasses
 import pathlib
+import re
 import time
 from collections.abc import Callable
 
@@ -14,8 +15,11 @@ from ..common import files, progress
 from ..common.errors import UserError, printable
 from ..common.output import count, say
 from . import bodies, recording, shots, survey
+from .formats import places, video
 from .imported import PAUSE
 from .writer import Writer
+
+CLIP = re.compile(r'#\d+-\d+$')  # Behind the name of a film.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +29,23 @@ class Material:
   clips: function that returns notes about what was decided, and an iterator of
   `(name, arrays)`; arrays `{key: [T, ...]}` are those that a recording has
   besides actions, all but `image` optional. It may raise a `UserError`.
+  behaviour: of the episode, as a recording has it.
   """
 
   name: str
   path: pathlib.Path
   clips: Callable
+  behaviour: dict | None = None
 
 
-def of_films(path, size, rate=0, repeat=1):
-  """Return the `Material` in a folder of films, or of one film, for images of that size."""
+def of_films(path, size, rate=0, repeat=1, asked=True):
+  """Return the `Material` in a folder of films, or of one film, for images of that size.
+
+  asked: whether the rate was asked for; else films that do not have it are read at their own.
+  """
   return [
-      Material(printable(x.name), x, lambda x=x: _film(x, size, rate, repeat)) for x in shots.films(path)]
+      Material(printable(name), x, lambda x=x, name=name: _film(printable(name), x, size, rate, repeat, asked))
+      for name, x in places.films(path).items()]
 
 
 def of_recording(folder, manifest):
@@ -45,21 +55,27 @@ def of_recording(folder, manifest):
     return [], iter([(entry['file'], {
         k: v for k, v in episode.items() if k not in ('action', 'confidence')})])
   return [
-      Material(x['file'], folder / x['file'], lambda x=x: clips(x)) for x in manifest['episodes']]
+      Material(x['file'], folder / x['file'], lambda x=x: clips(x), x.get('behaviour'))
+      for x in manifest['episodes']]
 
 
-def _film(path, size, rate, repeat):
-  found = shots.shots(shots.changes(shots.images(path, rate, repeat)))
+def _film(name, path, size, rate, repeat, asked):
+  rate, note = (rate, '') if asked else shots.pace(path, rate)
+  change = shots.changes(shots.images(path, rate, repeat))
+  found = shots.shots(change)
   parts = shots.clips(found)
-  notes = [f"{count(found[-1].stop if found else 0, 'image')}, cut at "
-           + (', '.join(str(x.start) for x in found[1:]) or 'no image')]
+  notes = [note] * bool(note) + [
+      f"{count(len(change), 'image')}, cut at " + (', '.join(str(x) for x in shots.cuts(change)) or 'no image')]
   notes += [f'images {x} left out: {x.why}' for x in found if x.why]
+  same = int((change[1:] == 0).sum())
+  if 2 * same > len(change):
+    notes.append(f'{same} images are as the one before, and --rate takes fewer')
   if not parts:
     raise UserError(
         f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '
         f"({'; '.join(notes)}); leave it out.")
   clips = shots.read(shots.images(path, rate, repeat), parts, size)
-  return notes, ((f'{printable(path.name)}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
+  return notes, ((f'{name}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
 
 
 class Labels(Writer):
@@ -79,22 +95,25 @@ class Labels(Writer):
       self.material = self.earlier.get('material', {})
       self.resume()
 
-  def run(self, material):
+  def run(self, material, check=lambda: None):
     """Label what is not labelled yet, one clip at a time; returns the manifest.
 
-    What cannot be read is noted as skipped. Raises a `UserError` where nothing could be labelled.
+    What cannot be read is noted as skipped. check: is called after every clip, and may raise; what
+    is labelled is kept. Raises a `UserError` where nothing could be labelled.
     """
     try:
       with progress.bar('label', len(material), 'films or episodes') as bar:
         for x in material:
           if not self._done(x):
-            self._take(x, bar)
+            self._take(x, bar, check)
           bar.advance()
       self.complete = True
     finally:
       self._save()
     for sentence in self.skipped.values():
       say(f'Skipped: {sentence}')
+    for name in sorted({*self.material} - {x.name for x in material}):
+      say(f'Note: there is no {name} any more; what was labelled of it is kept.')
     if not self.entries:
       raise UserError(
           'Nothing could be labelled, see the reasons above; mend the data or name others.'
@@ -111,30 +130,30 @@ class Labels(Writer):
 
   def _done(self, material):
     """Say whether all of it is labelled; raises a `UserError` if it has changed since."""
-    known = self.material.get(material.name)
-    if not known:
-      return False
-    if known.get('sha256') != digest(material.path):
+    known = self.material.get(material.name, {})
+    clips = [k for k in self.entries if k == material.name or CLIP.sub('', k) == material.name]
+    before = {*(self.entries[k].get('of') for k in clips), *([known['sha256']] if 'sha256' in known else [])}
+    if before - {digest(material.path)}:
       raise UserError(
           f'{material.path} has changed since it was labelled in {self.folder}; name another folder '
           '(--out or --name).')
-    return all(x in self.entries for x in known.get('clips', ()))
+    return bool(known) and all(x in self.entries for x in known.get('clips', ()))
 
-  def _take(self, material, bar):
+  def _take(self, material, bar, check):
     """Label one film or episode; a fault of it costs no other."""
-    names, notes, content = [], [], ''
+    names, notes, content = [], [], digest(material.path)
     for name, arrays in self._clips(material, notes):
       names.append(name)
-      content = content or digest(material.path)
-      if self.entries.get(name, {}).get('of') != content:
+      if name not in self.entries:
         bar.text(name)
-        self._write(name, arrays, content)
+        self._write(name, arrays, content, material.behaviour)
+      if time.monotonic() - self.saved > PAUSE:
+        self._save()
+      check()
     if notes:
       say(f"{material.name}: {'; '.join(notes)}")
     if material.name not in self.skipped:
       self.material[material.name] = dict(sha256=content, clips=names, notes=notes)
-    if time.monotonic() - self.saved > PAUSE:
-      self._save()
 
   def _clips(self, material, notes):
     """Yield its clips, and put what was decided into `notes`; what cannot be read is skipped."""
@@ -150,14 +169,14 @@ class Labels(Writer):
     except Exception as e:  # Each library has errors of its own.
       self.skipped[material.name] = survey.sentence(material.name, e)
 
-  def _write(self, name, arrays, content):
+  def _write(self, name, arrays, content, behaviour):
     action, confidence = self.infer(arrays['image'])
     T = len(action)
     flags = {k: np.zeros(T, bool) for k in ('is_first', 'is_last', 'is_terminal')}
     flags['is_first'][0] = flags['is_last'][-1] = True
     zero = {k: np.zeros(T, np.float32) for k in ('reward', 'success')}
     episode = {**flags, **zero, **arrays, 'action': action, 'confidence': confidence}
-    entry = recording.write_episode(self.folder, self.free(), episode, self.head['behaviour'])
+    entry = recording.write_episode(self.folder, self.free(), episode, behaviour or self.head['behaviour'])
     self.add(dict(
         entry, name=name, of=content, confidence=round(float(confidence[:-1].mean()), 4)))
 
@@ -181,14 +200,14 @@ def check(folder):
 
 
 def digest(path):
-  """Return the hash of a film, or of all pictures in a folder by their names and hashes.
+  """Return the hash of a film, or of the pictures in a folder by their names and hashes.
 
   It is '' of what cannot be read.
   """
   try:
     if path.is_file():
       return files.sha256(path)
-    return recording.digest([[x.name, files.sha256(x)] for x in sorted(path.iterdir()) if x.is_file()])
+    return recording.digest([[x.name, files.sha256(x)] for x in video.numbered(path)])
   except OSError:
     return ''
 

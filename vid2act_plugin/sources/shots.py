@@ -16,7 +16,9 @@ from .formats import places, video
 
 SIDE = 32  # Pixels of the pictures that changes are measured on.
 CUT, ABRUPT = 2.0, 2.5  # Of 255; and times the largest change among the two before and after.
+NEAR = 8  # Images: how far around a cut there may be the changes that it is measured by.
 STILL = 0.1  # Of 255: in a shot whose images all change by no more, nothing moves.
+REST = 25  # Images in which nothing moves, that are left out of a shot.
 SHORT = 4  # Images; a shot with fewer of them is left out.
 LONGEST = 500  # Images of a clip; a longer shot becomes several.
 EXACT = 1e-4  # Seconds; containers round times, to a thousandth at worst.
@@ -35,17 +37,25 @@ class Shot:
     return f'{self.start}-{self.stop - 1}'
 
 
-def films(path):
-  """Return the films and folders of pictures in `path`, in the order of their names."""
-  return places.sources(path, shared=False)
-
-
 def check(path):
   """Raise a `UserError` unless there are films in `path`."""
-  if not films(path):
+  if not places.films(path):
     raise UserError(
         f"There are no films in {path} ({', '.join(places.VIDEOS)}, or folders of numbered pictures); "
         'name a folder of films, or a recording.')
+
+
+def pace(film, rate):
+  """Return at which rate a film is read where `rate` images per second are the usual one, and a note.
+
+  The rate is 0, all images as they are, where the film does not tell its own or has fewer.
+  """
+  fps = video.rate(film)
+  if rate and not fps:
+    return 0, 'it tells no images/s, and all are taken'
+  if rate and fps < rate * (1 - SLACK):
+    return 0, f'it has {fps:.4g} images/s, and all are taken'
+  return rate, ''
 
 
 def images(film, rate=0, repeat=1):
@@ -54,24 +64,26 @@ def images(film, rate=0, repeat=1):
   rate: images per second, of which the nearest are kept; 0: all. repeat: every so many-th of these.
   Raises a `UserError` if the film cannot be read to its end, or has fewer images per second.
   """
-  frames, fps = video.frames(film)
-  if rate and not fps:
-    raise UserError(
-        f'The film {film} does not tell how many images/s it has; leave --rate out, or it.')
-  if rate and fps < rate * (1 - SLACK):
-    raise UserError(
-        f'The film {film} has {fps:.4g} images/s, and --rate is {rate:g}; ask for no more than it '
-        'has, or leave it out.')
   if not rate:
-    return (x for i, (_, x) in enumerate(frames) if i % repeat == 0)
-  timed = ((i / fps if time is None else time, x) for i, (time, x) in enumerate(frames))
+    return (x for i, (_, x) in enumerate(video.frames(film)) if i % repeat == 0)
+  fps = video.rate(film)
+  if not fps:
+    raise UserError(
+        f'The film {film} does not tell how many images/s it has, and --rate is {rate:g}; give --rate 0, which takes '
+        'all images.')
+  if fps < rate * (1 - SLACK):
+    raise UserError(
+        f'The film {film} has {fps:.4g} images/s, and --rate is {rate:g}; give {fps:.4g} or less, or 0, which '
+        'takes all images.')
+  timed = ((i / fps if time is None else time, x) for i, (time, x) in enumerate(video.frames(film)))
   return nearest(timed, min(rate, fps) / repeat)
 
 
 def nearest(frames, rate):
   """Yield of the pairs `(seconds, image)` the image nearest to each of `rate` times a second.
 
-  The first one's time is the first. Between images that are further apart, one is taken again.
+  The first one's time is the first. Between images that are further apart, one is taken again,
+  as it is shown until the next.
   """
   kept, before = 0, None
   for now, image in frames:
@@ -102,27 +114,43 @@ def changes(frames):
 def cuts(change):
   """Return the images at which a new shot begins, by the changes `[T]`.
 
-  A cut is one large change between small ones; fast motion is large for several images.
+  A cut is one large change between small ones; fast motion is large for several images. Images
+  that are shown several times have no changes between them, which say nothing of others.
   """
-  found = []
-  for t in np.flatnonzero(change >= CUT):
-    near = np.concatenate([change[max(1, t - 2): t], change[t + 1: t + 3]])
-    if change[t] >= ABRUPT * near.max(initial=0):
+  found, moved = [], np.flatnonzero(change > STILL)
+  for i, t in enumerate(moved):
+    near = [x for x in moved[max(0, i - 2): i + 3] if 0 < abs(x - t) <= NEAR]
+    if change[t] >= max(CUT, ABRUPT * change[near].max(initial=0)):
       found.append(int(t))
   return found
 
 
 def shots(change):
   """Return the `Shot`s of a film by its changes `[T]`."""
-  bounds, found = [0, *cuts(change), len(change)], []
-  for start, stop in zip(bounds, bounds[1:]):
-    why = ''
-    if stop - start < SHORT:
-      why = f'fewer than {SHORT} images'
-    elif change[start + 1: stop].max() <= STILL:
-      why = 'still'
-    found.append(Shot(start, stop, why))
+  found = []
+  if not len(change):
+    return found
+  edges = [0, *cuts(change), len(change)]
+  for start, stop in zip(edges, edges[1:]):
+    for a, b in _parts(change, start, stop):
+      why = ''
+      if b - a < SHORT:
+        why = f'fewer than {SHORT} images'
+      elif change[a + 1: b].max() <= STILL:
+        why = 'still'
+      found.append(Shot(a, b, why))
   return found
+
+
+def _parts(change, start, stop):
+  """Split a shot where nothing moves for `REST` images, whose last one begins what follows."""
+  parts, begun = [], start
+  moved = [start, *(t for t in range(start + 1, stop) if change[t] > STILL), stop]
+  for t, then in zip(moved, moved[1:]):
+    if then - t - 1 > REST:
+      parts += [(begun, t + 1), (t + 1, then - 1)]
+      begun = then - 1
+  return [(a, b) for a, b in [*parts, (begun, stop)] if b > a]
 
 
 def clips(found):

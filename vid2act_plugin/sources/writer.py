@@ -18,7 +18,8 @@ class Writer:
     self.folder, self.head, self.name = pathlib.Path(folder), head, name
     self.entries = {}
     for part in self.folder.glob('*.part'):  # A killed writer's.
-      part.unlink(missing_ok=True)
+      if part.is_file():
+        part.unlink(missing_ok=True)
     there = (self.folder / recording.MANIFEST).exists()
     self.earlier = recording.load_manifest(self.folder) if there else None
 

@@ -23,7 +23,7 @@ class Training:
   """
 
   def __init__(self, data, settings):
-    self.settings, self.seed = settings, data.seed
+    self.settings, self.seed, self.holdout = settings, data.seed, data.holdout
     self.facts = dict(
         sources=list(data.names), act_sizes=[int(x) for x in data.act_sizes],
         act_width=data.act_width, image=[int(x) for x in data.image], settings=dict(settings),

@@ -63,12 +63,13 @@ class Inverse:
 
   params: `{name: [E, ...]}`. facts: `act_size`, `image` (shape of one), `settings` and `seed`; of
   the recordings that they learned from `sources`, `recordings` (hash of their content), `files`
-  (of each source, the hashes of its episodes), `fps`, `body` and `view` (see `sources.bodies`),
-  and `mean` and `variance` `[A]` of the actions learned from; `random`, whether only random
-  episodes were; `slope` and `scale` `[A]`, by which predicted deviations from that mean and
-  predicted variances are multiplied; and per source on held-out episodes, `[A]` each or None
-  without any: `r2` on such as were learned from, and, on others where there are any, `r2_unseen`
-  of a network that did not learn from that source and `r2_mean` of the mean action.
+  (of each source, the hashes of its episodes), `view`, `scaled` and `pace` (see `sources.bodies`),
+  `imported`, and `mean` and `variance` `[A]` of the actions learned from; `random`, whether these
+  are of random episodes alone, and `experts`, whether the errors of new tasks are of others then;
+  `slope` and `scale` `[A]`, by which predicted deviations from that mean and predicted variances
+  are multiplied; and per source on held-out episodes, `[A]` each or None without any: `r2` on such
+  as were learned from, and, on others where there are any, `r2_unseen` of a network that did not
+  learn from that source and `r2_mean` of the mean action.
   """
 
   params: dict
@@ -175,7 +176,7 @@ def initial(facts, seed):
 
 
 def _checked(params, facts):
-  settings, size, _ = facts['settings'], facts['act_size'], facts['random']
+  settings, size, _ = facts['settings'], facts['act_size'], facts['experts']
   if not claims.sizes(*(settings[k] for k in SIZES), *facts['image'], size):
     raise ValueError('its sizes are none of a network')
   for key in ('mean', 'slope', 'scale', 'variance'):

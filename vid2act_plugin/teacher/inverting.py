@@ -15,7 +15,7 @@ f32 = jnp.float32
 RATE = 1e-3  # Of learning, at the start; it falls to 0 as a cosine.
 DECAY = 1e-4  # Of weights.
 SHOWN = 2048  # Held-out steps of each source that errors are measured on.
-ENOUGH = 1000  # Steps of random actions that suffice to learn from.
+ENOUGH = 3000  # Steps of random actions that suffice to learn from.
 STILL = 1e-6  # Variance of an action that hardly changes; it has no R2.
 
 
@@ -31,7 +31,7 @@ class Training:
   """
 
   def __init__(self, data, settings, facts):
-    self.settings, self.seed = settings, data.seed
+    self.settings, self.seed, self.holdout = settings, data.seed, data.holdout
     self.facts = dict(
         facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
         image=[int(x) for x in data.image], recordings=data.key)
@@ -42,7 +42,8 @@ class Training:
       self.new = Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
     else:
       self.steps, self.held = Steps(data, 'train'), Steps(data, 'holdout')
-    if not self.facts['random'] or not any(self.new.counts):
+    self.facts['experts'] = self.facts['random'] and any(self.new.counts)
+    if not self.facts['experts']:
       self.new = self.held
     self.facts.update(self.steps.spread())
     E = settings['networks']
@@ -94,7 +95,7 @@ class Training:
     held, new = guessed(self.held), guessed(self.new)
     alone = [x and e and (x[0][list(e)], x[2]) for x, e in zip(new, self.apart)]
     # What is said of sources that nobody learned from decides; if there are none, what is of all.
-    judged = [(x, *y) for x, y in zip(new, alone) if y] or [(x, x[0], x[2]) for x in held if x]
+    judged = [(x, *y) for x, y in zip(new, alone) if y] or [(x, x[0], x[2]) for x in (*held, *new) if x]
     made.facts['slope'] = slope(
         [x.mean(0) for _, x, _ in judged], [x for *_, x in judged], np.asarray(self.facts['mean'])).tolist()
     left = [np.square(made.label(x) - a).mean(0) for _, x, a in judged]

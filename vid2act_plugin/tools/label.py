@@ -20,7 +20,7 @@ from ..common import files, lock
 from ..common.errors import UserError, reading
 from ..common.output import count, note, say, table
 from ..envs import suites
-from ..sources import bodies, collect, dataset, labelling, recording, shots
+from ..sources import bodies, collect, dataset, labelling, locate, recording, shots
 from ..teacher import inverse, inverting
 from ..training import invert, partial, resume
 
@@ -39,8 +39,8 @@ def add_parser(sub):
       'random actions in a task, such as random:metaworld_reach')
   add('--out', required=True, metavar='DIR', help='gets a folder NAME')
   add('--name', default='', help='of the source; default: that of PATH')
-  add('--rate', type=float, default=0.0, metavar='R',
-      help='images per second to take of films; default: as many as the recordings have, where they tell')
+  add('--rate', type=float, metavar='R',
+      help='images per second to take of films, 0: all; default: as many as the recordings have, where both tell')
   add('--repeat', type=int, default=1, metavar='N',
       help='take every N-th of these; default: %(default)s')
   add('--episodes', type=int, default=50, help='of random:TASK; default: %(default)s')
@@ -57,7 +57,7 @@ def add_parser(sub):
 def main(args):
   """Run the command line `vid2act label`."""
   for key, least in (('rate', 0), ('repeat', 1), ('updates', 1), ('episodes', 2), ('seed', 0)):
-    if not getattr(args, key) >= least:
+    if getattr(args, key) is not None and not getattr(args, key) >= least:
       raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
   path = files.resolved(args.path)
   name = args.name or (path.stem if path.is_file() else path.name)
@@ -76,16 +76,23 @@ def run(path, folder, args):
   if files.resolved(folder) in (path, *path.parents) or path in files.resolved(folder).parents:
     raise UserError(f'The recording {folder} would lie in {path} or around it; name another folder (--out).')
   labelling.check(folder)
-  model = _model(args, folder, _sources(args, folder, original))
-  facts = model.facts
-  _show(facts)
-  rate = args.rate or (_rate(facts) if args.repeat == 1 and not original else 0)
-  with lock.locked(folder):
-    material = labelling.of_recording(path, original) if original else (
-        labelling.of_films(path, facts['image'][:2], rate, args.repeat))
-    head = _head(folder, path, original, model, rate, args)
-    labels = labelling.Labels(folder, head, model, facts['image'])
-    manifest = labels.run(material)
+  sources = _sources(args, folder, original)
+  with resume.Stop() as stop:
+    try:
+      model = _model(args, folder, sources, stop.check)
+      stop.check()
+      facts = model.facts
+      _show(facts)
+      rate = 0 if original else _rate(facts) if args.rate is None else args.rate
+      with lock.locked(folder):
+        material = labelling.of_recording(path, original) if original else (
+            labelling.of_films(path, facts['image'][:2], rate, args.repeat, args.rate is not None))
+        head = _head(folder, path, original, model, rate, args)
+        labels = labelling.Labels(folder, head, model, facts['image'])
+        manifest = labels.run(material, stop.check)
+    except resume.Stopped:
+      say('Interrupted: what is learned and labelled is kept, the same command continues.')
+      raise SystemExit(128 + stop.signal) from None
   entries = manifest['episodes']
   say(f"{folder}: {count(len(entries), 'episode')}, {count(sum(x['steps'] for x in entries), 'step')}, "
       f"confidence {np.mean([x.get('confidence', 1) for x in entries]):.2f}, {len(labels.skipped)} skipped")
@@ -96,10 +103,10 @@ def run(path, folder, args):
 
 def _rate(facts):
   """Return how many images/s the recordings that were learned from have, 0 where that is not known."""
-  rate = (facts['fps'] or 0) / facts['view'].get('repeat', 1)
-  if rate:
-    say(f'Films are taken at {rate:.4g} images/s, as the recordings are; --rate is for another one.')
-  return rate
+  if facts['pace']:
+    say(f"Films are taken at {facts['pace']:.4g} images/s, as the recordings are, where they have as many; "
+        '--rate is for another one.')
+  return facts['pace']
 
 
 def _original(path, args):
@@ -123,13 +130,12 @@ def _sources(args, folder, original):
     say(f'Left out: {path} is what is to be labelled, and nothing is learned from it.')
     given = [x for x in given if x != path]
   manifests = [recording.load_manifest(x) for x in given]
-  known = original or (manifests[0] if manifests else None)
+  known = original or bodies.first(manifests)
   for text in args.sources:
     if text.startswith(RANDOM):
       given.append(_random(text.removeprefix(RANDOM), known, folder, args))
       manifests.append(recording.load_manifest(given[-1]))
-  wanted = (bodies.body(original), bodies.view(original)) if original else None
-  kept, faults = bodies.fitting(manifests, wanted)
+  kept, faults = bodies.fitting(manifests, original)
   say(*(f'Left out: {x}' for x in faults))
   return [given[i] for i in kept]
 
@@ -156,11 +162,13 @@ def _random(task, known, folder, args):
   with reading(f"The option --env, '{args.env}',", 'give settings as {"size": [32, 32]}'):
     given = dict(files.loads(args.env))
   out = (files.resolved(args.model) if args.model else folder).parent / 'random'
+  # Otherwise made, it lies beside: what was learned from the other is not to change.
+  out /= locate.key([env, given, args.episodes, args.seed])
   return collect.collect(
       [task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
 
 
-def _model(args, folder, sources):
+def _model(args, folder, sources, check):
   """Return what was learned from the recordings `sources`, which is kept."""
   place = files.resolved(args.model) if args.model else folder / 'inverse'
   manifests = [recording.load_manifest(x) for x in sources]
@@ -171,20 +179,15 @@ def _model(args, folder, sources):
       if (made.facts['recordings'], made.facts['settings'], made.facts['seed']) != (key, settings, args.seed):
         raise UserError(
             f'The inverse dynamics model in {place} was learned from other recordings or with other '
-            'settings; delete it, or name another folder (--out or --model).')
+            'settings; go back to these, or name another folder for both (--out, and --model if you give it).')
       say(f'Inverse dynamics: reused {place}')
       return made
     data = dataset.Sources(sources, invert.HOLDOUT, manifests[0]['act_size'], args.seed)
-    facts = dict(seed=args.seed, body=bodies.body(manifests[0]), view=bodies.view(manifests[0]),
-                 fps=manifests[0].get('fps'),
+    facts = dict(seed=args.seed, view=bodies.view(manifests[0]), scaled=bodies.scale(manifests[0]),
+                 pace=bodies.pace(manifests[0]), imported=manifests[0]['suite'] == 'import',
                  files=[[y['sha256'] for y in x['episodes']] for x in manifests])
     unfinished = place.with_name(f'{place.name}.partial')
-    with resume.Stop() as stop:
-      try:
-        made = invert.learn(data, settings, facts, unfinished, stop.check)
-      except resume.Stopped:
-        say('Interrupted: what is learned is kept, the same command continues.')
-        raise SystemExit(128 + stop.signal) from None
+    made = invert.learn(data, settings, facts, unfinished, check)
     made.write(place)
     partial.discard(unfinished)
   return made
@@ -194,7 +197,8 @@ def _show(facts):
   """Print how well held-out actions are inferred, and whether that is worth anything."""
   size, random = facts['act_size'], facts['random']
   what = 'of random episodes' if random else 'of episodes'
-  kinds = (f'{what} held out', f"{'of experts' if random else what}, as a task not learned from", 'by the mean action')
+  new = 'of experts' if facts['experts'] else what
+  kinds = f'{what} held out', f'{new}, as a task not learned from', f'{new}, by the mean action'
   rows = [[name, kind, *map(_number, r2), _number(_overall(r2))] for name, *each in zip(
       facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
       for kind, r2 in zip(kinds, each)
@@ -202,9 +206,10 @@ def _show(facts):
   table('Share of the variance of actions that is inferred (R2)', [
       'source', 'how', *[f'action {i}' for i in range(size)], 'all'], rows)
   if not random:
+    cure = '' if facts['imported'] else (
+        ': record more of it (`vid2act collect --random-share 1`, into another folder), or add random:TASK to --from')
     note(f'Note: the recordings have less than {inverting.ENOUGH} steps of random actions, and it was learned from '
-         'all that they have. In other tasks that is worse, as experts act by what they see: collect more '
-         'of it (--random-share), or add random:TASK to --from.')
+         f'all that they have; experts act by what they see, which is otherwise in another task{cure}.')
   if not worth(facts):
     note(f'Note: these labels are worth nothing: R2 is {_number(reached(facts))}, and below {WORTH} what '
          'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
@@ -245,6 +250,6 @@ def _head(folder, path, original, model, rate, args):
           if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material')}
   film = dict(
       suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
-      env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
+      env=facts['view'], act_size=facts['act_size'], reward=False, success=False, **facts['scaled'])
   head = dict(kept or film, source=folder.name, labels=bodies.INFERRED, inferred=inferred)
   return json.loads(json.dumps(head))

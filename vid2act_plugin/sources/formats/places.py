@@ -31,6 +31,23 @@ def sources(path, shared):
   return [path] if alone and cameras(path) else found
 
 
+def films(path):
+  """Return `{name: path}` of the films and folders of pictures in `path`, of those in its folders too.
+
+  A name is the path from there. Beside films, pictures are taken for their previews.
+  """
+  if path.is_file():
+    return {path.name: path} if _film(path) else {}
+  there = naming.natural(visible(path))
+  if not any(map(_film, there)) and pictures(path):
+    return {path.name: path}
+  found = {x.name: x for x in there if _film(x)}
+  for folder in there:
+    if folder.is_dir() and not folder.is_symlink():  # Links may lead in circles.
+      found |= {(k if v == folder else f'{folder.name}/{k}'): v for k, v in films(folder).items()}
+  return found
+
+
 def visible(folder):
   """Return what is in a folder, but for what begins with a dot."""
   return [x for x in folder.iterdir() if not x.name.startswith('.')]

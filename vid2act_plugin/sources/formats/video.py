@@ -38,13 +38,20 @@ def episodes(path, options):
 
 
 def frames(source):
-  """Return an iterator of `(seconds, image)` of a film or a folder of pictures, and images/s.
-
-  Both times are None where nothing tells them.
-  """
+  """Yield `(seconds, image)` of a film or a folder of pictures; seconds are None where nothing tells them."""
   if source.is_dir():
-    return ((None, x) for x in _drawn(naming.series(places.pictures(source))[0])), None
-  return _decoded(source), _probe(source)[1]
+    return ((None, x) for x in _drawn(numbered(source)))
+  return _decoded(source)
+
+
+def rate(source):
+  """Return images per second of a film; None of pictures, or where it does not tell."""
+  return None if source.is_dir() else _probe(source)[1]
+
+
+def numbered(folder):
+  """Return the pictures in a folder that are one series, in its order."""
+  return naming.series(places.pictures(folder))[0]
 
 
 class _Rows:
