@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from . import cameras, makers
+from . import cameras, films, makers
 
 
 def recording(folder):
@@ -87,7 +87,7 @@ def unlabelled(folder):
   for rate in (0, 5):
     out = folder.parent / f'out{rate}'
     try:
-      for line in makers.label(folder, out, rate)['skipped']:
+      for line in films.label(folder, out, rate)['skipped']:
         assert faults(line, folder, []) == [], line
       recording.load(out)
     except UserError as e:
@@ -103,7 +103,7 @@ def labelled(folder):
     shutil.copytree(folder, out / folder.name, symlinks=True, copy_function=os.link)  # Pipes too.
     made = out / folder.name
     try:
-      makers.label(made / 'films', made / 'out')
+      films.label(made / 'films', made / 'out')
     except SystemExit as e:
       e.args = str(e).replace(str(made), str(folder)),
       e.code = e.args[0]
@@ -195,8 +195,9 @@ KINDS = {
     'manifest': (makers.recording, recording, '.json'),
     'episode': (makers.recording, recording, '.npz'),
     **{read.__name__: (getattr(makers, read.__name__), read, '') for read in (
-        bundle, overlay, checkpoint, run, teacher, ablation, scores, unlabelled, inverse)},
-    'labelled': (makers.labelled, labelled, '.json'),
+        bundle, overlay, checkpoint, run, teacher, ablation, scores)},
+    **{read.__name__: (getattr(films, read.__name__), read, '') for read in (unlabelled, inverse)},
+    'labelled': (films.labelled, labelled, '.json'),
     'early': (makers.early, functools.partial(importing, kind='minari'), '.hdf5'),
     'logdir': (makers.logdir, scores, ''), 'command': (makers.command, command, '.argv'), 'flags': (makers.flags, flags, ''),
     **{k: (write, functools.partial(importing, kind=k), '') for k, write in IMPORTS.items()},

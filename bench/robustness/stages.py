@@ -9,7 +9,7 @@ import numpy as np
 
 from vid2act_plugin.teacher import bundle
 
-from . import makers
+from . import films
 
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 OVERLAY = r"""
@@ -52,11 +52,11 @@ def importing(shared, folder):
 
 def label(shared, folder):
   """Return the command that labels films, which are made if need be, from what was collected unkilled."""
-  films = shared / 'films'
-  if not films.exists():
-    films.mkdir(parents=True)
-    makers.unlabelled(films)
-  return ['-m', 'vid2act_plugin.cli', 'label', films, '--from', *(shared / 'collect' / x for x in SOURCES),
+  data = shared / 'films'
+  if not data.exists():
+    data.mkdir(parents=True)
+    films.unlabelled(data)
+  return ['-m', 'vid2act_plugin.cli', 'label', data, '--from', *(shared / 'collect' / x for x in SOURCES),
           '--out', folder, '--updates', 100]
 
 

@@ -13,6 +13,7 @@ error: two steps before the action, and until three after it. More cannot be in 
 """
 
 import argparse
+import functools
 import json
 import pathlib
 
@@ -80,22 +81,26 @@ def hand(seed):
   played = {task: play(task, rng) for task in (*LEARNED, *NEW)}
   rows = []
   for millimetres in ERRORS:
-    def seen(positions):
-      noisy = positions + 1e-3 * millimetres * rng.standard_normal(positions.shape)
-      steps = np.arange(len(positions) - 1)
-      index = np.clip(steps[:, None] + np.arange(-2, 4), 0, len(steps))
-      return np.c_[(noisy[index] - noisy[steps][:, None]).reshape(len(steps), -1), np.ones(len(steps))]
+    see = functools.partial(seen, rng=rng, error=1e-3 * millimetres)
     learned = [x for task in LEARNED for x in played[task]]
     weights = np.linalg.lstsq(
-        np.concatenate([seen(x) for _, x, _ in learned]), np.concatenate([x for *_, x in learned]))[0]
+        np.concatenate([see(x) for _, x, _ in learned]), np.concatenate([x for *_, x in learned]))[0]
     each = []
     for task in NEW:
       experts = [x for x in played[task] if x[0] >= 0]
-      guess = np.concatenate([seen(x) @ weights for _, x, _ in experts])
+      guess = np.concatenate([see(x) @ weights for _, x, _ in experts])
       action = np.concatenate([x for *_, x in experts])
       each.append(1 - np.square(guess - action).mean(0) / action.var(0))
     rows.append(dict(seen=f'positions, {millimetres} mm off', learned='all episodes', r2=mean(each)))
   return rows
+
+
+def seen(positions, rng, error):
+  """Return for each step how far the positions around it are from that one, `[T, 25]`, with an error."""
+  noisy = positions + error * rng.standard_normal(positions.shape)
+  steps = np.arange(len(positions) - 1)
+  index = np.clip(steps[:, None] + np.arange(-2, 4), 0, len(steps))
+  return np.c_[(noisy[index] - noisy[steps][:, None]).reshape(len(steps), -1), np.ones(len(steps))]
 
 
 def play(task, rng):

@@ -85,9 +85,9 @@ def nearest(frames, rate):
   The first one's time is the first. Between images that are further apart, one is taken again,
   as it is shown until the next.
   """
-  kept, before = 0, None
+  kept, before, start = 0, None, None
   for now, image in frames:
-    start = now if before is None else start
+    start = now if start is None else start
     # Half of what lies between two images beyond the last one, which is nearest there.
     while (due := start + kept / rate) <= now + EXACT:
       kept += 1

@@ -25,6 +25,7 @@ FRAMES = BACK + 1 + AHEAD
 GAIN = 4  # What changes between images is small beside what they show.
 SIZES = 'networks', 'channels', 'hidden'
 LEAST, MOST = -8.0, 2.0  # Logarithm of a variance; actions lie in [-1, 1].
+WORTH = 0.25  # R2: below it, inferred actions and true ones correlate by less than a half.
 BATCH = 256  # Steps that are computed at once.
 
 
@@ -133,6 +134,25 @@ def read(folder):
   """Return what `write` wrote; a `UserError` names what is amiss."""
   with reading(f'The inverse dynamics model in {folder}', 'delete this folder, and it is trained again'):
     return _checked(*stored.read(folder, (TENSORS, FACTS)))
+
+
+def worth(facts):
+  return (reached(facts) or 0) >= WORTH
+
+
+def reached(facts):
+  """Return the mean R2 over sources and actions, as of tasks not learned from where that is known."""
+  return _mean([overall(y or x) for x, y in zip(facts['r2'], facts['r2_unseen']) if y or x])
+
+
+def overall(r2):
+  """Return the mean R2 over actions; one that hardly changes may be far below 0, and counts as 0."""
+  return _mean([x if x is None else max(0.0, x) for x in r2])
+
+
+def _mean(values):
+  values = [x for x in values if x is not None]
+  return float(np.mean(values)) if values else None
 
 
 def around(steps, start, stop):

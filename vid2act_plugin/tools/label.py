@@ -25,7 +25,6 @@ from ..teacher import inverse, inverting
 from ..training import invert, partial, resume
 
 RANDOM = 'random:'
-WORTH = 0.25  # R2: below it, inferred actions and true ones correlate by less than a half.
 
 
 def add_parser(sub):
@@ -199,7 +198,7 @@ def _show(facts):
   what = 'of random episodes' if random else 'of episodes'
   new = 'of experts' if facts['experts'] else what
   kinds = f'{what} held out', f'{new}, as a task not learned from', f'{new}, by the mean action'
-  rows = [[name, kind, *map(_number, r2), _number(_overall(r2))] for name, *each in zip(
+  rows = [[name, kind, *map(_number, r2), _number(inverse.overall(r2))] for name, *each in zip(
       facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
       for kind, r2 in zip(kinds, each)
       if r2]
@@ -210,29 +209,10 @@ def _show(facts):
         ': record more of it (`vid2act collect --random-share 1`, into another folder), or add random:TASK to --from')
     note(f'Note: the recordings have less than {inverting.ENOUGH} steps of random actions, and it was learned from '
          f'all that they have; experts act by what they see, which is otherwise in another task{cure}.')
-  if not worth(facts):
-    note(f'Note: these labels are worth nothing: R2 is {_number(reached(facts))}, and below {WORTH} what '
+  if not inverse.worth(facts):
+    note(f'Note: these labels are worth nothing: R2 is {_number(inverse.reached(facts))}, and below {inverse.WORTH} what '
          'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
          'are more alike, or from larger images.')
-
-
-def reached(facts):
-  """Return the mean R2 over sources and actions, as of tasks not learned from where that is known."""
-  return _mean([_overall(y or x) for x, y in zip(facts['r2'], facts['r2_unseen']) if y or x])
-
-
-def worth(facts):
-  return (reached(facts) or 0) >= WORTH
-
-
-def _overall(r2):
-  """Return the mean R2 over actions; one that hardly changes may be far below 0, and counts as 0."""
-  return _mean([x if x is None else max(0.0, x) for x in r2])
-
-
-def _mean(values):
-  values = [x for x in values if x is not None]
-  return float(np.mean(values)) if values else None
 
 
 def _number(value):
@@ -243,7 +223,7 @@ def _head(folder, path, original, model, rate, args):
   """Return the manifest of the labelled recording, without its episodes."""
   facts = model.facts
   inferred = dict(
-      path=str(path), model=model.digest(), worth=worth(facts), rate=rate, repeat=args.repeat,
+      path=str(path), model=model.digest(), worth=inverse.worth(facts), rate=rate, repeat=args.repeat,
       **{k: facts[k] for k in (
           'recordings', 'sources', 'files', 'settings', 'seed', 'random', 'r2', 'r2_unseen')})
   kept = {k: v for k, v in (original or {}).items()
