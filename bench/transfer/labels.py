@@ -1,10 +1,11 @@
 """How well are actions inferred in tasks that nobody learned from, and what decides it?
 
-    python -m bench.transfer.labels RECORDING... [--updates N] [--seed N] [--out FILE]
+    python -m bench.transfer.labels RECORDING... [--new RECORDING...] [--updates N] [--seed N] [--out FILE]
 
 Three networks learn from recordings of several tasks with random episodes, once from these alone
-and once from all episodes; of each task, a network that did not learn from it infers what experts
-do in held-out episodes (`vid2act label` does the same). Printed are R2 per action, mean over tasks.
+and once from all episodes. Of each task, a network that did not learn from it infers what experts
+do in held-out episodes, as `vid2act label` does; with --new, all infer what experts do there.
+Printed are R2 per action, mean over tasks.
 
     python -m bench.transfer.labels --hand [--out FILE]
 
@@ -32,6 +33,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   add = parser.add_argument
   add('recordings', nargs='*', metavar='RECORDING')
+  add('--new', nargs='+', metavar='RECORDING', help='of tasks that none learns from, no more of them than of the others')
   add('--hand', action='store_true', help='positions of the hand instead of recordings')
   add('--updates', type=int, default=1000)
   add('--seed', type=int, default=0)
@@ -41,8 +43,8 @@ def main():
     parser.error('name recordings, or --hand')
   rows = hand(args.seed) if args.hand else images(args)
   size = max(len(x['r2']) for x in rows)
-  table('R2 of experts in tasks not learned from', ['seen', 'learned from', *[f'action {i}' for i in range(size)]], [
-      [x['seen'], x['learned'], *[f'{y:.2f}' for y in x['r2']]] for x in rows])
+  table('R2 in tasks not learned from', ['seen', 'learned from', 'labelled', *[f'action {i}' for i in range(size)]], [
+      [x['seen'], x['learned'], x['labelled'], *[f'{y:.2f}' for y in x['r2']]] for x in rows])
   if args.out:
     args.out.write_text(json.dumps(rows, indent=1) + '\n')
 
@@ -59,19 +61,26 @@ def images(args):
   internals.compute_in(jnp.float32)
   size = recording.load_manifest(args.recordings[0])['act_size']
   data = dataset.Sources(args.recordings, invert.HOLDOUT, size, args.seed)
+  # All but an episode of each is held out of what is new.
+  new = dataset.Sources(args.new, 0.99, size, args.seed) if args.new else data
   rows, settings = [], {**invert.SETTINGS, 'updates': args.updates}
   for learned, enough in (('random episodes', 0), ('all episodes', np.inf)):
+    if learned == 'all episodes' and all(all(x) for x in data.random['train']):
+      break
     inverting.ENOUGH = enough
     training = inverting.Training(data, settings, {})
-    training.new = inverting.Steps(
-        data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
+    training.new = inverting.Steps(new, 'holdout', [[not y for y in x] for x in new.random['holdout']])
+    if args.new:
+      training.new.counts += [0] * (len(data.names) - len(new.names))
+      training.apart = [range(settings['networks'])] * len(training.apart)
     with progress.bar(learned, args.updates, 'updates') as bar:
       for number in range(args.updates):
         training(number)
         bar.advance()
     each = [x for x in training.result().facts['r2_unseen'] if x]
-    seen = f'{data.image[0]}x{data.image[1]} pixels'
-    rows.append(dict(seen=seen, learned=learned, r2=mean(each), updates=args.updates, sources=data.names))
+    rows.append(dict(
+        seen=f'{data.image[0]}x{data.image[1]} pixels', learned=learned, labelled='experts', steps=sum(training.steps.counts),
+        r2=mean(each), updates=args.updates, sources=data.names, new=new.names))
   return rows
 
 
@@ -85,13 +94,15 @@ def hand(seed):
     learned = [x for task in LEARNED for x in played[task]]
     weights = np.linalg.lstsq(
         np.concatenate([see(x) for _, x, _ in learned]), np.concatenate([x for *_, x in learned]))[0]
-    each = []
-    for task in NEW:
-      experts = [x for x in played[task] if x[0] >= 0]
-      guess = np.concatenate([see(x) @ weights for _, x, _ in experts])
-      action = np.concatenate([x for *_, x in experts])
-      each.append(1 - np.square(guess - action).mean(0) / action.var(0))
-    rows.append(dict(seen=f'positions, {millimetres} mm off', learned='all episodes', r2=mean(each)))
+    for whose, chosen in (('experts', lambda noise: noise >= 0), ('random actions', lambda noise: noise < 0)):
+      each = []
+      for task in NEW:
+        found = [x for x in played[task] if chosen(x[0])]
+        guess = np.concatenate([see(x) @ weights for _, x, _ in found])
+        action = np.concatenate([x for *_, x in found])
+        each.append(1 - np.square(guess - action).mean(0) / action.var(0))
+      rows.append(dict(
+          seen=f'positions, {millimetres} mm off', learned='all episodes', labelled=whose, r2=mean(each)))
   return rows
 
 
