@@ -1,0 +1,64 @@
+"""The study of labels: what is measured, and that the README says it."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from helpers import moves
+
+from bench.transfer import labels, withheld
+from vid2act_plugin.sources import recording
+
+RESULTS = pathlib.Path(labels.__file__).parent / 'results'
+
+
+def test_positions_are_seen_around_the_step():
+  """Of a hand that moves by the action, the first step ahead is the action."""
+  action = np.random.default_rng(0).normal(size=(9, 4))
+  positions = np.concatenate([np.zeros((1, 4)), np.cumsum(action, 0)])
+  found = labels.seen(positions, np.random.default_rng(0), 0.0)
+  assert found.shape == (9, 25) and (found[:, 24] == 1).all()
+  np.testing.assert_allclose(found[:, 12:16], action, atol=1e-12)
+  np.testing.assert_allclose(found[3, 4:8], -action[2], atol=1e-12)
+  assert (found[0, :8] == 0).all()
+
+
+def test_labels_of_large_images_are_put_to_small_ones(tmp_path):
+  small, large, labelled = (tmp_path / x for x in ('small', 'large', 'labelled'))
+  moves.write(small, count=3, size=8)
+  moves.write(large, count=3, size=16)
+  manifest, episodes = recording.load(large)
+  # In another order, as clips are written in that of their films.
+  entries = []
+  for i, k in enumerate((2, 0, 1)):
+    made = {**episodes[k], 'action': episodes[k]['action'] / 2, 'confidence': np.full(moves.LENGTH, k / 4, np.float32)}
+    entries.append({**recording.write_episode(labelled, i, made), 'name': manifest['episodes'][k]['file']})
+  recording.write_manifest(labelled, {**manifest, 'episodes': entries, 'labels': 'inferred', 'inferred': {'x': 1}})
+  error = withheld.move(small, large, labelled, tmp_path / 'made')
+  facts, found = recording.load(tmp_path / 'made')
+  assert facts['labels'] == 'inferred' and facts['env']['size'] == [8, 8]
+  for k, (mine, before) in enumerate(zip(found, recording.load(small)[1])):
+    np.testing.assert_array_equal(mine['action'], before['action'] / 2)
+    np.testing.assert_array_equal(mine['image'], before['image'])
+    assert (mine['confidence'] == k / 4).all()
+  true = np.concatenate([x['action'][:-1] for x in recording.load(small)[1]])
+  np.testing.assert_allclose(error, np.square(true / 2).mean(0), rtol=1e-5)
+  with pytest.raises(AssertionError):
+    withheld.move(moves.write(tmp_path / 'other', count=3, seed=5), large, labelled, tmp_path / 'wrong')
+  assert not (tmp_path / 'wrong').exists()
+
+
+def test_the_readme_has_the_figures_of_labels():
+  read = lambda name: json.loads((RESULTS / 'labels' / f'{name}.json').read_text())
+  hand = {(x['seen'], x['labelled']): x['r2'] for x in read('hand')}
+  images = {x['learned']: x['r2'] for x in read('images32')}
+  withheld = lambda kind: np.mean([x['r2'] for x in read('withheld') if x['kind'] == kind], 0)
+  lines = (RESULTS.parent / 'README.md').read_text().splitlines()
+  start = next(i for i, x in enumerate(lines) if x.startswith('| seen | learned from |')) + 2
+  found = [[float(y) for y in x.strip('|').split('|')[3:]] for x in lines[start: start + 7]]
+  wanted = [
+      hand['positions, 0 mm off', 'experts'], hand['positions, 5 mm off', 'experts'],
+      hand['positions, 0 mm off', 'random actions'], images['random episodes'], images['all episodes'],
+      withheld('half'), withheld('all')]
+  np.testing.assert_allclose(found, [x[:3] for x in wanted], atol=0.0051)
