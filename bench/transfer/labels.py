@@ -41,6 +41,8 @@ def main():
   args = parser.parse_args()
   if bool(args.recordings) == args.hand:
     parser.error('name recordings, or --hand')
+  if 0 < len(args.recordings) < 3 and not args.new:
+    parser.error('name three recordings or more, or tasks that none learns from with --new')
   rows = hand(args.seed) if args.hand else images(args)
   size = max(len(x['r2']) for x in rows)
   table('R2 in tasks not learned from', ['seen', 'learned from', 'labelled', *[f'action {i}' for i in range(size)]], [

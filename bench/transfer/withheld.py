@@ -6,7 +6,7 @@ The eight sources of configs/ablations/small.yaml are recorded twice, with image
 the agent and of 64x64 for the networks that infer actions: films are larger than what an agent of
 this size sees. Of every second source the actions are withheld and inferred from the random
 episodes of the others (OUT/half), and those of all are inferred from random actions in the target
-(OUT/all), which is 5,000 env steps there. Repeated, the command continues.
+(OUT/all), which are 5,000, or 10,000 env steps there. Repeated, the command continues.
 """
 
 import argparse

@@ -61,12 +61,18 @@ def write(folder, count=20, seed=0, env=None, suite='fake', facts=None, **settin
   return folder
 
 
-def film(path, images, fps=10, times=None):
-  """Write images `[T, H, W, 3]` as a film without loss; times: thousandths of a second of each."""
+def film(path, images, fps=10, times=None, between=0):
+  """Write images `[T, H, W, 3]` as a film without loss.
+
+  times: thousandths of a second of each. between: how many are coded after one that follows them.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
   with av.open(str(path), 'w') as file:
     stream = file.add_stream('libx264rgb' if path.suffix == '.mkv' else 'libx264', rate=fps)
     stream.options = {'crf': '0', 'preset': 'ultrafast'}
+    if between:
+      stream.options = {'crf': '1', 'preset': 'medium', 'x264-params': f'b-adapt=0:bframes={between}'}
+      stream.codec_context.max_b_frames = between
     stream.height, stream.width = images.shape[1:3]
     stream.pix_fmt = 'rgb24' if path.suffix == '.mkv' else 'yuv444p'
     if times is not None:

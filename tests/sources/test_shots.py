@@ -128,6 +128,11 @@ def test_where_nothing_moves_for_long_a_shot_ends():
   change[20:60] = 0
   found = shots.shots(change)
   assert [(x.start, x.stop, x.why) for x in found] == [(0, 20, ''), (20, 59, 'still'), (59, 80, '')]
+  rest = np.zeros(100)
+  assert [(x.start, x.stop, x.why) for x in shots.shots(rest)] == [(0, 100, 'still')]
+  rest[50:60] = .5
+  assert [(x.start, x.stop, x.why) for x in shots.shots(rest)] == [
+      (0, 49, 'still'), (49, 60, ''), (60, 100, 'still')]
   change[20 + shots.REST:] = .5
   assert [(x.start, x.stop, x.why) for x in shots.shots(change)] == [(0, 80, '')]
   assert shots.shots(np.zeros(0)) == []
@@ -142,8 +147,28 @@ def test_films_and_pictures_in_folders(tmp_path):
   found = places.films(tmp_path)
   assert [*found] == ['a.mkv', 'b/cam.mkv', 'b/deep/cam.mp4', 'd/left']
   assert all(v == tmp_path / k for k, v in found.items())
+  assert [*places.films(tmp_path / 'd')] == ['left']
+  (tmp_path / 'd/cover.png').write_bytes(b'x')
+  assert [*places.films(tmp_path / 'd')] == ['left']
   assert places.films(tmp_path / 'd/left') == {'left': tmp_path / 'd/left'}
   assert places.films(tmp_path / 'notes.csv') == {}
+
+
+@pytest.mark.parametrize('suffix', ['avi', 'mp4'])
+def test_images_that_were_coded_in_another_order(tmp_path, suffix):
+  """AVI has no times of when an image is shown."""
+  image = (6 * np.arange(40, dtype=np.uint8))[:, None, None, None] + np.zeros((1, 32, 32, 3), np.uint8)
+  path = moves.film(tmp_path / f'a.{suffix}', image, fps=10, between=3)
+  tell = lambda rate: [round(x.mean() / 6) for x in shots.images(path, rate)]
+  assert tell(10) == list(range(40)) and tell(5) == list(range(0, 40, 2))
+
+
+def test_a_gap_in_the_times_is_a_rest():
+  frames = [(0.1 * i + 1e7 * (i >= 20), i) for i in range(40)]
+  found = list(shots.nearest(iter(frames), 10))
+  assert found[:20] == [*range(20)] and found[-20:] == [*range(20, 40)]
+  assert shots.REST < found.count(19) < shots.REST + 6
+  assert list(shots.nearest(iter([(0, 'a'), (.1, 'b'), (.05, 'c'), (.3, 'd')]), 10)) == ['a', 'b', 'c', 'd']
 
 
 def test_a_film_that_is_cut_off_is_refused(tmp_path):

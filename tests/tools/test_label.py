@@ -84,8 +84,7 @@ def test_episodes_keep_their_own_behaviour(given, tmp_path):
     (dict(actions=3), "act_size is 3 and not 2"), (dict(size=16), r'size is \[16, 16\] and not \[32, 32\]'),
     (dict(env=dict(camera='top')), 'camera is top and not corner'), (dict(suite='else'), 'suite is else'),
     (dict(facts=dict(labels='inferred')), 'has inferred actions itself'),
-    (dict(facts=dict(fps=30)), 'has 30 steps/s and not 10'), (dict(facts=dict(fps=10), env=dict(repeat=3)), '3.333 steps/s'),
-    (dict(facts=dict(action_low=[-1, -5], action_high=[1, 5])), r'action_low is \[-1, -5\] and not \[-1, -1\]')])
+    (dict(facts=dict(fps=30)), 'has 30 steps/s and not 10'), (dict(facts=dict(fps=10), env=dict(repeat=3)), '3.333 steps/s')])
 def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
   if 'actions' in change:
     folder = moves.write(tmp_path / 'odd', count=2, size=SIZE)
@@ -93,8 +92,7 @@ def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
     recording.write_manifest(folder, {**manifest, 'act_size': 3})
   else:
     folder = moves.write(tmp_path / 'odd', count=2, **{'size': SIZE, **change})
-  target = moves.write(tmp_path / 'target', count=2, size=SIZE, facts=dict(
-      fps=10, action_low=[-1, -1], action_high=[1, 1]))
+  target = moves.write(tmp_path / 'target', count=2, size=SIZE, facts=dict(fps=10))
   with pytest.raises(UserError, match='no labelled recordings of that body') as e:
     call(target, '--from', folder, '--out', tmp_path / 'out')
   assert re.search(said, str(e.value.code)), e.value.code
@@ -110,6 +108,24 @@ def test_an_episode_of_another_size_costs_no_other(given, tmp_path, capsys):
   made, _ = label(tmp_path / 'mixed', given)
   assert len(made['episodes']) == 3 and len(made['skipped']) == 1
   assert 'Skipped: ' in (said := capsys.readouterr().out) and 'has images of shape [16, 16, 3]' in said
+
+
+def test_the_scale_of_actions_is_that_of_what_is_learned_from(tmp_path, capsys):
+  scaled = lambda low, high: dict(action_low=[low] * 2, action_high=[high] * 2)
+  teacher = moves.write(tmp_path / 'teacher', size=SIZE, facts=scaled(-2.0, 2.0))
+  target = moves.write(tmp_path / 'target', count=2, seed=3, size=SIZE, facts=scaled(-1.0, 1.5))
+  odd = moves.write(tmp_path / 'odd', size=SIZE, facts=scaled(-5.0, 2.0))
+  call(target, '--from', teacher, odd, '--out', tmp_path / 'out', '--updates', 2)
+  assert "Left out: The recording 'odd' has actions of another scale, its action_low is [-5" in capsys.readouterr().out
+  made = recording.load_manifest(tmp_path / 'out/target')
+  assert (made['action_low'], made['action_high']) == ([-2, -2], [2, 2])
+
+
+@pytest.mark.parametrize('facts', [dict(env=dict(repeat=0)), dict(facts=dict(fps='10')), dict(facts=dict(
+    fps=float('inf'))), dict(facts=dict(action_low='x', action_high=[None]))])
+def test_a_manifest_that_says_anything_is_read(given, tmp_path, facts):
+  odd = moves.write(tmp_path / 'odd', count=4, size=SIZE, **facts)
+  call(odd, '--from', given / 'from', '--out', tmp_path / 'out', '--updates', 400, '--model', given / 'model')
 
 
 def test_the_rest_is_learned_from(given, tmp_path, capsys):
@@ -138,7 +154,7 @@ def test_what_was_made_otherwise_is_not_continued(given, tmp_path):
   label(given / 'films', given)
   with pytest.raises(UserError, match='was labelled with repeat = 1, not 2'):
     label(given / 'films', given, '--repeat', 2)
-  with pytest.raises(UserError, match='was learned from other recordings or with other settings'):
+  with pytest.raises(UserError, match='was learned from other recordings, with other settings'):
     label(given / 'films', given, '--updates', 5)
   with pytest.raises(UserError, match='would lie in'):
     call(given / 'films', '--from', given / 'from', '--out', given / 'films')

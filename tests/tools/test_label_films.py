@@ -14,7 +14,7 @@ from vid2act_plugin.sources import dataset, labelling, recording
 
 
 def test_films_are_cut_and_labelled(given, capsys):
-  manifest, found = label(given / 'films', given)
+  manifest, found = label(given / 'films', given, out='cut')
   said = capsys.readouterr().out
   assert 'cut.mkv: 39 images, cut at 12, 25' in said and 'other.mkv: 20 images, cut at no image' in said
   assert [x['name'] for x in manifest['episodes']] == [
@@ -25,7 +25,7 @@ def test_films_are_cut_and_labelled(given, capsys):
     assert np.square(episode['action'] - action).mean() < 0.1
   assert found[3]['image'].shape[1:] == (SIZE, SIZE, 3)
   assert not manifest['reward'] and not found[0]['reward'].any()
-  data = dataset.Sources([given / 'from/one', given / 'out/films'], act_width=5)
+  data = dataset.Sources([given / 'from/one', given / 'cut/films'], act_width=5)
   assert data.names == ['one', 'films'] and 0 < data.streams['train'][1]['confidence'].min() < 1
 
 

@@ -42,7 +42,9 @@ def scale(manifest):
 
 def pace(manifest):
   """Return how many steps a second has in a recording; 0 where that is not told."""
-  return (manifest.get('fps') or 0) / manifest['env'].get('repeat', 1)
+  fps, repeat = manifest.get('fps'), manifest['env'].get('repeat', 1)
+  told = all(type(x) in (int, float) and 0 < x < np.inf for x in (fps, repeat))
+  return fps / repeat if told else 0.0
 
 
 def difference(one, other):
@@ -50,10 +52,11 @@ def difference(one, other):
   return next(((k, v, other[k]) for k, v in one.items() if k in other and other[k] != v), None)
 
 
-def fault(manifest, wanted):
+def fault(manifest, wanted, teacher):
   """Return a sentence about why a recording cannot be learned from, or None if it can.
 
-  wanted: the manifest of what is to be labelled, or of the recording that decides.
+  wanted: the manifest of what is to be labelled, or of the recording that decides. teacher: that of
+  the recording whose scale of actions is learned.
   """
   name = f"The recording '{manifest['source']}'"
   if inferred(manifest):
@@ -71,7 +74,7 @@ def fault(manifest, wanted):
   if odd := difference(*views):
     key, mine, theirs = odd
     return f'{name} has other images, its {key} is {mine} and not {theirs}; record or import it as the others are.'
-  if far := _far(scale(manifest), scale(wanted)):
+  if far := _far(scale(manifest), scale(teacher)):
     return (f'{name} has actions of another scale, its {far[0]} is {far[1]} and not {far[2]}; learn from the '
             'others alone, or from this one.')
   return None
@@ -81,9 +84,12 @@ def _far(one, other):
   """Return the first bound of actions in which two ranges differ much, with both values; or None."""
   if one.keys() != other.keys() or not one:
     return None
-  span = np.subtract(*(np.asarray(other[k], float) for k in reversed(SCALE)))
-  return next(((k, one[k], other[k]) for k in SCALE if (
-      np.abs(np.subtract(one[k], other[k])) > ALIKE * np.maximum(span, 1e-6)).any()), None)
+  try:
+    span = np.subtract(*(np.asarray(other[k], float) for k in reversed(SCALE)))
+    return next(((k, one[k], other[k]) for k in SCALE if (
+        np.abs(np.subtract(one[k], other[k])) > ALIKE * np.maximum(span, 1e-6)).any()), None)
+  except (TypeError, ValueError):  # What a manifest says may be anything.
+    return None
 
 
 def first(manifests):
@@ -98,7 +104,8 @@ def fitting(manifests, wanted=None):
   `UserError` where none is left.
   """
   wanted = wanted or first(manifests)
-  faults = [fault(x, wanted) for x in manifests]
+  teacher = first(manifests)
+  faults = [fault(x, wanted, teacher) for x in manifests]
   kept = [i for i, x in enumerate(faults) if not x]
   if not kept:
     raise UserError(

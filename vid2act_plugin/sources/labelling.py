@@ -69,7 +69,7 @@ def _film(name, path, size, rate, repeat, asked):
   notes += [f'images {x} left out: {x.why}' for x in found if x.why]
   same = int((change[1:] == 0).sum())
   if 2 * same > len(change):
-    notes.append(f'{same} images are as the one before, and --rate takes fewer')
+    notes.append(f'{same} images repeat the one before; a lower --rate takes fewer')
   if not parts:
     raise UserError(
         f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '

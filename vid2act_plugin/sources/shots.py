@@ -82,12 +82,16 @@ def images(film, rate=0, repeat=1):
 def nearest(frames, rate):
   """Yield of the pairs `(seconds, image)` the image nearest to each of `rate` times a second.
 
-  The first one's time is the first. Between images that are further apart, one is taken again,
-  as it is shown until the next.
+  The first one's time is the first. Between images that are further apart, each is taken again,
+  but none for many more than `REST` times.
   """
   kept, before, start = 0, None, None
   for now, image in frames:
     start = now if start is None else start
+    if before:
+      now = max(now, before[0])
+      skipped = max(0, now - before[0] - 2 * (REST + 3) / rate)
+      start, before = start + skipped, (before[0] + skipped, before[1])
     # Half of what lies between two images beyond the last one, which is nearest there.
     while (due := start + kept / rate) <= now + EXACT:
       kept += 1
@@ -148,8 +152,9 @@ def _parts(change, start, stop):
   moved = [start, *(t for t in range(start + 1, stop) if change[t] > STILL), stop]
   for t, then in zip(moved, moved[1:]):
     if then - t - 1 > REST:
-      parts += [(begun, t + 1), (t + 1, then - 1)]
-      begun = then - 1
+      first, last = start if t == start else t + 1, stop if then == stop else then - 1
+      parts += [(begun, first), (first, last)]
+      begun = last
   return [(a, b) for a, b in [*parts, (begun, stop)] if b > a]
 
 

@@ -196,7 +196,7 @@ def initial(facts, seed):
 
 
 def _checked(params, facts):
-  settings, size, _ = facts['settings'], facts['act_size'], facts['experts']
+  settings, size = facts['settings'], facts['act_size']
   if not claims.sizes(*(settings[k] for k in SIZES), *facts['image'], size):
     raise ValueError('its sizes are none of a network')
   for key in ('mean', 'slope', 'scale', 'variance'):

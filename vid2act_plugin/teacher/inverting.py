@@ -35,10 +35,11 @@ class Training:
     self.facts = dict(
         facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
         image=[int(x) for x in data.image], recordings=data.key)
-    played = Steps(data, 'train', data.random['train'])
-    self.facts['random'] = sum(played.counts) >= ENOUGH
+    played, others = Steps(data, 'train', data.random['train']), Steps(data, 'holdout', data.random['holdout'])
+    alone = all(all(x) for x in data.random['train'])
+    self.facts['random'] = alone or sum(played.counts + others.counts) >= ENOUGH and any(played.counts)
     if self.facts['random']:
-      self.steps, self.held = played, Steps(data, 'holdout', data.random['holdout'])
+      self.steps, self.held = played, others
       self.new = Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
     else:
       self.steps, self.held = Steps(data, 'train'), Steps(data, 'holdout')

@@ -2,8 +2,8 @@
 
 A few networks learn which action leads from one image to the next, as the images around it show,
 from the recordings of --from, and then label every step of PATH. Where these have enough random
-episodes, only they are learned from: what experts do can be told by where they are, and that is
-otherwise in another task. The result is an ordinary recording, whose manifest says `labels:
+episodes, only they are learned from: what experts do can be told by where they are, and that
+differs in another task. The result is an ordinary recording, whose manifest says `labels:
 inferred` and from what, with a `confidence` per step: the share of the actions' variance that the
 networks predict there. PATH is a recording, whose own actions are not looked at, or a folder of
 films: shots are split where the picture changes at once, and still ones left out. Printed is how
@@ -172,13 +172,17 @@ def _model(args, folder, sources, check):
   place = files.resolved(args.model) if args.model else folder / 'inverse'
   manifests = [recording.load_manifest(x) for x in sources]
   key, settings = recording.content_key(manifests), {**invert.SETTINGS, 'updates': args.updates}
+  def check_kept(facts, what):
+    if (facts.get('recordings'), facts.get('settings'), facts.get('seed')) != (key, settings, args.seed):
+      raise UserError(
+          f'{what} was learned from other recordings, with other settings or by another version; go back to '
+          'these, or name another folder for both (--out, and --model if you give it).')
+  if (folder / recording.MANIFEST).exists():
+    check_kept(recording.load_manifest(folder)['inferred'], f'What labelled {folder}')
   with lock.locked(place.parent):
     if inverse.exists(place):
       made = inverse.read(place)
-      if (made.facts['recordings'], made.facts['settings'], made.facts['seed']) != (key, settings, args.seed):
-        raise UserError(
-            f'The inverse dynamics model in {place} was learned from other recordings or with other '
-            'settings; go back to these, or name another folder for both (--out, and --model if you give it).')
+      check_kept(made.facts, f'The inverse dynamics model in {place}')
       say(f'Inverse dynamics: reused {place}')
       return made
     data = dataset.Sources(sources, invert.HOLDOUT, manifests[0]['act_size'], args.seed)
@@ -207,8 +211,8 @@ def _show(facts):
   if not random:
     cure = '' if facts['imported'] else (
         ': record more of it (`vid2act collect --random-share 1`, into another folder), or add random:TASK to --from')
-    note(f'Note: the recordings have less than {inverting.ENOUGH} steps of random actions, and it was learned from '
-         f'all that they have; experts act by what they see, which is otherwise in another task{cure}.')
+    note(f'Note: the recordings have fewer than {inverting.ENOUGH} steps of random actions, so all steps were learned '
+         f'from. Experts act by what they see, which differs in another task{cure}.')
   if not inverse.worth(facts):
     note(f'Note: these labels are worth nothing: R2 is {_number(inverse.reached(facts))}, and below {inverse.WORTH} what '
          'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
@@ -231,5 +235,6 @@ def _head(folder, path, original, model, rate, args):
   film = dict(
       suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
       env=facts['view'], act_size=facts['act_size'], reward=False, success=False, **facts['scaled'])
+  kept = {k: v for k, v in kept.items() if k not in bodies.SCALE} | facts['scaled'] if kept else {}
   head = dict(kept or film, source=folder.name, labels=bodies.INFERRED, inferred=inferred)
   return json.loads(json.dumps(head))

@@ -34,18 +34,20 @@ def sources(path, shared):
 def films(path):
   """Return `{name: path}` of the films and folders of pictures in `path`, of those in its folders too.
 
-  A name is the path from there. Beside films, pictures are taken for their previews.
+  A name is the path from there. Pictures beside films are previews of these, and so is a single one
+  beside folders of films.
   """
   if path.is_file():
     return {path.name: path} if _film(path) else {}
   there = naming.natural(visible(path))
-  if not any(map(_film, there)) and pictures(path):
-    return {path.name: path}
   found = {x.name: x for x in there if _film(x)}
+  drawn = [] if found else pictures(path)
   for folder in there:
     if folder.is_dir() and not folder.is_symlink():  # Links may lead in circles.
       found |= {(k if v == folder else f'{folder.name}/{k}'): v for k, v in films(folder).items()}
-  return found
+  if not found:
+    return {path.name: path} if drawn else {}
+  return {'.': path, **found} if len(drawn) > 1 else found
 
 
 def visible(folder):

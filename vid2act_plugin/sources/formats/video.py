@@ -176,7 +176,7 @@ def _decoded(path):
   form = VIDEOS[path.suffix.lower()]  # Exploding, because else damage is painted over.
   with _reading(path), images.film(path, form, err_detect='explode') as (container, stream):
     for frame in container.decode(stream):
-      yield frame.time, images.upright(frame)
+      yield None if form == 'avi' else frame.time, images.upright(frame)  # AVI has times of decoding alone.
 
 
 def _drawn(paths):
