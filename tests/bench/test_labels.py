@@ -9,6 +9,8 @@ from helpers import moves
 
 from bench.transfer import labels, withheld
 from vid2act_plugin.sources import recording
+from vid2act_plugin.studies import comparison
+from vid2act_plugin.training import scores
 
 RESULTS = pathlib.Path(labels.__file__).parent / 'results'
 
@@ -62,3 +64,18 @@ def test_the_readme_has_the_figures_of_labels():
       hand['positions, 0 mm off', 'random actions'], images['random episodes'], images['all episodes'],
       withheld('half'), withheld('all')]
   np.testing.assert_allclose(found, [x[:3] for x in wanted], atol=0.0051)
+
+
+def test_the_readme_has_what_an_agent_gains_from_labels():
+  found = {}
+  for study in ('sparse', 'withheld'):
+    for row in scores.load(RESULTS / study / 'scores' / 'success_any.json.gz'):
+      if row['task'] == withheld.TARGET and row['seed'] < 3:
+        found.setdefault(row['method'], {})[row['seed']] = comparison.mean_over(row, 0, row['xs'][-1])
+  lines = (RESULTS.parent / 'README.md').read_text().splitlines()
+  start = lines.index('| actions of the sources | each seed | mean |') + 2
+  for line, method in zip(lines[start:], ('vid2act', 'inferred_half', 'inferred_all', 'finetune')):
+    each, mean = line.strip('|').split('|')[1:]
+    wanted = [found[method][i] for i in range(3)]
+    assert [float(x) for x in each.split()] == pytest.approx(wanted, abs=.006), line
+    assert float(mean) == pytest.approx(np.mean(wanted), abs=.006), line
