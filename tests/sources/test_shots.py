@@ -117,6 +117,7 @@ def test_images_that_are_shown_several_times_are_no_shots():
     assert shots.cuts(change) == [3 * times]
     found = shots.shots(change)
     assert [(x.start, x.stop, x.why) for x in found] == [(0, 3 * times, ''), (3 * times, 9 * times, '')]
+    assert not shots.cuts(np.repeat([0, 6, 7, 6, 8, 7, 6.0], times) * (np.arange(7 * times) % times == 0))
   slides = np.zeros(60)
   slides[10::10] = 20
   assert shots.cuts(slides) == [*range(10, 60, 10)]
