@@ -34,7 +34,7 @@ def inferring():
 
   from vid2act_plugin.teacher import inverse
   facts = dict(
-      act_size=2, image=[16, 16, 3], settings=dict(networks=2, channels=4, hidden=8), experts=False,
+      act_size=2, image=[16, 16, 3], settings=dict(networks=2, channels=4, hidden=8),
       **{k: [1.0, 1.0] for k in ('mean', 'slope', 'scale', 'variance')})
   with jax.transfer_guard('allow'):
     return inverse.Inverse(jax.device_get(inverse.initial(facts, 0)), facts)

@@ -103,9 +103,8 @@ def fitting(manifests, wanted=None):
   wanted: as of `fault`; None: the first recording decides whose actions are true. Raises a
   `UserError` where none is left.
   """
-  wanted = wanted or first(manifests)
   teacher = first(manifests)
-  faults = [fault(x, wanted, teacher) for x in manifests]
+  faults = [fault(x, wanted or teacher, teacher) for x in manifests]
   kept = [i for i, x in enumerate(faults) if not x]
   if not kept:
     raise UserError(

@@ -231,10 +231,9 @@ def _head(folder, path, original, model, rate, args):
       **{k: facts[k] for k in (
           'recordings', 'sources', 'files', 'settings', 'seed', 'random', 'r2', 'r2_unseen')})
   kept = {k: v for k, v in (original or {}).items()
-          if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material')}
+          if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material', *bodies.SCALE)}
   film = dict(
       suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
-      env=facts['view'], act_size=facts['act_size'], reward=False, success=False, **facts['scaled'])
-  kept = {k: v for k, v in kept.items() if k not in bodies.SCALE} | facts['scaled'] if kept else {}
-  head = dict(kept or film, source=folder.name, labels=bodies.INFERRED, inferred=inferred)
+      env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
+  head = dict(kept or film, **facts['scaled'], source=folder.name, labels=bodies.INFERRED, inferred=inferred)
   return json.loads(json.dumps(head))

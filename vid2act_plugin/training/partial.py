@@ -22,9 +22,9 @@ def updated(training, title, folder, check=lambda: None):
   """Make all updates of a `training`, with progress, and return its result.
 
   training: has `params` and `state`, trees of arrays that decide with the number of an update what
-  it does, `facts` of what is learned, `settings['updates']`, `seed`, `holdout`, and `result()`. folder: where it is
-  kept about once a minute, at its end, and when `check` raises `resume.Stopped`, which it may
-  after every update; what is there of the same training is continued.
+  it does, `facts` of what is learned, `settings['updates']`, `seed`, `holdout`, and `result()`.
+  folder: where it is kept about once a minute, at its end, and when `check` raises
+  `resume.Stopped`, which it may after every update; what is there of the same training is continued.
   """
   folder, saved = pathlib.Path(folder), time.monotonic()
   number = _load(training, folder)

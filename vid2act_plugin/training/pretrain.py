@@ -70,9 +70,8 @@ def _run(config, data, path):
   logger.close()
   if writes:
     made.save(str(path))
-  partial.discard(clone.kept(config))
-  if writes:
     say(f'Teacher bundle: {path} (use it with --vid2act.teacher)')
+  partial.discard(clone.kept(config))
 
 
 def build(config, data):
