@@ -23,6 +23,8 @@ def add_parser(sub):
   add('--out', metavar='DIR', help='gets a logdir per run, METHOD/TASK/SEED; default: runs/NAME')
   add('--jobs', type=int, default=0, help='runs at once, each on cores of its own; 0: one per core')
   cluster.add_options(add)
+  add('--merge', nargs='+', default=[], metavar='RESULTS',
+      help='results of the same matrix from elsewhere, OUT/results; their runs count as finished')
   add('--minutes', type=float, default=0,
       help='stop after so long: runs save, and the same command continues')
   add('--dry-run', action='store_true', help='only list the runs')
@@ -36,7 +38,7 @@ def main(args):
   out = pathlib.Path(args.out or pathlib.Path('runs') / plan.path.stem).expanduser().resolve()
   parallel.places(args.jobs)
   cluster.check(args, 'jobs')
-  ablation = Ablation(plan, out)
+  ablation = Ablation(plan, out, args.merge)
   if args.dry_run:
     return ablation.show()
   if args.prepare:

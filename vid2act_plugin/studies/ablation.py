@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..envs import suites
 from ..training import curves, scores, summary
-from . import matrix, plot, report
+from . import elsewhere, matrix, plot, report
 
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -23,12 +23,13 @@ class Ablation:
   """The runs of a matrix in the folder `out`.
 
   Finished ones are skipped, broken ones continued, and one that another process
-  is at work on is waited for. `out/results` holds what is worth keeping, and
+  is at work on is waited for. Those whose results lie in the folders `merged` were
+  finished elsewhere. `out/results` holds what is worth keeping, and
   grows with every run that ends: scores, the matrix, and what each run says of
   itself. It can be sent to another process, on a node that sees the folder.
   """
 
-  def __init__(self, plan, out):
+  def __init__(self, plan, out, merged=()):
     self.plan, self.out, self.overlays = plan, out, out / 'overlays'
     self.runs = {x.name: x for x in plan.runs}
     self.results, self.owners = out / 'results', {}
@@ -36,6 +37,7 @@ class Ablation:
     self._compare_with_before()
     plan.write(self.overlays)
     self.configs = plan.configurations(self.overlays)
+    self.elsewhere = elsewhere.read(merged, plan)
 
   def show(self):
     """Print every run, whether it is finished, and its command."""
@@ -114,7 +116,10 @@ class Ablation:
   def gather(self):
     """Write scores and summaries of all finished runs into `out/results`."""
     runs = [x for x in self.plan.runs if self.finished(x)]
-    found = scores.read([self.logdir(x) / 'scores' for x in runs])
+    found = scores.read([self.logdir(x) / 'scores' for x in runs if x in self.ended])
+    for run in runs:
+      for metric, row in {} if run in self.ended else self.elsewhere[run].scores.items():
+        found.setdefault(metric, []).append(row)
     for metric, rows in found.items():
       scores.save(self.results / 'scores' / f'{metric}.json.gz', rows)
     for name, content in (
@@ -148,7 +153,7 @@ class Ablation:
     """Say whether a run has ended and left what can be read; any other is continued."""
     if run not in self.ended and self._whole(run):
       self.ended.add(run)
-    return run in self.ended
+    return run in self.ended or run in self.elsewhere
 
   def _whole(self, run):
     folder = self.logdir(run)
@@ -200,6 +205,8 @@ class Ablation:
 
   def _about(self, run):
     """Return what a run says of itself, and its relevance over time."""
+    if run not in self.ended:
+      return self.elsewhere[run].about
     rows, key = curves.metrics(self.logdir(run)), 'train/relevance/'
     relevance = [
         {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
@@ -214,11 +221,8 @@ class Ablation:
       return
     before = matrix.Matrix(path)
     begun = {x.parts[-5] for x in self.out.glob('*/*/*/ckpt/latest')}
-    changed = [
-        f'variants.{k}' for k in sorted(begun & before.variants.keys() & self.plan.variants.keys())
-        if before.variants[k] != self.plan.variants[k]]
-    changed += ['configs'] * bool(begun and before.configs != self.plan.configs)
+    changed = self.plan.changed(before, begun & before.variants.keys() & self.plan.variants.keys())
     if changed:
       raise UserError(
-          f'The runs in {self.out} were begun with another {changed[0]} than {self.plan.path} has; '
+          f'The runs in {self.out} were begun with another {changed} than {self.plan.path} has; '
           f'name another folder (--out), or go back to {path}.')

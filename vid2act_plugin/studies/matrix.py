@@ -5,6 +5,7 @@ import pathlib
 import re
 import reprlib
 import sys
+import tempfile
 
 from ruamel.yaml import YAML
 
@@ -96,6 +97,28 @@ class Matrix:
       for task in self.tasks:
         found[method, task] = config.update(task=task, method=method)
     return found
+
+  def changed(self, before, methods):
+    """Return the key whose change gives runs of `methods` other settings than `before`, None if none does.
+
+    before: the matrix that these runs were made with. The same settings may be
+    written in another way, such as in a file of overlays.
+    """
+    keys = [f'variants.{k}' for k in sorted(methods) if before.variants[k] != self.variants[k]]
+    keys += ['configs'] * bool(methods and before.configs != self.configs)
+    if not keys:
+      return None
+    with tempfile.TemporaryDirectory() as folder:
+      try:
+        old, new = ({k: dict(v.flat) for k, v in x._resolved(pathlib.Path(folder) / name).items() if k[0] in methods}
+                    for x, name in ((before, 'before'), (self, 'now')))
+      except (UserError, KeyError):  # An overlay that is gone.
+        return keys[0]
+    return keys[0] if any(old[k] != new[k] for k in old.keys() & new.keys()) else None
+
+  def _resolved(self, folder):
+    self.write(folder)
+    return self.configurations(folder)
 
   def _read(self):
     try:

@@ -1,0 +1,100 @@
+"""Studies of which some runs were finished elsewhere: `vid2act ablate --merge`."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+from ruamel.yaml import YAML
+
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.studies import ablation, matrix
+from vid2act_plugin.training import scores, summary
+
+ROOT = pathlib.Path(__file__).parents[2]
+KEPT = ROOT / 'bench/transfer/results/control'
+PLAN = KEPT / 'matrix.yaml'
+GONE = 'vid2act', 'metaworld_door-lock', 4
+
+
+@pytest.fixture
+def part(tmp_path):
+  """Results in which one of the kept runs is missing, and one is there that is not of the matrix."""
+  shutil.copytree(KEPT, tmp_path / 'elsewhere/results')
+  path = tmp_path / 'elsewhere/results/runs.json'
+  listed = json.loads(path.read_text())
+  key = lambda x: (x['method'], x['task'], x['seed'])
+  listed = [{**x, 'seed': 77} if key(x) == GONE else x for x in listed]
+  path.write_text(json.dumps(listed))
+  return tmp_path / 'elsewhere'
+
+
+def read(folder):
+  rows = scores.read([folder / 'scores'])
+  keyed = lambda x: (x['method'], x['task'], x['seed'])
+  return {k: {keyed(x): (x['xs'], x['ys']) for x in v} for k, v in rows.items()}
+
+
+def test_runs_finished_elsewhere_are_kept_and_not_repeated(part, tmp_path, capsys):
+  """Their results come out as they went in, beside those of runs that are finished here."""
+  cli.main(['ablate', str(PLAN), '--dry-run', '--out', str(tmp_path / 'out'), '--merge', str(part)])
+  text = capsys.readouterr().out
+  assert f'99 runs finished elsewhere, in {part}; 1 other there' in text
+  assert text.count(': finished\n') == 99 and 'vid2act/metaworld_door-lock/4: 0 of 3,000' in text
+  study = ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part])
+  study.gather()
+  kept, found = read(KEPT), read(tmp_path / 'out/results')
+  assert found == {k: {x: y for x, y in v.items() if x != GONE} for k, v in kept.items()}
+  # The run that is missing is finished here.
+  mine = tmp_path / 'out/vid2act/metaworld_door-lock/4'
+  mine.mkdir(parents=True)
+  summary.write(mine, dict(env_steps=3000, method='vid2act', task=GONE[1], seed=4))
+  row = dict(method='vid2act', task=GONE[1], seed=4, xs=[0, 3000], ys=[1, 2])
+  scores.save(mine / 'scores/score.json.gz', [row])
+  study.gather()
+  assert read(tmp_path / 'out/results')['score'] == {**kept['score'], GONE: ([0, 3000], [1, 2])}
+  listed = {(x['method'], x['task'], x['seed']): x for x in json.loads((tmp_path / 'out/results/runs.json').read_text())}
+  was = {(x['method'], x['task'], x['seed']): x for x in json.loads((KEPT / 'runs.json').read_text())}
+  assert len(listed) == 100 and all(was[k] == v for k, v in listed.items() if k != GONE)
+
+
+def test_a_run_that_is_here_too_counts_as_it_is_here(tmp_path):
+  folder = tmp_path / 'out/stock/metaworld_door-lock/0'
+  folder.mkdir(parents=True)
+  summary.write(folder, dict(env_steps=3000, method='stock', task=GONE[1], seed=0))
+  row = dict(method='stock', task=GONE[1], seed=0, xs=[0, 3000], ys=[7, 7])
+  scores.save(folder / 'scores/score.json.gz', [row])
+  ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [KEPT]).gather()
+  found = read(tmp_path / 'out/results')['score']
+  assert found['stock', GONE[1], 0] == ([0, 3000], [7, 7]) and len(found) == 100
+
+
+def test_other_settings_are_refused_and_the_same_in_other_words_are_not(part, tmp_path):
+  content = YAML().load(PLAN)
+  run = lambda: ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'out', [part])
+  def write(**changes):
+    with open(tmp_path / 'plan.yaml', 'w') as file:
+      YAML().dump({**content, **changes}, file)
+  with open(tmp_path / 'shared.yaml', 'w') as file:
+    YAML().dump(content['configs'][2], file)
+  write(configs=['metaworld', 'quickstart', str(tmp_path / 'shared.yaml')], seeds=[0, 1])
+  assert len(run().elsewhere) == 20
+  for changes, key in (
+      ({'configs': ['metaworld', 'quickstart', {**content['configs'][2], 'batch_size': 9}]}, 'another configs than'),
+      ({'variants': {**content['variants'], 'stock': [{'batch_size': 9}]}}, 'another variants.stock than')):
+    write(**changes)
+    with pytest.raises(UserError, match=key):
+      run()
+  # What no run was made of may change.
+  path = part / 'results/runs.json'
+  path.write_text(json.dumps([x for x in json.loads(path.read_text()) if x['method'] != 'stock']))
+  assert len(run().elsewhere) == 79
+
+
+@pytest.mark.parametrize('content', [None, b'{}', b'[1]', b'[{}]', b'[{"method": [], "task": "a", "seed": 0}]', b'\xff'])
+def test_folders_without_results(part, tmp_path, content):
+  path = part / 'results/runs.json'
+  path.write_bytes(content) if content else path.unlink()
+  with pytest.raises(UserError, match='elsewhere holds no results of an ablation.*--merge'):
+    ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part])
