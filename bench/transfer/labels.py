@@ -11,6 +11,10 @@ Printed are R2 per action, mean over tasks.
 
 Instead of images, a linear map sees where Meta-World's hand and fingers are, exactly or with an
 error: two steps before the action, and until three after it. More cannot be in any image.
+
+    python -m bench.transfer.labels --joints TASK... [--out FILE]
+
+The same of the joints of bodies of DeepMind Control that act at random.
 """
 
 import argparse
@@ -27,6 +31,7 @@ NEW = 'handle-press', 'reach'
 NOISES = -1, 0.0, 0.1, 0.3, 0.5  # Of experts, -1: random actions; in turn.
 ERRORS = 0, 2, 5, 10  # Millimetres, standard deviation.
 EPISODES = 10
+STEPS, LONG, HELD = 7500, 100, 15  # With --joints: steps in all and of an episode; episodes held out.
 
 
 def main():
@@ -35,15 +40,16 @@ def main():
   add('recordings', nargs='*', metavar='RECORDING')
   add('--new', nargs='+', metavar='RECORDING', help='of tasks that none learns from, no more of them than of the others')
   add('--hand', action='store_true', help='positions of the hand instead of recordings')
+  add('--joints', nargs='+', metavar='TASK', help='positions of joints, such as of dmcontrol_walker_walk')
   add('--updates', type=int, default=1000)
   add('--seed', type=int, default=0)
   add('--out', type=pathlib.Path, help='gets the figures as JSON')
   args = parser.parse_args()
-  if bool(args.recordings) == args.hand:
-    parser.error('name recordings, or --hand')
+  if bool(args.recordings) + args.hand + bool(args.joints) != 1:
+    parser.error('name recordings, or --hand, or --joints')
   if 0 < len(args.recordings) < 3 and not args.new:
     parser.error('name three recordings or more, or tasks that none learns from with --new')
-  rows = hand(args.seed) if args.hand else images(args)
+  rows = hand(args.seed) if args.hand else joints(args.joints, args.seed) if args.joints else images(args)
   size = max(len(x['r2']) for x in rows)
   table('R2 in tasks not learned from', ['seen', 'learned from', 'labelled', *[f'action {i}' for i in range(size)]], [
       [x['seen'], x['learned'], x['labelled'], *[f'{y:.2f}' for y in x['r2']]] for x in rows])
@@ -108,8 +114,34 @@ def hand(seed):
   return rows
 
 
+def joints(tasks, seed):
+  """Return the figures of linear maps that see where the joints of a body are, which acts at random."""
+  from vid2act_plugin.envs.dmcontrol import DMControl
+  rng, rows = np.random.default_rng(seed), []
+  for task in tasks:
+    env = DMControl(task.removeprefix('dmcontrol_'), size=(16, 16), limit=2 * LONG, render='fast', seed=seed)
+    played = [move(env, rng) for _ in range(STEPS // LONG)]
+    env.close()
+    (known, actions), (see, wanted) = (tuple(map(np.concatenate, zip(*x))) for x in (played[:-HELD], played[-HELD:]))
+    guess = see @ np.linalg.lstsq(known, actions)[0]
+    r2 = 1 - np.square(guess - wanted).mean(0) / wanted.var(0)
+    rows.append(dict(seen='joints', learned='random actions', labelled=task, r2=[round(float(x), 3) for x in r2]))
+  return rows
+
+
+def move(env, rng):
+  """Return what is seen of the joints in an episode of random actions, `[T, S]`, and these, `[T, A]`."""
+  obs = env.step({'reset': True})
+  positions, actions = [env.physics.data.qpos.copy()], []
+  while not obs['is_last']:
+    actions.append(rng.uniform(-1, 1, env.act_space['action'].shape))
+    obs = env.step({'action': actions[-1], 'reset': False})
+    positions.append(env.physics.data.qpos.copy())
+  return seen(np.array(positions), rng, 0), np.array(actions)
+
+
 def seen(positions, rng, error):
-  """Return for each step how far the positions around it are from that one, `[T, 25]`, with an error."""
+  """Return for each step how far the positions around it are from that one, `[T, 6 * N + 1]`, with an error."""
   noisy = positions + error * rng.standard_normal(positions.shape)
   steps = np.arange(len(positions) - 1)
   index = np.clip(steps[:, None] + np.arange(-2, 4), 0, len(steps))

@@ -79,3 +79,26 @@ def test_the_readme_has_what_an_agent_gains_from_labels():
     wanted = [found[method][i] for i in range(3)]
     assert [float(x) for x in each.split()] == pytest.approx(wanted, abs=.006), line
     assert float(mean) == pytest.approx(np.mean(wanted), abs=.006), line
+
+
+def test_the_readme_has_the_figures_of_deepmind_control():
+  read = lambda name: json.loads((RESULTS / 'labels' / f'{name}.json').read_text())
+  joints = {x['labelled']: x['r2'] for x in read('joints')}
+  lines = (RESULTS.parent / 'README.md').read_text().splitlines()
+  start = lines.index('| body | learned from random actions | labelled | R2 of each action | from joints |') + 2
+  rows = read('dmc')
+  for line, row in zip(lines[start: start + len(rows) + 1], [*rows, None]):
+    assert line if row else not line
+    if row:
+      *words, r2, known = (x.strip() for x in line.strip('|').split('|'))
+      assert words == [row['body'], row['learned'], row['labelled']]
+      assert [float(x) for x in r2.split()] == pytest.approx(row['r2'], abs=.0051)
+      assert [float(x) for x in known.split()] == pytest.approx(joints.get(row['joints'], []), abs=.0051)
+
+
+def test_joints_tell_what_a_body_does(monkeypatch):
+  pytest.importorskip('dm_control')
+  monkeypatch.setattr(labels, 'STEPS', 1500)
+  monkeypatch.setattr(labels, 'HELD', 5)
+  row, = labels.joints(['dmcontrol_reacher_easy'], 3)
+  assert row['labelled'] == 'dmcontrol_reacher_easy' and min(row['r2']) > .6
