@@ -74,7 +74,7 @@ def table(results):
       found = results[name]
       lines.append(
           f"| {what}{_more(found)} | {found['figure']:.3g} | {SIGN[most]} {found['aim']:g} | "
-          f"{'met' if found['met'] else 'missed'} | "
+          f"{'met' if found['met'] else 'missed'}{_besides(found)} | "
           f"`python -m bench.timings.{' '.join(command)}`, {found['seconds']:.0f} |")
   return '\n'.join(lines)
 
@@ -85,6 +85,15 @@ def insert(readme, text):
   return f'{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}'
 
 
+def _besides(found):
+  """Say which aims of other figures in the same row are missed."""
+  missed = [name for name, figure, limit, most in (
+      ('memory', 'memory_ratio', 'memory_aim', True), ('loader', 'loader', 'loader_aim', False),
+      ('first start', 'first_by_host', 'first_by_host_aim', True))
+            if figure in found and (found[figure] > found[limit]) == most and found[figure] != found[limit]]
+  return ''.join(f', {x} missed' for x in missed)
+
+
 def _more(found):
   """Return what else a report holds, in words."""
   parts = []
@@ -92,6 +101,8 @@ def _more(found):
     shares = ', '.join(f'{k} {v:+.2f}' for k, v in found['shares'].items())
     parts += [f"the method alone {found['method_alone']:.2f}", shares,
               f"memory {found['memory_ratio']:.2f} (aim <= {found['memory_aim']})"]
+  if 'executed' in found:
+    parts.append(f"a step that a source carries out {found['executed']:.2f}")
   if 'loader' in found:
     parts.append(f"loader / consumption {found['loader']:.0f} (aim >= {found['loader_aim']})")
   for key, unit in (('frames_per_second', 'images/s'), ('steps_per_second', 'steps/s')):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vid2act_plugin.agent import acting, imitate
+from vid2act_plugin.agent import acting, build, imitate
 from vid2act_plugin.agent.usefulness import POLICY
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import internals, loading
@@ -185,16 +185,38 @@ def test_a_continued_run_chooses_the_same(agent):
   assert set(state) == {'params', 'counters', acting.STATE}
 
 
+def test_what_was_earned_is_recalled_and_belongs_to_its_sources(agent):
+  """An agent that is evaluated alone acts as it did at the end of its training."""
+  agent.ledger.end(agent.ledger.begin(2), 9.0)
+  agent.ledger.end(agent.ledger.begin(POLICY), 1.0)
+  state = agent.save()
+  agent.ledger.load(acting.Ledger().save())
+  assert agent._best() == POLICY
+  agent.recall({k: v for k, v in state.items() if k == acting.STATE})
+  assert agent._best() == 2
+  agent.recall({'params': {}})  # As of a run in which none acted.
+  assert agent._best() == 2
+  state[acting.STATE]['sources'] = ['two', 'one', 'three']
+  with pytest.raises(UserError, match=r"carried out by behaviours of \['two', 'one', 'three'\], not of"):
+    agent.load(state)
+  del state[acting.STATE]['sources']  # An earlier version's.
+  agent.load(state)
+
+
 def test_a_batch_is_judged_by_its_episodes(agent):
   play(agent, 12)
   numbers = np.array([[1, 2, 3], [4, 5, 0]], np.int32)
   data = internals.put({imitate.EPISODE: numbers}, agent.train_sharded)
   for _ in range(2):
-    merit = np.asarray(agent._judged(data)[imitate.MERIT])
+    merit = np.asarray(agent.judged(data)[imitate.MERIT])
     np.testing.assert_allclose(merit, agent.ledger.merit()[numbers])
     for _ in range(1030):  # More than the first table has room for.
       agent.ledger.begin(POLICY)
   assert merit.tolist() == [[0, 1, 0], [1, 0, 0]]
+  # What was judged stays so: an update that is looked at again is the same one.
+  judged = agent.judged(data)
+  agent.ledger.end(2, 1e3)
+  assert agent.judged(judged) is judged
 
 
 def test_it_says_what_sources_earn(agent):
@@ -213,3 +235,14 @@ def test_without_execution_nothing_is_around_the_agent(fresh):
 def test_behaviours_that_do_not_fit_are_refused(settings, spaces, make_agent, bundle):
   with pytest.raises(UserError, match='there are no behaviours in the teacher'):
     make_agent(settings.update({'vid2act.cloned': ''}))
+
+
+def test_another_pace_or_camera_than_the_recordings_is_noted(settings, capsys):
+  env = dict(settings.env.metaworld)
+  told = lambda changes, source='metaworld_reach': build._note_other_settings(
+      dict(env={**env, **changes}, sources=[source]), settings) or capsys.readouterr().out
+  assert settings.task.startswith('metaworld') and not told({'limit': 3, 'size': (3, 3)})
+  text = told({'repeat': 9, 'camera': 'behindGripper'})
+  assert f"Note: of env.metaworld the task has camera {env['camera']!r} (the recordings of the sources 'behindGripper')" in text
+  assert f"repeat {env['repeat']} (the recordings of the sources 9)" in text
+  assert not told({'repeat': 9}, 'robot') and not told({'repeat': 9}, 'dmcontrol_walker_walk')

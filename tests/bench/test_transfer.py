@@ -229,9 +229,20 @@ def test_the_readme_has_the_sparse_study():
   start = next(i for i, x in enumerate(lines) if x.startswith('| target (sparse) |'))
   told = [[y.strip() for y in x.strip('|').split('|')] for x in itertools.takewhile(
       lambda x: x.startswith('|'), lines[start + 2:])]
+  *told, every = told
   assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
-  for target, count, finetune, ours, differences in told:
+  gained = []
+  def check(count, mean, differences):
+    """The mean over all pairs, and its interval, in which targets stay what they are."""
+    assert int(count) == sum(map(len, differences))
+    wanted = np.concatenate(differences).mean(), *comparison.interval(comparison.mean, differences)
+    assert [float(x) for x in re.findall(r'-?[.0-9]+', mean)] == pytest.approx(wanted, abs=.006)
+  for target, count, finetune, ours, differences, mean in told:
     mine = sorted((seed, *(found[task, seed, x] for x in ('finetune', 'vid2act')))
                   for task, seed in pairs if task == f'metaworld_{target}')
     assert int(count) == len(mine) and number(finetune + ' ' + ours) == pytest.approx(np.mean(mine, 0)[1:], abs=.006)
-    assert number(differences) == pytest.approx([after - before for _, before, after in mine], abs=.006)
+    gained.append(np.array([after - before for _, before, after in mine]))
+    assert number(differences) == pytest.approx(gained[-1], abs=.006)
+    check(count, mean, gained[-1:])
+  assert every[0] == 'all'
+  check(every[1], every[-1], gained)

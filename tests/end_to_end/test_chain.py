@@ -5,6 +5,8 @@ import contextlib
 import functools
 import io
 import json
+import pickle
+import shutil
 
 import elements
 import numpy as np
@@ -15,7 +17,7 @@ from helpers.commands import command
 from bench.timings import agents
 from vid2act_plugin import prepare as chain
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.host import platform as backend
+from vid2act_plugin.host import checkpoints
 
 RUNS = 'vid2act_published', 'actionfree', 'rehearse'  # By their command; the others in-process.
 VARIANTS = (
@@ -118,28 +120,6 @@ def test_auto_false_names_the_commands(config, tmp_path):
     chain.prepare(config)
 
 
-@pytest.mark.parametrize('key, value, words', [
-    ('vid2act.recordings', '/nowhere', 'vid2act.recordings.*vid2act collect'),
-    ('vid2act.teacher', '/nowhere', 'vid2act.teacher.*/nowhere'),
-    ('vid2act.sources', ['metaworld_door'], 'vid2act.sources.*metaworld_door'),
-    ('task', 'metaworld', 'task.*SUITE_TASK')])
-def test_bad_values(config, key, value, words):
-  with pytest.raises(UserError, match=words):
-    chain.prepare(config.update({key: value}))
-
-
-def test_platform(config):
-  cuda = config.update({'jax.platform': 'cuda'})
-  with pytest.raises(UserError, match='jax.platform is cuda.*no NVIDIA GPU'):
-    backend.resolve(cuda, find_gpu=lambda: None)
-  assert backend.resolve(config, find_gpu=lambda: None).jax.compute_dtype == 'float32'
-
-
-def test_gpu_without_cuda_names_the_extra(config, capsys):
-  backend.resolve(config, find_gpu=lambda: 'Some GPU')
-  assert '`make install EXTRA=cuda12`' in capsys.readouterr().out  # No driver is seen here.
-
-
 @pytest.fixture(scope='module')
 def runs(first, tiny):
   """Return {variant: (output, metrics)} of runs; two at a time, as compiling fills one core."""
@@ -209,11 +189,30 @@ def test_execution_is_booked_and_told(runs, tiny):
   logdir = tiny.parent / 'rehearse'
   summary = json.loads((logdir / 'summary.json').read_text())
   assert set(summary['execution']) == set(episodes)
+  assert set(summary['behaviours']) == {*SOURCES} and all({*x} == {'error', 'success'} for x in summary['behaviours'].values())
   assert (logdir / 'scores' / 'policy_score.json.gz').exists() and 'Of the sources, ' in output
   chunk = np.load(sorted((logdir / 'replay').glob('*.npz'))[0])
   assert (np.diff(chunk['episode'][:34]) >= 0).all() and chunk['episode'][0] == 1
   first = chunk['is_first'][:34].cumsum()
   np.testing.assert_array_equal(chunk['episode'][:34], first)
+
+
+def test_a_finished_run_is_evaluated_as_it_acted(runs, tiny, tmp_path):
+  """By whoever has earned most, here a source, and by the policy alone beside it."""
+  folder = tmp_path / 'ckpt'
+  shutil.copytree(checkpoints.newest(tiny.parent / 'rehearse'), folder)
+  content = pickle.loads((folder / 'agent.pkl').read_bytes())
+  content['execution'].update(by=np.array([-1, 1, -1]), gained=np.array([np.nan, 9.0, 1.0]))
+  (folder / 'agent.pkl').write_bytes(pickle.dumps(content))
+  (folder / checkpoints.HASHES).unlink()
+  status, output, _ = command(
+      '--configs', 'vid2act', 'metaworld', 'quickstart', 'rehearse', tiny, '--logdir', tmp_path / 'run', '--script',
+      'eval_only', '--run.from_checkpoint', folder, '--run.eval_eps', 1, '--run.debug', 'True')
+  assert status == 0, output[-3000:]
+  rows = [json.loads(x) for x in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  found = {k: v for row in rows for k, v in row.items()}
+  assert json.loads((tmp_path / 'run/eval_episode.json').read_text())['by'] == SOURCES[1]
+  assert {'eval/score', 'policy/score'} <= found.keys() and found['eval/score'] != found['policy/score']
 
 
 def relevance(metrics):

@@ -59,3 +59,15 @@ def test_flags_of_xla_on_a_cpu_are_ours_unless_the_user_gave_them(configure, mon
     platform.resolve(configure('metaworld', **{'jax.platform': 'cpu'}))
   found = dict(x.removeprefix('--').split('=') for x in platform.os.environ['XLA_FLAGS'].split())
   assert found == {**platform.FLAGS, **dict(x[2:].split('=') for x in given.split())}
+
+
+def test_without_a_gpu(configure):
+  config = configure('metaworld', **{'jax.platform': 'auto', 'jax.compute_dtype': 'bfloat16'})
+  with pytest.raises(UserError, match='jax.platform is cuda.*no NVIDIA GPU'):
+    platform.resolve(config.update({'jax.platform': 'cuda'}), find_gpu=lambda: None)
+  assert platform.resolve(config, find_gpu=lambda: None).jax.compute_dtype == 'float32'
+
+
+def test_a_gpu_without_cuda_names_the_extra(configure, capsys):
+  platform.resolve(configure('metaworld', **{'jax.platform': 'auto'}), find_gpu=lambda: 'Some GPU')
+  assert '`make install EXTRA=cuda12`' in capsys.readouterr().out  # No driver is seen here.

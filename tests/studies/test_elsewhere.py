@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from vid2act_plugin import cli
+from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablation, matrix
 from vid2act_plugin.training import scores, summary
@@ -55,6 +56,11 @@ def test_runs_finished_elsewhere_are_kept_and_not_repeated(part, tmp_path, capsy
   study.gather()
   assert read(tmp_path / 'out/results')['score'] == {**kept['score'], GONE: ([0, 3000], [1, 2])}
   listed = {(x['method'], x['task'], x['seed']): x for x in json.loads((tmp_path / 'out/results/runs.json').read_text())}
+  # What was merged is kept when the option is not repeated, and without any logdir.
+  again = ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out')
+  assert f"99 runs finished elsewhere, in {tmp_path / 'out/results'}" in capsys.readouterr().out
+  again.gather()
+  assert read(tmp_path / 'out/results')['score'] == {**kept['score'], GONE: ([0, 3000], [1, 2])}
   was = {(x['method'], x['task'], x['seed']): x for x in json.loads((KEPT / 'runs.json').read_text())}
   assert len(listed) == 100 and all(was[k] == v for k, v in listed.items() if k != GONE)
 
@@ -80,16 +86,66 @@ def test_other_settings_are_refused_and_the_same_in_other_words_are_not(part, tm
     YAML().dump(content['configs'][2], file)
   write(configs=['metaworld', 'quickstart', str(tmp_path / 'shared.yaml')], seeds=[0, 1])
   assert len(run().elsewhere) == 20
+  changed = r'batch_size 8 there, 9 now\)'
   for changes, key in (
-      ({'configs': ['metaworld', 'quickstart', {**content['configs'][2], 'batch_size': 9}]}, 'another configs than'),
-      ({'variants': {**content['variants'], 'stock': [{'batch_size': 9}]}}, 'another variants.stock than')):
+      ({'configs': ['metaworld', 'quickstart', {**content['configs'][2], 'batch_size': 9}]}, 'another configs'),
+      ({'variants': {**content['variants'], 'stock': [{'batch_size': 9}]}}, 'another variants.stock')):
     write(**changes)
-    with pytest.raises(UserError, match=key):
+    with pytest.raises(UserError, match=rf'{key} \({changed}'):
       run()
   # What no run was made of may change.
   path = part / 'results/runs.json'
   path.write_text(json.dumps([x for x in json.loads(path.read_text()) if x['method'] != 'stock']))
   assert len(run().elsewhere) == 79
+  # The same file that says something else: what it said is kept with the results.
+  write(configs=['metaworld', 'quickstart', str(tmp_path / 'shared.yaml')])
+  run().gather()
+  (tmp_path / 'shared.yaml').write_text((tmp_path / 'shared.yaml').read_text().replace('batch_size: 8', 'batch_size: 9', 1))
+  with pytest.raises(UserError, match=rf'another configs \({changed}'):
+    ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'new', [tmp_path / 'out'])
+  (tmp_path / 'shared.yaml').unlink()
+  write()
+  with pytest.raises(UserError, match='cannot be read any more .*shared.yaml'):
+    (tmp_path / 'out/results/settings.json').unlink()
+    ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'new', [tmp_path / 'out'])
+
+
+def test_what_is_not_whole_is_made_again(part, tmp_path, capsys):
+  listed = json.loads((part / 'results/runs.json').read_text())
+  listed[0]['env_steps'] = 2000
+  (part / 'results/runs.json').write_text(json.dumps(listed))
+  study = ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part])
+  assert len(study.elsewhere) == 98 and '1 run there without scores or too short, made again' in capsys.readouterr().out
+  shutil.rmtree(part / 'results/scores')
+  assert not ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part]).elsewhere
+  (part / 'results/matrix.yaml').unlink()
+  with pytest.raises(UserError, match='elsewhere/results/matrix.yaml cannot be read, .*; restore it'):
+    ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part])
+  content = YAML().load(PLAN)
+  del content['variants']['finetune']
+  with open(part / 'results/matrix.yaml', 'w') as file:
+    YAML().dump(content, file)
+  with pytest.raises(UserError, match="has runs of the variant 'finetune', of which its matrix.yaml says nothing"):
+    ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part])
+
+
+def test_a_running_study_keeps_its_overlays(tmp_path):
+  content = YAML().load(PLAN)
+  with open(tmp_path / 'plan.yaml', 'w') as file:
+    YAML().dump(content, file)
+  make = lambda: ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'out')
+  with lock.locked(tmp_path / 'out'):
+    study = make()
+    make()
+    content['configs'][2]['batch_size'] = 9
+    with open(tmp_path / 'plan.yaml', 'w') as file:
+      YAML().dump(content, file)
+    with pytest.raises(UserError, match='is at work with other settings than .*plan.yaml has now'):
+      make()
+    # What is gathered says what runs were begun with.
+    study.gather()
+  text = (tmp_path / 'out/results/matrix.yaml').read_text()
+  assert 'batch_size: 8' in text and 'batch_size: 9' not in text
 
 
 @pytest.mark.parametrize('content', [None, b'{}', b'[1]', b'[{}]', b'[{"method": [], "task": "a", "seed": 0}]', b'\xff'])

@@ -72,6 +72,17 @@ def test_only_good_episodes_are_demonstrations(sources):
       assert all(stream['reward'][start] == 1 for start, _ in found)
 
 
+def test_failures_held_out_are_no_measure_of_what_succeeded(sources, monkeypatch):
+  """Where only failures are held out, no error is told; it would be that of what is not imitated."""
+  lost = [[(False, gained) for _, gained in sources.worth['holdout'][0]], sources.worth['holdout'][1]]
+  monkeypatch.setitem(sources.worth, 'holdout', lost)
+  same, other = sources.demonstrations('holdout')
+  assert not same and len(other) == 2 and len(sources.demonstrations()[0]) == 8
+  assert cloning._Steps(sources, 'holdout', 2).first(0, 512)[1].shape == (0, 3)
+  found = cloning.Training(sources, SETTINGS).result().facts['error']
+  assert found[0] is None and found[1] > 0
+
+
 def test_it_tells_motion_and_sources_apart(learned):
   assert max(learned.facts['error']) < 0.05, learned.facts
   act, frames = learned.actor(), np.zeros((4, 2, SIZE, SIZE, 3), np.uint8)

@@ -78,9 +78,10 @@ def test_what_was_played_is_kept_and_not_played_again(folder, tmp_path, capsys, 
   assert played == [3] * 3
   with pytest.raises(UserError, match='was made with other behaviours or settings'):
     run(folder, '--out', out, '--noise', 0.3, capsys=capsys)
-  (out / rank.FILE).write_text('{')
-  with pytest.raises(UserError, match='delete it, or name another folder'):
-    run(folder, '--out', out, capsys=capsys)
+  for text in ('{', json.dumps(dict(json.loads((out / rank.FILE).read_text()), episodes=3))):
+    (out / rank.FILE).write_text(text)
+    with pytest.raises(UserError, match='delete it, or name another folder'):
+      run(folder, '--out', out, capsys=capsys)
 
 
 def test_interrupted_it_shows_and_keeps_what_is_complete(folder, tmp_path, capsys, monkeypatch):
@@ -109,6 +110,23 @@ def test_better_is_what_lies_apart():
       'random actions': [(float(i), None) for i in range(20)],
       'good': [(float(i + 40), None) for i in range(20)]})}
   assert scores['good']['better'] and scores['good']['success'] is None
+
+
+@pytest.mark.parametrize('random, source, better', [
+    ([(10.0, 0)], [(10.1, 1)], False), ([(10.0, 0)] * 5, [(10.0, 0)] * 5, False),
+    ([(0.0, 0)] * 20, [(1.0, 1)] * 4 + [(0.0, 0)] * 16, False), ([(0.0, 0)] * 20, [(1.0, 1)] * 8 + [(0.0, 0)] * 12, True),
+    ([(0.0, None)], [(1.0, None)], False), ([(0.0, 0)] * 20, [(float(i), 0) for i in range(20)], True)])
+def test_few_episodes_and_ties_are_not_better(random, source, better):
+  rows = {x['source']: x['better'] for x in rank.summary({'random actions': random, 'source': source})}
+  assert rows == {'random actions': False, 'source': better}
+
+
+@needs_dmc
+def test_a_task_of_another_suite_takes_the_size_alone(closing):
+  env = {**ENV, 'camera': 'corner', 'reward': 'sparse', 'orientation': 'upright'}
+  trials = closing(Trials('dmcontrol_walker_walk', env, of='metaworld_reach'))
+  assert trials.actions == 6 and trials.env.limit == 1000 and trials.env.size == (16, 16)
+  assert closing(Trials('metaworld_reach', env, of='metaworld_push')).env.limit == 8
 
 
 @pytest.mark.parametrize('args, said', [

@@ -36,3 +36,9 @@ def test_which_source_was_useful():
   earned['a'] = {'episodes': 0}
   assert summary.useful(earned) == [f'Of the sources, b earned most: 1 per episode in 3{own}']
   assert summary.useful(dict(policy={'episodes': 9, 'earned': 5}, a={'episodes': 0})) == []
+
+
+def test_one_lucky_episode_is_not_most_useful():
+  earned = dict(policy={'episodes': 9, 'earned': 0}, a={'episodes': 1, 'earned': 1.0}, b={'episodes': 40, 'earned': .9},
+                c={'episodes': 20, 'earned': 0.0})
+  assert summary.useful(earned) == ['Of the sources, b earned most: 0.9 per episode in 40; the policy in its last ones: 0']

@@ -6,6 +6,7 @@ Axes: E environments, F frames, H W image, B batch, T time.
 import jax
 import numpy as np
 
+from ..common.errors import UserError
 from ..host import internals
 from .imitate import EPISODE, MERIT
 from .usefulness import NONE, POLICY, Ledger
@@ -72,20 +73,33 @@ class Acting:
     return self.options.start + part * (self.options.end - self.options.start)
 
   def train(self, carry, data):
-    return self.agent.train(carry, self._judged(data))
+    return self.agent.train(carry, self.judged(data))
 
   def report(self, carry, data):
-    return self.agent.report(carry, self._judged(data))
+    return self.agent.report(carry, self.judged(data))
 
   def save(self):
-    return {**self.agent.save(), STATE: {**self.ledger.save(), 'steps': self.steps}}
+    return {**self.agent.save(), STATE: {**self.ledger.save(), 'steps': self.steps, 'sources': self.names}}
 
   def load(self, data, *args):
-    state = data.get(STATE)
     self.agent.load({k: v for k, v in data.items() if k != STATE}, *args)
-    if state:
-      self.ledger.load(state)
-      self.steps = int(state['steps'])
+    self.recall(data)
+
+  def recall(self, data):
+    """Take from what an agent has saved only what its episodes have earned, if any of it is there.
+
+    Raises a `UserError` where these were carried out by other sources.
+    """
+    state = data.get(STATE)
+    if not state:
+      return
+    before = list(state.get('sources', self.names))  # Earlier versions did not name them.
+    if before != list(self.names):
+      raise UserError(
+          f'Episodes of the checkpoint were carried out by behaviours of {before}, not of {self.names}; continue '
+          'with these, or choose another --logdir.')
+    self.ledger.load(state)
+    self.steps = int(state['steps'])
 
   def _name(self, source):
     return 'policy' if source == POLICY else self.names[source]
@@ -128,9 +142,9 @@ class Acting:
     action[rows] = np.clip(wanted[:, :self.actions] + noise, -1, 1)
     return action
 
-  def _judged(self, data):
-    """Add to a batch how much each step's episode earned, see `Ledger.merit`."""
-    if not self.imitates:
+  def judged(self, data):
+    """Add to a batch how much each step's episode earned, see `Ledger.merit`; once, as the ledger grows."""
+    if not self.imitates or MERIT in data:
       return data
     merit = self.ledger.merit()
     room = 1024 << max(0, int(np.ceil(np.log2(len(merit) / 1024))))  # So that few shapes are compiled.

@@ -9,7 +9,7 @@ from dreamerv3 import agent as hostagent
 from dreamerv3 import main as hostmain
 
 from ..common import files
-from ..common.errors import UserError, reading, reason
+from ..common.errors import UserError, differences, reading, reason
 from ..common.output import note
 from ..host import checkpoints, convolutions
 from ..sources.locate import locate
@@ -21,6 +21,7 @@ from .frozen_teacher import Taught
 from .options import executes, needs_teacher
 
 PIN = 'teacher.json'  # In the logdir.
+ACTED = 'camera', 'repeat', 'orientation'  # Settings of an environment that decide what an action does, or seems to.
 
 
 def make(config, obs_space, act_space, agent_config):
@@ -79,12 +80,23 @@ def _acting(agent, config, bundle=None):
         f"The task {config.task} has images of {agent.obs_space['image'].shape}, but the behaviours "
         f"in {where} are for {found.facts['image']}; set env.{config.task.split('_')[0]}.size "
         'accordingly.')
+  _note_other_settings(found.facts, config)
   made = acting.Acting(
       agent, found, config.agent.vid2act,
       config.env.get(config.task.split('_')[0], {}).get('repeat', 1))
   if not made.candidates:
     note(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
   return made
+
+
+def _note_other_settings(facts, config):
+  """Note by what the task looks or moves otherwise than where the behaviours were recorded."""
+  suite = config.task.split('_')[0]
+  mine, theirs = config.env.get(suite, {}), facts['env']
+  other = [k for k in ACTED if k in mine and k in theirs and mine[k] != theirs[k]]
+  if other and facts['sources'][0].split('_')[0] == suite:
+    note(f"Note: of env.{suite} the task has {differences(other, mine, 'the recordings of the sources', theirs)}, so "
+         'that sources may not do here what they did there.')
 
 
 def _windows(config, bundle):

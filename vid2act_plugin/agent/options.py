@@ -19,6 +19,8 @@ def check(config):
       ('guide_from', from_start(options) and processes > 1,
        f'teachers act with it, which {processes} processes cannot do together; set it to amortised, or '
        'jax.num_processes to 1'),
+      ('guide_from', from_start(options) and options.imitate > 0 and executes(config),
+       'of what is imitated there is no start; set it to amortised, or imitate to 0'),
       ('rehearse_from', options.rehearse and options.rehearse_from < 1 and processes > 1,
        f'episodes are compared before {processes} processes know each other; set it to 1.0, or '
        'jax.num_processes to 1'),

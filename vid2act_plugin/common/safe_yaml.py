@@ -14,15 +14,17 @@ LONGEST = 100_000  # Characters; one second of work for a parser in Python.
 
 
 def load(path):
-  """Return what a file holds; raises an `OSError` as `files.regular` does, or a `ValueError`.
+  """Return what a file holds; raises an `OSError` as `files.regular` does, or a `ValueError`."""
+  return loads(text(path))
 
-  What is no UTF-8 is read in the locale's encoding, in which DreamerV3 writes its `config.yaml`.
-  """
+
+def text(path):
+  """Return the text of a file; what is no UTF-8 is in the locale's encoding, as DreamerV3's `config.yaml`."""
   content = files.read(path, LONGEST)
   try:
-    return loads(content.decode())
+    return content.decode()
   except UnicodeDecodeError:
-    return loads(content.decode(locale.getencoding()))
+    return content.decode(locale.getencoding())
 
 
 def loads(text):

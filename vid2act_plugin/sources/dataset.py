@@ -88,13 +88,15 @@ class Sources:
   def demonstrations(self, split='train'):
     """Return for each source (start, stop) in its stream of the episodes that are worth repeating.
 
-    Those that succeeded; where none did, or nothing tells, the better half by return.
+    Those that succeeded; of a source that did not while it trains, or where nothing tells, the better
+    half by return. Held out there may be none.
     """
     found = []
-    for stream, worth in zip(self.streams[split], self.worth[split]):
+    for k, (stream, worth) in enumerate(zip(self.streams[split], self.worth[split])):
       starts = np.flatnonzero(stream['is_first'])
       success, gained = np.transpose(worth)
-      good = success > 0 if success.any() else gained >= np.median(gained)
+      told = any(won for won, _ in self.worth['train'][k])  # The parts are to agree on what is good.
+      good = success > 0 if told else gained >= np.median(gained)
       bounds = zip(starts, [*starts[1:], len(stream['is_first'])])
       found.append([x for x, keep in zip(bounds, good) if keep])
     return found

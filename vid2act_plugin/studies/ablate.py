@@ -23,7 +23,7 @@ def add_parser(sub):
   add('--out', metavar='DIR', help='gets a logdir per run, METHOD/TASK/SEED; default: runs/NAME')
   add('--jobs', type=int, default=0, help='runs at once, each on cores of its own; 0: one per core')
   cluster.add_options(add)
-  add('--merge', nargs='+', default=[], metavar='RESULTS',
+  add('--merge', nargs='+', action='extend', default=[], metavar='RESULTS',
       help='results of the same matrix from elsewhere, OUT/results; their runs count as finished')
   add('--minutes', type=float, default=0,
       help='stop after so long: runs save, and the same command continues')
@@ -36,6 +36,8 @@ def main(args):
   """Run the command line `vid2act ablate`."""
   plan = matrix.Matrix(args.matrix)
   out = pathlib.Path(args.out or pathlib.Path('runs') / plan.path.stem).expanduser().resolve()
+  if not 0 <= args.minutes < 1e6:
+    raise UserError(f'The option --minutes is {args.minutes:g}; give minutes, or 0 for no end.')
   parallel.places(args.jobs)
   cluster.check(args, 'jobs')
   ablation = Ablation(plan, out, args.merge)

@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..envs import suites
 from ..training import curves, scores, summary
-from . import elsewhere, matrix, plot, report
+from . import elsewhere, plot, report
 
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
@@ -35,9 +35,13 @@ class Ablation:
     self.results, self.owners = out / 'results', {}
     self.ended, self.told = set(), set()
     self._compare_with_before()
-    plan.write(self.overlays)
+    plan.write(self.overlays, lock.owner(out) or '')
     self.configs = plan.configurations(self.overlays)
-    self.elsewhere = elsewhere.read(merged, plan)
+    self.elsewhere = elsewhere.read(merged, self)
+    # Results that were copied here, or merged before, are not lost when the option is not repeated.
+    if (self.results / elsewhere.RUNS).is_file():
+      lost = [x for x in plan.runs if x not in self.elsewhere and not self.logdir(x).exists()]
+      self.elsewhere.update(elsewhere.read([self.results], self, lost))
 
   def show(self):
     """Print every run, whether it is finished, and its command."""
@@ -120,11 +124,15 @@ class Ablation:
     for run in runs:
       for metric, row in {} if run in self.ended else self.elsewhere[run].scores.items():
         found.setdefault(metric, []).append(row)
-    for metric, rows in found.items():
-      scores.save(self.results / 'scores' / f'{metric}.json.gz', rows)
+    for metric in scores.METRICS:
+      path = self.results / 'scores' / f'{metric}.json.gz'
+      if metric in found:
+        scores.save(path, found[metric])
+      else:
+        path.unlink(missing_ok=True)
     for name, content in (
-        ('matrix.yaml', self.plan.path.read_text(encoding='utf-8')),
-        ('runs.json', json.dumps([self._about(x) for x in runs], indent=1))):
+        (elsewhere.MATRIX, self.plan.text), (elsewhere.SETTINGS, json.dumps(self.plan.settings(self.configs))),
+        (elsewhere.RUNS, json.dumps([self._about(x) for x in runs], indent=1))):
       self.results.mkdir(parents=True, exist_ok=True)
       with files.atomic_write(self.results / name) as part:
         part.write_text(content, encoding='utf-8')
@@ -194,7 +202,8 @@ class Ablation:
     return self.out / PREPARED / run.method / suites.filename(run.task) / 'teacher.yaml'
 
   def _preparation(self):
-    return [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', os.path.abspath(self.plan.path),
+    # That file, and the results beside it, are as they were when this command began.
+    return [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', str(self.results / elsewhere.MATRIX),
             '--out', str(self.out), '--prepare']
 
   def _prepared(self, status):
@@ -216,12 +225,12 @@ class Ablation:
 
   def _compare_with_before(self):
     """Refuse a folder in which runs were begun with other settings."""
-    path = self.results / 'matrix.yaml'
+    path = self.results / elsewhere.MATRIX
     if not path.exists():
       return
-    before = matrix.Matrix(path)
+    before = elsewhere.made_with(self.results)
     begun = {x.parts[-5] for x in self.out.glob('*/*/*/ckpt/latest')}
-    changed = self.plan.changed(before, begun & before.variants.keys() & self.plan.variants.keys())
+    changed = self.plan.changed(before, begun & before[0].variants.keys() & self.plan.variants.keys())
     if changed:
       raise UserError(
           f'The runs in {self.out} were begun with another {changed} than {self.plan.path} has; '

@@ -1,6 +1,7 @@
 """Runs of a matrix that were finished elsewhere, read from the results that `vid2act ablate` left there."""
 
 import dataclasses
+import os
 import pathlib
 
 from ..common import files
@@ -8,6 +9,9 @@ from ..common.errors import UserError, reason
 from ..common.output import count, say
 from ..training import scores
 from . import matrix
+
+RUNS, MATRIX, SETTINGS = 'runs.json', 'matrix.yaml', 'settings.json'  # In a folder of results.
+CURE = 'name the folder `results` of an ablation as --merge, or delete that file'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,44 +22,71 @@ class Finished:
   scores: dict
 
 
-def read(folders, plan):
-  """Return `{run: Finished}` of the runs of a matrix whose results lie in `folders`.
+def read(folders, ablation, only=None):
+  """Return `{run: Finished}` of the runs of an `Ablation` whose results lie in `folders`.
 
+  only: the runs that are looked for, silently where none of them is there; default: all of the matrix.
   Raises a `UserError` for a folder that holds no results, or those of other settings.
   """
-  about, paths = {}, []
-  for folder in map(pathlib.Path, folders):
-    path = folder.expanduser()
-    path = path / 'results' if (path / 'results' / 'runs.json').is_file() else path
-    paths.append(path / 'scores')
-    about.update(_listed(path, folder, plan))
-  found = {run: Finished(entry, {}) for run, entry in about.items()}
-  for metric, rows in scores.read(paths).items():
-    for row in rows:
-      run = matrix.Run(row['method'], row['task'], row['seed'])
-      if run in found:
-        found[run].scores[metric] = row
-  return {k: v for k, v in found.items() if v.scores}
+  found = {}
+  for folder in folders:
+    path = pathlib.Path(os.path.expanduser(folder))
+    path = path / 'results' if (path / 'results' / RUNS).is_file() else path
+    found.update(_finished(path, folder, ablation, only))
+  return found
 
 
-def _listed(path, folder, plan):
-  """Return the entries of `runs.json` that are runs of the matrix."""
-  cure = 'name the folder `results` of an ablation, or leave the option --merge out'
+def made_with(folder):
+  """Return the `Matrix` that results were made with, and its settings, None where they were not kept."""
   try:
-    listed = files.parse(path, 'runs.json')
-    if type(listed) is not list:
-      raise ValueError('runs.json is no list')
-    about = {matrix.Run(x['method'], x['task'], x['seed']): x for x in listed}
-  except (OSError, ValueError, KeyError, TypeError) as e:
-    raise UserError(f'The folder {folder} holds no results of an ablation ({reason(e)}); {cure}.') from e
-  before = matrix.Matrix(path / 'matrix.yaml')
-  mine = {k: x for k, x in about.items() if k in set(plan.runs)}
-  changed = plan.changed(before, {x.method for x in mine} & before.variants.keys())
+    plan = matrix.Matrix(folder / MATRIX)
+  except UserError as e:
+    raise UserError(
+        f'The file {folder / MATRIX} cannot be read, which says what the runs there were made with; restore it, or '
+        'leave that folder out.') from e
+  settings = files.parse(folder, SETTINGS) if (folder / SETTINGS).is_file() else None
+  good = isinstance(settings, dict) and settings.keys() >= plan.variants.keys() and all(
+      isinstance(x, dict) for x in settings.values())
+  return plan, settings if good else None
+
+
+def _finished(path, folder, ablation, only):
+  plan = ablation.plan
+  wanted, about = set(plan.runs if only is None else only), _listed(path, folder)
+  mine = {k: x for k, x in about.items() if k in wanted}
+  if only is not None and not mine:
+    return {}
+  before = made_with(path)
+  strange = {x.method for x in mine} - before[0].variants.keys()
+  if strange:
+    raise UserError(
+        f"The folder {folder} has runs of the variant '{min(strange)}', of which its {MATRIX} says nothing; leave "
+        'them out of its runs.json, or the option --merge.')
+  changed = plan.changed(before, {x.method for x in mine})
   if changed:
     raise UserError(
-        f'The runs in {folder} were made with another {changed} than {plan.path} has; leave the folder out, or go '
-        f"back to {path / 'matrix.yaml'}.")
-  others = len(about) - len(mine)
-  say(f'{count(len(mine), "run")} finished elsewhere, in {folder}'
+        f'The runs in {folder} were made with another {changed} than {plan.path} has; leave the folder out, delete it, '
+        f'or go back to {path / MATRIX}.')
+  rows = {k: {} for k, x in mine.items() if x['env_steps'] >= ablation.steps(k)}
+  for metric, found in scores.read([path / 'scores']).items():
+    for row in found:
+      run = matrix.Run(row['method'], row['task'], row['seed'])
+      if run in rows:
+        rows[run][metric] = row
+  whole = {k: Finished(mine[k], v) for k, v in rows.items() if v}
+  others, torn = (len(about) - len(mine)) * (only is None), len(mine) - len(whole)
+  say(f'{count(len(whole), "run")} finished elsewhere, in {folder}'
+      + f'; {count(torn, "run")} there without scores or too short, made again' * bool(torn)
       + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others))
-  return mine
+  return whole
+
+
+def _listed(path, folder):
+  """Return the entries of `runs.json` by their runs."""
+  try:
+    listed = files.parse(path, RUNS)
+    if type(listed) is not list:
+      raise ValueError(f'{RUNS} is no list')
+    return {matrix.Run(x['method'], x['task'], x['seed']): {**x, 'env_steps': int(x['env_steps'])} for x in listed}
+  except (OSError, ValueError, KeyError, TypeError) as e:
+    raise UserError(f'The folder {folder} holds no results of an ablation ({reason(e)}); {CURE}.') from e

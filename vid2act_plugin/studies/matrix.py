@@ -1,6 +1,8 @@
 """The runs of an ablation: variants x tasks x seeds, read from one YAML file."""
 
 import dataclasses
+import json
+import os
 import pathlib
 import re
 import reprlib
@@ -16,6 +18,7 @@ from ..envs import suites
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 TASK = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.:/-]*')  # Those of Gymnasium have colons and slashes.
 MOST = 10_000  # Runs.
+OF_A_RUN = 'task', 'seed', 'method', 'logdir'
 COMMON = '.configs'  # Of the files of overlays that every run has; no variant is named so.
 KEYS = {
     'configs': 'a list of overlays that every run has',
@@ -48,8 +51,8 @@ class Matrix:
   """
 
   def __init__(self, path):
-    self.path = pathlib.Path(path).expanduser()
-    content = self._read()
+    self.path = pathlib.Path(os.path.expanduser(path))
+    self.text, content = self._read()
     self.configs = self._overlays('configs', content['configs'])
     self.variants = {
         k: self._overlays(f'variants.{k}', v) for k, v in content['variants'].items()}
@@ -60,14 +63,23 @@ class Matrix:
     """Every run, so ordered that the first ones already compare all variants."""
     return [Run(m, t, s) for s in self.seeds for t in self.tasks for m in self.variants]
 
-  def write(self, folder):
-    """Write the settings given in place as overlays into `folder`."""
+  def write(self, folder, owner=''):
+    """Write the settings given in place as overlays into `folder`.
+
+    owner: another process whose runs are begun with those that are there already, which are to be the same.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, overlays in {COMMON: self.configs, **self.variants}.items():
       for i, overlay in enumerate(overlays):
-        if isinstance(overlay, dict):
+        path = folder / f'{name}-{i}.yaml'
+        if isinstance(overlay, dict) and owner and path.exists():
+          if safe_yaml.load(path) != json.loads(json.dumps(overlay)):
+            raise UserError(
+                f'In {folder.parent} {owner} is at work with other settings than {self.path} has now; wait for '
+                'it, or name another folder (--out).')
+        elif isinstance(overlay, dict):
           # Whole at every moment: another process may be reading the same overlay.
-          with files.atomic_write(folder / f'{name}-{i}.yaml') as part:
+          with files.atomic_write(path) as part:
             YAML().dump(overlay, part)
 
   def names(self, method, folder):
@@ -83,14 +95,14 @@ class Matrix:
         sys.executable, '-m', 'dreamerv3', '--configs', *self.names(run.method, folder), *more, '--task', run.task,
         '--seed', str(run.seed), '--method', run.method, '--logdir', str(logdir)]
 
-  def configurations(self, folder):
-    """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it."""
+  def configurations(self, folder, methods=None):
+    """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it; methods: only these."""
     import dreamerv3
     import elements
     from dreamerv3 import plugins
     known = plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
     found = {}
-    for method in self.variants:
+    for method in self.variants if methods is None else methods:
       config = elements.Config(known['defaults'])
       for name in self.names(method, folder):
         config = config.update(known[name])
@@ -98,31 +110,44 @@ class Matrix:
         found[method, task] = config.update(task=task, method=method)
     return found
 
+  def settings(self, configs):
+    """Return `{method: {setting: value}}` of `configurations`, without what differs from run to run."""
+    found = {}
+    for (method, _), config in configs.items():
+      found.setdefault(method, {k: v for k, v in config.flat.items() if k not in OF_A_RUN})
+    return json.loads(json.dumps(found))  # With lists for tuples, as they are once they are written.
+
   def changed(self, before, methods):
-    """Return the key whose change gives runs of `methods` other settings than `before`, None if none does.
+    """Return the key of the file by which runs of `methods` were made with other settings, and which; None if none.
 
-    before: the matrix that these runs were made with. The same settings may be
-    written in another way, such as in a file of overlays.
+    before: `(matrix, settings)` that these runs were made with; settings: those of `settings`, or None
+    where they were not kept, so that they are worked out anew. Settings that only one side knows are
+    new or gone, and no difference.
     """
-    keys = [f'variants.{k}' for k in sorted(methods) if before.variants[k] != self.variants[k]]
-    keys += ['configs'] * bool(methods and before.configs != self.configs)
-    if not keys:
-      return None
-    with tempfile.TemporaryDirectory() as folder:
-      try:
-        old, new = ({k: dict(v.flat) for k, v in x._resolved(pathlib.Path(folder) / name).items() if k[0] in methods}
-                    for x, name in ((before, 'before'), (self, 'now')))
-      except (UserError, KeyError):  # An overlay that is gone.
-        return keys[0]
-    return keys[0] if any(old[k] != new[k] for k in old.keys() & new.keys()) else None
+    matrix, known = before
+    mine = lambda x, only: x.settings(x.resolved(only))
+    try:
+      now = mine(self, methods)
+      known = {k: v for k, v in (known or mine(matrix, methods)).items() if k in methods}
+    except (UserError, ValueError, KeyError) as e:  # An overlay is gone, or what it sets.
+      return f'configs or variants, which cannot be read any more ({reason(e)}),'
+    for method in sorted(known):
+      for key in known[method].keys() & now[method].keys():
+        if known[method][key] != now[method][key]:
+          place = 'configs' if matrix.variants[method] == self.variants[method] else f'variants.{method}'
+          return f'{place} ({key} {reprlib.repr(known[method][key])} there, {reprlib.repr(now[method][key])} now)'
+    return None
 
-  def _resolved(self, folder):
-    self.write(folder)
-    return self.configurations(folder)
+  def resolved(self, methods):
+    """Return `configurations` of some methods, without leaving files."""
+    with tempfile.TemporaryDirectory() as folder:
+      self.write(pathlib.Path(folder))
+      return self.configurations(pathlib.Path(folder), methods)
 
   def _read(self):
     try:
-      content = safe_yaml.load(self.path)
+      text = safe_yaml.text(self.path)
+      content = safe_yaml.loads(text)
     except OSError as e:
       raise UserError(
           f'The ablation {self.path} cannot be read ({e.strerror}); name a YAML file such as '
@@ -152,7 +177,7 @@ class Matrix:
     if count > MOST:
       raise UserError(
           f'The ablation {self.path} asks for {count:,} runs; give it at most {MOST:,}.')
-    return content
+    return text, content
 
   def _overlays(self, key, overlays):
     overlays = overlays or []

@@ -60,9 +60,12 @@ class Training:
     return loss
 
   def result(self):
-    """Return the `Behaviours`, with each source's held-out error."""
+    """Return the `Behaviours`, with each source's held-out error; None where nothing worth repeating is held out."""
     held, error = self.steps['holdout'], []
     for source in range(len(self.facts['sources'])):
+      if not len(held.steps[source]):
+        error.append(None)
+        continue
       with jax.transfer_guard('allow'):
         batch = held.first(source, SHOWN)
         error.append(round(float(self._errors(self.params, *batch).mean()), 4))
@@ -80,11 +83,11 @@ class _Steps:
     self.starts, self.steps, self.sure = [], [], []
     for episodes in data.demonstrations(split):
       each = [np.arange(start, stop - 1) for start, stop in episodes]  # None is taken at the last.
-      self.steps.append(np.concatenate(each))
-      self.starts.append(np.repeat([x for x, _ in episodes], list(map(len, each))))
+      self.steps.append(np.concatenate([np.zeros(0, int), *each]))
+      self.starts.append(np.repeat(np.array([x for x, _ in episodes], int), list(map(len, each))))
     for stream, steps in zip(self.streams, self.steps):
       sure = np.cumsum(stream['confidence'][steps].astype(np.float64))
-      self.sure.append(sure if sure[-1] > 0 else np.arange(1, len(steps) + 1.0))
+      self.sure.append(sure if sure[-1:].any() else np.arange(1, len(steps) + 1.0))
 
   def draw(self, rng, count):
     """Return frames, actions and sources of `count` steps, from every source as often.

@@ -46,7 +46,7 @@ def _told(facts, sources):
   lists = [facts.get(x) for x in ('error', 'success')] if isinstance(facts, dict) else [None]
   return all(isinstance(x, list) and len(x) == sources for x in lists) and (
       isinstance(facts.get('settings'), dict)) and all(map(share, lists[1])) and all(
-          type(x) in (int, float) and math.isfinite(x) for x in lists[0])
+          x is None or type(x) in (int, float) and math.isfinite(x) for x in lists[0])
 
 
 def _agents(manifest):

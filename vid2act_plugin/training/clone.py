@@ -72,7 +72,7 @@ def _own(made, found, env, episodes, check):
   with progress.bar('try behaviours', len(tasks) * episodes * len(NOISES), 'episodes') as bar:
     for source, task in enumerate(tasks):
       result.append(None)
-      trials = _trials(task, env) if task and episodes else None
+      trials = _trials(task, env, found[0].entry.task) if task and episodes else None
       if trials and trials.success:
         result[-1] = [
             round(float(np.mean([
@@ -86,12 +86,12 @@ def _own(made, found, env, episodes, check):
   return result
 
 
-def _trials(task, env):
+def _trials(task, env, of=''):
   """Return trials in a source's task; None where it knows no success, or cannot be made here."""
   if not suites.SUITES[task.split('_')[0]].success:
     return None
   try:
-    return Trials(task, env)
+    return Trials(task, env, of=of)
   except Exception as e:  # Recordings may be of a machine that draws, and learned from on another.
     say(f'Note: the behaviour of {task} was not tried, as the task cannot be made: {reason(e)}')
     return None

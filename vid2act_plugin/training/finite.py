@@ -43,6 +43,8 @@ class Watched:
 
   def train(self, carry, data):
     update = int(getattr(self.agent, 'n_updates', 0))  # The host's random agent has none.
+    # What is kept of a batch is all that the update depends on.
+    data = getattr(self.agent, 'judged', dict)(data)
     self.before, self.last = self.last, (update, carry, dict(data))
     carry, outs, mets = self.agent.train(carry, data)
     bad = losses(mets)

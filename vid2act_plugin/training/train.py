@@ -15,7 +15,7 @@ import jax
 from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
-from ..common.errors import UserError
+from ..common.errors import UserError, reading
 from ..common.output import say
 from ..host import checkpoints, loading, processes, tree
 from ..teacher import bundle
@@ -41,10 +41,14 @@ def eval_only(config, args):
   agent = _agent(config)
   logger = hostmain.make_logger(config)
   _load(agent, args)
-  logger.step.load(checkpoints.step(loading.checkpoint(args.from_checkpoint)))
+  folder = loading.checkpoint(args.from_checkpoint)
+  logger.step.load(checkpoints.step(folder))
+  if _chooses(config, agent):  # By what its training episodes have earned.
+    with reading(f"The file {folder / 'agent.pkl'}", checkpoints.CURE, 'does not fit this run'):
+      agent.recall(checkpoints.content(folder, 'agent'))
   evaluation = Evaluation(config, args, agent)
   try:
-    means = evaluation(logger)
+    means = _evaluate(config, agent, evaluation, logger)
   finally:
     evaluation.close()
     logger.close()
@@ -115,9 +119,7 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
   should_save = elements.when.Clock(args.save_every, first=False)
   policy = lambda *xs: agent.policy(*xs, mode='train')
   def evaluate():
-    if learner.config.agent.vid2act.execute.evaluate == 'best' and hasattr(agent, 'ledger'):
-      evaluation(logger, 'policy')
-    means, place.evaluated = evaluation(logger), _due(args, logger)
+    means, place.evaluated = _evaluate(learner.config, agent, evaluation, logger), _due(args, logger)
     return means
   driver.reset(agent.init_policy)
   with progress.bar('train', int(args.steps), 'steps') as bar:
@@ -139,6 +141,18 @@ def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
   learner.report(logger)
   learner.log(logger)
   cp.save()
+
+
+def _evaluate(config, agent, evaluation, logger):
+  """Evaluate the agent and return its means; before that the policy alone, where that is another."""
+  if _chooses(config, agent):
+    evaluation(logger, 'policy')
+  return evaluation(logger)
+
+
+def _chooses(config, agent):
+  """Whether evaluations are of whoever has earned most."""
+  return config.agent.vid2act.execute.evaluate == 'best' and bool(getattr(agent, 'candidates', None))
 
 
 def _due(args, logger):
@@ -188,11 +202,18 @@ def _finish(config, agent, learner, evaluation, logger, start):
   path = summary.write(logdir, dict(
       stages={**seconds, 'train': round(time.time() - start, 1)},
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
-      pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
+      pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []), behaviours=_behaviours(teacher),
       final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
   say(*summary.learned(curves.metrics(str(logdir))), *summary.useful(learner.execution),
       f'Summary: {path}' + f', curves: {logdir / "curves.png"}' * drawn)
+
+
+def _behaviours(teacher):
+  """Return of each source's behaviour the held-out error, and success on its own task without noise and with it."""
+  known = teacher.get('behaviours', {})
+  return {name: dict(error=error, success=success) for name, error, success in zip(
+      teacher.get('sources', []), known.get('error', []), known.get('success', []))}
 
 
 def _versions():
