@@ -178,8 +178,9 @@ def test_noise_is_added_and_clipped(agent):
 def test_a_continued_run_chooses_the_same(agent):
   play(agent, 5)
   state = agent.save()
-  found = [x[1] for x in play(agent, 10)]
+  found, share = [x[1] for x in play(agent, 10)], agent.probability()
   agent.load(state)
+  assert agent.steps == 5 * ENVS and agent.probability() > share  # It falls with them.
   for one, other in zip(found, [x[1] for x in play(agent, 10)]):
     np.testing.assert_array_equal(one, other)
   assert set(state) == {'params', 'counters', acting.STATE}

@@ -16,6 +16,7 @@ import pytest
 from bench.transfer import study
 from vid2act_plugin.sources import dataset
 from vid2act_plugin.studies import comparison, matrix, plot
+from vid2act_plugin.tools import rank
 from vid2act_plugin.training import scores
 
 RESULTS = study.RESULTS
@@ -204,7 +205,10 @@ def test_the_verdict_repeats_the_tables():
   rows = [x for x in tables.splitlines() if x.startswith('|')]
   cells = {x for row in rows for x in row.strip('| ').split(' | ')}
   told = re.findall(r'-?[\d.]+\s+\([^()]*\d\s+to\s+[^()]*\)', verdict)
-  assert len(told) == 9
+  assert len(told) == 10
+  front = (README.parents[2] / 'README.md').read_text().split('With sources that act')[1].split('## Start')[0]
+  told += re.findall(r'-?[.\d]+ \([^()]*\d to [^()]*\)', front)
+  assert len(told) == 12
   for text in told:
     cell = ' '.join(text.split()).replace('95 % interval ', '')
     assert cell in cells, cell
@@ -231,13 +235,15 @@ def test_the_readme_has_the_sparse_study():
       lambda x: x.startswith('|'), lines[start + 2:])]
   *told, every = told
   assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
-  gained = []
+  gained, played = [], json.loads((RESULTS / 'rank' / 'rank.json').read_text())['episodes']
   def check(count, mean, differences):
     """The mean over all pairs, and its interval, in which targets stay what they are."""
     assert int(count) == sum(map(len, differences))
     wanted = np.concatenate(differences).mean(), *comparison.interval(comparison.mean, differences)
     assert [float(x) for x in re.findall(r'-?[.0-9]+', mean)] == pytest.approx(wanted, abs=.006)
-  for target, count, finetune, ours, differences, mean in told:
+  for target, best, count, finetune, ours, differences, mean in told:
+    rows = rank.summary(played[f'metaworld_{target}'])
+    assert float(best) == pytest.approx(rows[0]['success'], abs=.006) and rows[0]['source'] != 'random actions'
     mine = sorted((seed, *(found[task, seed, x] for x in ('finetune', 'vid2act')))
                   for task, seed in pairs if task == f'metaworld_{target}')
     assert int(count) == len(mine) and number(finetune + ' ' + ours) == pytest.approx(np.mean(mine, 0)[1:], abs=.006)
@@ -245,4 +251,4 @@ def test_the_readme_has_the_sparse_study():
     assert number(differences) == pytest.approx(gained[-1], abs=.006)
     check(count, mean, gained[-1:])
   assert every[0] == 'all'
-  check(every[1], every[-1], gained)
+  check(every[2], every[-1], gained)
