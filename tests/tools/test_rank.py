@@ -114,7 +114,7 @@ def test_better_is_what_lies_apart():
 
 @pytest.mark.parametrize('random, source, better', [
     ([(10.0, 0)], [(10.1, 1)], False), ([(10.0, 0)] * 5, [(10.0, 0)] * 5, False),
-    ([(0.0, 0)] * 20, [(1.0, 1)] * 4 + [(0.0, 0)] * 16, False), ([(0.0, 0)] * 20, [(1.0, 1)] * 8 + [(0.0, 0)] * 12, True),
+    ([(0.0, 0)] * 20, [(1.0, 1)] * 5 + [(0.0, 0)] * 15, False), ([(0.0, 0)] * 20, [(1.0, 1)] * 8 + [(0.0, 0)] * 12, True),
     ([(0.0, None)], [(1.0, None)], False), ([(0.0, 0)] * 20, [(float(i), 0) for i in range(20)], True)])
 def test_few_episodes_and_ties_are_not_better(random, source, better):
   rows = {x['source']: x['better'] for x in rank.summary({'random actions': random, 'source': source})}
