@@ -153,6 +153,11 @@ def test_films_and_pictures_in_folders(tmp_path):
   assert [*places.films(tmp_path / 'd')] == ['left']
   assert places.films(tmp_path / 'd/left') == {'left': tmp_path / 'd/left'}
   assert places.films(tmp_path / 'notes.csv') == {}
+  for name in ('e/x/1/0', 'e/x/1/1', 'e/x/1/wrist/0', 'e/x/2/0', 'e/x/2/1', 'e/x/2/wrist/0', 'e/0', 'e/1'):
+    (tmp_path / f'{name}.png').parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / f'{name}.png').write_bytes(b'x')
+  assert {k: str(v.relative_to(tmp_path / 'e')) for k, v in places.films(tmp_path / 'e').items()} == {
+      '.': '.', 'x/1': 'x/1', 'x/1/wrist': 'x/1/wrist', 'x/2': 'x/2', 'x/2/wrist': 'x/2/wrist'}
 
 
 @pytest.mark.parametrize('suffix', ['avi', 'mp4'])

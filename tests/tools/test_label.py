@@ -11,7 +11,7 @@ from helpers import moves
 from helpers.labelling import SIZE, call, label
 
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import labelling, recording
+from vid2act_plugin.sources import bodies, labelling, recording
 from vid2act_plugin.teacher import inverse
 
 
@@ -162,6 +162,13 @@ def test_what_was_made_otherwise_is_not_continued(given, tmp_path):
     call(given / 'films', '--from', given / 'from', '--out', given / 'from', '--name', 'one', '--model',
         given / 'model', '--updates', 400)
   assert json.loads((given / 'from/one/manifest.json').read_text()).get('labels') is None
+
+
+def test_bodies_of_gymnasium_are_told_by_their_names():
+  body = lambda task: bodies.body(dict(act_size=6, suite='gymnasium', task=task))
+  for alike in (('FetchPush-v4', 'FetchReach-v4'), ('my_envs:Walker2d-v5', 'Walker2d-v4'), ('ant-v1', 'ant')):
+    assert body(alike[0]) == body(alike[1])
+  assert len({body(x)['body'] for x in ('HalfCheetah-v5', 'Walker2d-v5', 'Ant-v5', 'ALE/Pong-v5', 'pong')}) == 5
 
 
 def test_labels_that_are_worth_nothing_are_called_so(given, tmp_path, capsys):

@@ -7,6 +7,7 @@ import elements
 import pytest
 from helpers import lerobot, moves
 from helpers.commands import command
+from helpers.suites import needs_dmc
 
 from vid2act_plugin import prepare
 from vid2act_plugin.common.errors import UserError
@@ -34,7 +35,7 @@ def begin(overlays, tiny, tmp_path, monkeypatch):
     raise Stage(command)
 
   def fn(*sources):
-    mine = config.update({'vid2act.sources': sources})
+    mine = config.update({'vid2act.sources': sources, 'vid2act.max_sources': 0})
     with pytest.raises(Stage) as e:
       prepare.prepare(mine)
     return locate.locate(mine), e.value.args[0]
@@ -121,6 +122,14 @@ def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, t
   moves.write(tmp_path / 'mine', count=3, seed=4, size=16)
   other, _ = begin('film:./clips#rate=10#repeat=2', './mine')
   assert other[0].folder != found[0].folder
+
+
+@needs_dmc
+def test_films_show_the_body_of_the_task(begin, tmp_path):
+  """The first of those that are learned from decides whose actions are inferred."""
+  films(tmp_path)
+  found, _ = begin('dmcontrol_walker_walk', 'metaworld_reach', 'film:./clips')
+  assert [pathlib.Path(x).name for x in found[2].teachers] == ['metaworld_reach', 'dmcontrol_walker_walk']
 
 
 def test_films_alone_are_labelled_from_random_actions_in_the_task(begin, tmp_path):

@@ -4,12 +4,15 @@ Two recordings are of one body, seen alike, of one pace and of one scale of acti
 of them tell is equal, or nearly.
 """
 
+import re
+
 import numpy as np
 
 from ..common.errors import UserError
 
 INFERRED = 'inferred'  # What a manifest says of its `labels`.
 VIEW = 'size', 'camera', 'orientation', 'repeat'  # Settings of an environment.
+WORD = re.compile('[A-Z]?[^A-Z_-]*')  # The first of a name.
 SCALE = 'action_low', 'action_high'
 ALIKE = 0.1  # By which share of the range of actions, and of the pace, two recordings of one kind may differ.
 
@@ -24,6 +27,8 @@ def body(manifest):
   found = {'act_size': manifest['act_size'], 'suite': manifest['suite']}
   if manifest['suite'] == 'dmcontrol':  # Walker and cheetah have as many actions, and others.
     found['body'] = manifest['task'].partition('_')[0]
+  if manifest['suite'] == 'gymnasium':  # So have HalfCheetah and Walker2d; FetchPush and FetchReach are one.
+    found['body'] = WORD.search(re.split('[/:]', manifest['task'])[-1])[0]
   names = [x.get('taken', {}).get('action') for x in manifest.get('columns', ()) if type(x) is dict]
   if names and names[0]:
     found['actions'] = names[0]

@@ -144,7 +144,12 @@ def _located(config, entry):
 
 
 def _film(config, entry, others):
-  """Locate films without actions: labelled from the other sources, or from random play of the task."""
+  """Locate films without actions: labelled from the other sources, or from random play of the task.
+
+  The first of these decides whose actions films show: of the task's suite, and of its body in DeepMind Control.
+  """
+  suite, name = config.task.split('_')[0], config.task.rpartition('_')[0]
+  others = sorted(others, key=lambda x: (x.entry.suite != suite, suite == 'dmcontrol' and not x.entry.task.startswith(name)))
   teachers = tuple(str(x.folder) for x in others) or (f'random:{config.task}',)
   learned = dict(
       format=[CACHE, LABELS], size=size(config), seed=config.seed, label=dict(config.vid2act.label),

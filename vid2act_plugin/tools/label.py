@@ -98,6 +98,9 @@ def run(path, folder, args):
   found = original and labelling.truth(folder, path, original, inverting.explained)
   if found:
     say('R2 against the true actions, which it did not see: ' + ', '.join(map(_number, found)))
+    if inverse.overall(found) < inverse.WORTH:
+      note(f'Note: these labels are worth nothing: of what they are to be, R2 is {_number(inverse.overall(found))}, '
+           f'below {inverse.WORTH}.')
 
 
 def _rate(facts):
@@ -105,6 +108,9 @@ def _rate(facts):
   if facts['pace']:
     say(f"Films are taken at {facts['pace']:.4g} images/s, as the recordings are, where they have as many; "
         '--rate is for another one.')
+  else:
+    say('The recordings do not tell how many steps/s they have, so that every image of a film is a step; if films '
+        'are faster, give --rate or --repeat.')
   return facts['pace']
 
 
@@ -213,6 +219,9 @@ def _show(facts):
         ': record more of it (`vid2act collect --random-share 1`, into another folder), or add random:TASK to --from')
     note(f'Note: the recordings have fewer than {inverting.ENOUGH} steps of random actions, so all steps were learned '
          f'from. Experts act by what they see, which differs in another task{cure}.')
+  if not any(facts['r2_unseen']) and inverse.worth(facts):
+    note(f'Note: R2 is {what} in the tasks learned from; in others, and of who acts otherwise, such as experts, '
+         'actions may be inferred worse.')
   if not inverse.worth(facts):
     note(f'Note: these labels are worth nothing: R2 is {_number(inverse.reached(facts))}, and below {inverse.WORTH} what '
          'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '

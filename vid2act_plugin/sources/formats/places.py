@@ -44,7 +44,7 @@ def films(path):
   drawn = [] if found else pictures(path)
   for folder in there:
     if folder.is_dir() and not folder.is_symlink():  # Links may lead in circles.
-      found |= {(k if v == folder else f'{folder.name}/{k}'): v for k, v in films(folder).items()}
+      found |= {(folder.name if v == folder else f'{folder.name}/{k}'): v for k, v in films(folder).items()}
   if not found:
     return {path.name: path} if drawn else {}
   return {'.': path, **found} if len(drawn) > 1 else found
