@@ -10,7 +10,7 @@ from helpers import cameras, moves
 from helpers.labelling import SIZE, call, label
 
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import dataset, labelling, recording
+from vid2act_plugin.sources import dataset, labelling, recording, shots
 
 
 def test_films_are_cut_and_labelled(given, capsys):
@@ -46,6 +46,24 @@ def test_a_signal_keeps_every_clip(given, monkeypatch, capsys):
   assert len(recording.load_manifest(given / 'signalled/films')['episodes']) == 2
   label(given / 'films', given, out='signalled')
   assert calls == ['cut.mkv#0-11', 'cut.mkv#12-24', 'cut.mkv#25-38', 'other.mkv#0-19']
+
+
+def test_a_signal_while_cuts_are_looked_for(given, monkeypatch, capsys):
+  """A film of hours has no clip for minutes."""
+  images, seen = shots.images, []
+  def signalled(path, *args):
+    for image in images(path, *args):
+      seen.append(path)
+      if len(seen) == 5:
+        os.kill(os.getpid(), signal.SIGTERM)
+      yield image
+  monkeypatch.setattr(shots, 'images', signalled)
+  with pytest.raises(SystemExit) as e:
+    label(given / 'films', given, out='looked')
+  text = capsys.readouterr().out
+  assert e.value.code == 143 and len(seen) == 5 and 'what is learned and labelled is kept' in text
+  assert 'Skipped' not in text and not list((given / 'looked').rglob('*.npz'))
+  assert [x['name'] for x in label(given / 'films', given, out='looked')[0]['episodes']][0] == 'cut.mkv#0-11'
 
 
 def test_films_that_change_or_go(given, tmp_path, monkeypatch, capsys):

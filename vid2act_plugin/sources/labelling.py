@@ -19,6 +19,7 @@ from .formats import places, video
 from .imported import PAUSE
 from .writer import Writer
 
+LOOKED = 200  # Images between two signs of progress.
 CLIP = re.compile(r'#\d+-\d+$')  # Behind the name of a film.
 
 
@@ -28,7 +29,8 @@ class Material:
 
   clips: function that returns notes about what was decided, and an iterator of
   `(name, arrays)`; arrays `{key: [T, ...]}` are those that a recording has
-  besides actions, all but `image` optional. It may raise a `UserError`.
+  besides actions, all but `image` optional. It may raise a `UserError`. Its
+  argument is called with the number of each image that is looked at before there is a clip.
   behaviour: of the episode, as a recording has it.
   """
 
@@ -44,7 +46,7 @@ def of_films(path, size, rate=0, repeat=1, asked=True):
   asked: whether the rate was asked for; else films that do not have it are read at their own.
   """
   return [
-      Material(printable(name), x, lambda x=x, name=name: _film(printable(name), x, size, rate, repeat, asked))
+      Material(printable(name), x, lambda look, x=x, name=name: _film(printable(name), x, size, rate, repeat, asked, look))
       for name, x in places.films(path).items()]
 
 
@@ -55,13 +57,13 @@ def of_recording(folder, manifest):
     return [], iter([(entry['file'], {
         k: v for k, v in episode.items() if k not in ('action', 'confidence')})])
   return [
-      Material(x['file'], folder / x['file'], lambda x=x: clips(x), x.get('behaviour'))
+      Material(x['file'], folder / x['file'], lambda look, x=x: clips(x), x.get('behaviour'))
       for x in manifest['episodes']]
 
 
-def _film(name, path, size, rate, repeat, asked):
+def _film(name, path, size, rate, repeat, asked, look):
   rate, note = (rate, '') if asked else shots.pace(path, rate)
-  change = shots.changes(shots.images(path, rate, repeat))
+  change = shots.changes(x for i, x in enumerate(shots.images(path, rate, repeat)) if not look(i))
   found = shots.shots(change)
   parts = shots.clips(found)
   notes = [note] * bool(note) + [
@@ -98,7 +100,7 @@ class Labels(Writer):
   def run(self, material, check=lambda: None):
     """Label what is not labelled yet, one clip at a time; returns the manifest.
 
-    What cannot be read is noted as skipped. check: is called after every clip, and may raise; what
+    What cannot be read is noted as skipped. check: is called after every clip and image, and may raise; what
     is labelled is kept. Raises a `UserError` where nothing could be labelled.
     """
     try:
@@ -142,7 +144,16 @@ class Labels(Writer):
   def _take(self, material, bar, check):
     """Label one film or episode; a fault of it costs no other."""
     names, notes, content = [], [], digest(material.path)
-    for name, arrays in self._clips(material, notes):
+    stopped = []
+    def look(i):
+      if i % LOOKED == 0:
+        bar.text(f'{material.name}, looking for cuts, image {i}')
+      try:
+        check()
+      except BaseException as e:
+        stopped.append(e)
+        raise
+    for name, arrays in self._clips(material, notes, look, stopped):
       names.append(name)
       if name not in self.entries:
         bar.text(name)
@@ -155,10 +166,10 @@ class Labels(Writer):
     if material.name not in self.skipped:
       self.material[material.name] = dict(sha256=content, clips=names, notes=notes)
 
-  def _clips(self, material, notes):
+  def _clips(self, material, notes, look, stopped):
     """Yield its clips, and put what was decided into `notes`; what cannot be read is skipped."""
     try:
-      said, clips = material.clips()
+      said, clips = material.clips(look)
       notes += said
       for name, arrays in clips:
         if list(arrays['image'].shape[1:]) != list(self.size):
@@ -167,6 +178,8 @@ class Labels(Writer):
               f'learned from of {list(self.size)}; record or import both at one size.')
         yield name, arrays
     except Exception as e:  # Each library has errors of its own.
+      if e in stopped:
+        raise
       self.skipped[material.name] = survey.sentence(material.name, e)
 
   def _write(self, name, arrays, content, behaviour):
