@@ -46,6 +46,20 @@ def test_errors_are_told_of_episodes_and_of_tasks_not_learned_from(learned):
   assert max(max(x) for x in learned.facts['r2_mean']) <= 0.01
 
 
+def test_a_single_episode_is_not_held_out_from_itself(tmp_path):
+  """It is learned from, so that its error tells nothing; of two such, each is judged by who did not learn from it."""
+  folders = [moves.write(tmp_path / x, count=n, seed=i) for i, (x, n) in enumerate((('one', 1), ('two', 1), ('three', 4)))]
+  made = lambda chosen, networks: inverting.Training(
+      dataset.Sources(chosen, 0.2, 2), {**SETTINGS, 'networks': networks}, dict(seed=0)).result().facts
+  alone = made(folders[:1], 2)
+  assert alone['r2'] == alone['r2_unseen'] == [None] and alone['slope'] == alone['scale'] == [1, 1]
+  assert inverse.reached(alone) is None and not inverse.worth(alone)
+  both = made(folders[:2], 2)
+  assert both['r2'] == [None, None] and all(both['r2_unseen'])
+  mixed = made(folders, 4)
+  assert mixed['r2'][:2] == [None, None] and mixed['r2'][2] and mixed['r2_unseen'] == [None] * 3
+
+
 def test_every_source_is_left_out_by_one_network(sources):
   training = inverting.Training(sources, SETTINGS, {})
   assert training.apart == [[0], [1]] and training.seen == [[1], [0]]

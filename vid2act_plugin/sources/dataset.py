@@ -39,6 +39,7 @@ class Sources:
     self.streams = {split: [] for split in SPLITS}
     self.worth = {split: [] for split in SPLITS}  # Per source and episode: success and return.
     self.random = {split: [] for split in SPLITS}
+    self.held = []  # Per source: whether any episode is held out; a single one is in both parts.
     self._check(manifests)
     limit = recording.budget(folders, manifests)
     with progress.bar(
@@ -124,7 +125,8 @@ class Sources:
       episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))
       episode.setdefault('confidence', np.ones(len(episode['reward']), np.float32))
     train = len(episodes) - _held(len(episodes), holdout)
-    rest = slice(train, None) if episodes[train:] else slice(None)
+    self.held.append(bool(episodes[train:]))
+    rest = slice(train, None) if self.held[-1] else slice(None)
     for split, part in zip(SPLITS, (slice(train), rest)):
       self.streams[split].append({
           k: np.concatenate([x[k] for x in episodes[part]]) for k in (*KEYS, 'confidence')})

@@ -39,13 +39,14 @@ class Training:
     alone = all(all(x) for x in data.random['train'])
     self.facts['random'] = alone or sum(played.counts + others.counts) >= ENOUGH and any(played.counts)
     if self.facts['random']:
-      self.steps, self.held = played, others
+      self.steps, self.held = played, _held(data, data.random['holdout'])
       self.new = Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
     else:
-      self.steps, self.held = Steps(data, 'train'), Steps(data, 'holdout')
+      others = Steps(data, 'holdout')
+      self.steps, self.held = Steps(data, 'train'), _held(data, [[True] * len(x) for x in data.random['holdout']])
     self.facts['experts'] = self.facts['random'] and any(self.new.counts)
     if not self.facts['experts']:
-      self.new = self.held
+      self.new = others  # A single episode too: networks that did not learn from it judge it.
     self.facts.update(self.steps.spread())
     E = settings['networks']
     known = [k for k, count in enumerate(self.steps.counts) if count]
@@ -96,13 +97,15 @@ class Training:
     held, new = guessed(self.held), guessed(self.new)
     alone = [x and e and (x[0][list(e)], x[2]) for x, e in zip(new, self.apart)]
     # What is said of sources that nobody learned from decides; if there are none, what is of all.
-    judged = [(x, *y) for x, y in zip(new, alone) if y] or [(x, x[0], x[2]) for x in (*held, *new) if x]
-    made.facts['slope'] = slope(
-        [x.mean(0) for _, x, _ in judged], [x for *_, x in judged], np.asarray(self.facts['mean'])).tolist()
-    left = [np.square(made.label(x) - a).mean(0) for _, x, a in judged]
-    doubt = [(v.mean(0) + m.var(0)).mean(0) for (m, v, _), *_ in judged]
+    judged = [(x, *y) for x, y in zip(new, alone) if y] or [
+        (x, x[0], x[2]) for x in (*held, *(new if self.facts['experts'] else ())) if x]
+    if judged:
+      made.facts['slope'] = slope(
+          [x.mean(0) for _, x, _ in judged], [x for *_, x in judged], np.asarray(self.facts['mean'])).tolist()
+      left = [np.square(made.label(x) - a).mean(0) for _, x, a in judged]
+      doubt = [(v.mean(0) + m.var(0)).mean(0) for (m, v, _), *_ in judged]
+      made.facts['scale'] = (np.mean(left, 0) / np.maximum(np.mean(doubt, 0), 1e-12)).tolist()
     made.facts.update(
-        scale=(np.mean(left, 0) / np.maximum(np.mean(doubt, 0), 1e-12)).tolist(),
         r2=[x and explained(made.label(x[0]), x[2]) for x in held],
         r2_unseen=[explained(made.label(x[0]), x[1]) if x else None for x in alone],
         r2_mean=[x and explained(np.asarray(self.facts['mean']), x[2]) for x in new])
@@ -153,6 +156,11 @@ class Steps:
     each = [x['action'][steps] for x, (steps, *_) in zip(self.streams, self.places)]
     action = np.concatenate(each).astype(np.float64)
     return dict(mean=action.mean(0).tolist(), variance=np.maximum(action.var(0), STILL).tolist())
+
+
+def _held(data, chosen):
+  """Return steps that are held out, among `chosen` episodes; none of a source of a single one, which is learned from."""
+  return Steps(data, 'holdout', [[y and held for y in x] for x, held in zip(chosen, data.held)])
 
 
 def slope(guesses, actions, mean):

@@ -40,8 +40,7 @@ def add_parser(sub):
   add('--name', default='', help='of the source; default: that of PATH')
   add('--rate', type=float, metavar='R',
       help='images per second to take of films, 0: all; default: as many as the recordings have, where both tell')
-  add('--repeat', type=int, default=1, metavar='N',
-      help='take every N-th of these; default: %(default)s')
+  add('--repeat', type=int, default=1, metavar='N', help='take every N-th of these; default: %(default)s')
   add('--episodes', type=int, default=50, help='of random:TASK; default: %(default)s')
   add('--env', default='{}', metavar='JSON',
       help="settings of random:TASK's environment; default: those of the recordings beside it")
@@ -222,7 +221,10 @@ def _show(facts):
   if not any(facts['r2_unseen']) and inverse.worth(facts):
     note(f'Note: R2 is {what} in the tasks learned from; in others, and of who acts otherwise, such as experts, '
          'actions may be inferred worse.')
-  if not inverse.worth(facts):
+  if inverse.reached(facts) is None:
+    note('Note: nothing was held out, as of a single episode, so that it is not known what these labels are worth; learn '
+         'from two episodes or more.')
+  elif not inverse.worth(facts):
     note(f'Note: these labels are worth nothing: R2 is {_number(inverse.reached(facts))}, and below {inverse.WORTH} what '
          'is inferred is hardly better than the mean action; learn from more episodes, from tasks that '
          'are more alike, or from larger images.')
