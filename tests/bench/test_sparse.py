@@ -46,3 +46,11 @@ def test_the_readme_has_the_sparse_study():
     check(count, mean, gained[-1:])
   assert every[0] == 'all'
   check(every[2], every[-1], gained)
+
+
+def test_the_readme_has_what_irrelevant_sources_do():
+  text = ' '.join(README.read_text().split())
+  for method in ('finetune', 'vid2act'):
+    rows = [x for x in scores.load(RESULTS / 'irrelevant' / 'scores' / 'score.json.gz') if x['method'] == method]
+    found = [comparison.mean_over(x, 0, x['xs'][-1]) for x in sorted(rows, key=lambda x: x['seed'])]
+    assert f'`{method}` {" and ".join(f"{x:.0f}" for x in found)}' in text
