@@ -11,6 +11,7 @@ from . import comparison
 from .comparable import comparable
 
 FEW = 5  # Seeds below which intervals mean little.
+ABREAST = 3  # Panels of a picture side by side; more are too small to read where it is shown.
 
 
 def add_parser(sub):
@@ -145,9 +146,14 @@ def picture(path, rows, table, against, metric, known=()):
   panels = len(tasks) + bool(differences)
   methods = list(dict.fromkeys(x['method'] for x in rows))
   color = {x: f'C{i % 10}' for i, x in enumerate(methods)}
+  columns = min(panels, ABREAST)
+  lines = -(-panels // columns)
   with images.figure(
-      path, 1, panels, figsize=(4.4 * panels, 3.6), squeeze=False, layout='constrained') as (_, axes):
-    for ax, task in zip(axes[0], tasks):
+      path, lines, columns, figsize=(4.4 * columns, 3.6 * lines), squeeze=False, layout='constrained') as (_, axes):
+    axes = axes.flatten()
+    for ax in axes[panels:]:
+      ax.set_visible(False)
+    for ax, task in zip(axes, tasks):
       mine = [x for x in rows if x['task'] == task]
       for method, curve in comparison.curves(mine).items():
         seeds = count(sum(x['method'] == method for x in mine), 'seed')
@@ -160,7 +166,7 @@ def picture(path, rows, table, against, metric, known=()):
       ax.grid(alpha=0.3)
       ax.legend(fontsize=7)
     if differences:
-      _differences(axes[0][-1], differences, color, f'{metric} over training, minus {images.label(against)}')
+      _differences(axes[panels - 1], differences, color, f'{metric} over training, minus {images.label(against)}')
 
 
 def _differences(ax, rows, color, title):
@@ -170,6 +176,7 @@ def _differences(ax, rows, color, title):
   ax.axvline(0, color='0.5', linewidth=1)
   ax.set(title=title, xlabel='mean over paired seeds', yticks=range(len(rows)),
          yticklabels=[images.label(x['method']) for x in rows])
+  ax.locator_params(axis='x', nbins=5)
   ax.invert_yaxis()
   ax.grid(alpha=0.3, axis='x')
 
