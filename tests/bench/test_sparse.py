@@ -54,3 +54,16 @@ def test_the_readme_has_what_irrelevant_sources_do():
     rows = [x for x in scores.load(RESULTS / 'irrelevant' / 'scores' / 'score.json.gz') if x['method'] == method]
     found = [comparison.mean_over(x, 0, x['xs'][-1]) for x in sorted(rows, key=lambda x: x['seed'])]
     assert f'`{method}` {" and ".join(f"{x:.0f}" for x in found)}' in text
+
+
+def test_the_readme_has_what_imitation_gives():
+  lines = README.read_text().splitlines()
+  start = lines.index('| | agent | policy alone |') + 2
+  for line, (method, folder) in zip(lines[start:], (('vid2act', 'sparse'), ('vid2act_noimitate', 'parts'))):
+    name, *cells = (x.strip() for x in line.strip('|').split('|'))
+    assert name == f'`{method}`'
+    for cell, metric in zip(cells, ('success_any', 'policy_success_any')):
+      rows = scores.load(RESULTS / folder / 'scores' / f'{metric}.json.gz')
+      found = {x['seed']: comparison.mean_over(x, 0, x['xs'][-1]) for x in rows if (
+          x['method'] == method and x['task'] == 'metaworld_handle-press-side')}
+      assert [float(x) for x in cell.split()] == pytest.approx([found[0], found[1]], abs=.006)
