@@ -31,12 +31,17 @@ def ratio(samples, one, other):
   return statistics.median(a / b for a, b in zip(samples[one], samples[other]))
 
 
+def meets(figure, aim, most):
+  """Whether a figure meets its aim; most: it should be at most that, else at least."""
+  return figure <= aim if most else figure >= aim
+
+
 def report(figure, aim, settings, samples, most=True, **more):
   """Print figure and aim for people, then all of it as one JSON object, the last line; return it.
 
   most: whether the figure should be at most the aim, or at least.
   """
-  met = figure <= aim if most else figure >= aim
+  met = meets(figure, aim, most)
   print(f"{pathlib.Path(sys.argv[0]).stem}: {figure:.3g} (aim: {'<=' if most else '>='} {aim:g}, "
         f"{'met' if met else 'missed'})")
   found = dict(

@@ -30,11 +30,10 @@ def made(episodes, rng):
   return np.concatenate(parts), set(np.cumsum([len(x) for x in parts])[:-1].tolist())
 
 
-def write(path, images):
-  """Write images as a film with the encoder's usual loss."""
+def write(path, images, **options):
+  """Write images `[T, H, W, 3]` as a film, with the encoder's usual loss but for its `options`."""
   with av.open(str(path), 'w') as file:
-    stream = file.add_stream('libx264', rate=20, options={'preset': 'veryfast'})
-    images = images.repeat(SCALE, 1).repeat(SCALE, 2)
+    stream = file.add_stream('libx264', rate=20, options=options)
     stream.height, stream.width = images.shape[1:3]
     for x in images:
       file.mux(stream.encode(av.VideoFrame.from_ndarray(x, 'rgb24')))
@@ -58,7 +57,7 @@ def main():
   for i in range(args.films):
     images, cuts = made(episodes, rng)
     path = args.out / f'film{i}.mp4'
-    write(path, images)
+    write(path, images.repeat(SCALE, 1).repeat(SCALE, 2), preset='veryfast')
     told = set(shots.cuts(shots.changes(shots.images(path))))
     hits, found, there = hits + len(told & cuts), found + len(told), there + len(cuts)
   print(json.dumps(dict(

@@ -11,15 +11,14 @@ import argparse
 import json
 import pathlib
 
-import av
 import numpy as np
 
-from vid2act_plugin import cli
 from vid2act_plugin.common.output import table
 from vid2act_plugin.sources import labelling, recording
 from vid2act_plugin.teacher import inverting
 
-RATE = 20  # Images per second; they are told by nothing else.
+from . import cuts, withheld
+
 IMAGES = 'images'  # In place of a film's quality.
 
 
@@ -44,7 +43,8 @@ def main():
       found = {(name, i): whole(*recording.load(args.out / IMAGES / name), i) for name, i in order}
     else:
       path = args.out / 'films' / kind / 'film.mp4'
-      film(path, [known[name][i]['image'] for name, i in order], kind)
+      path.parent.mkdir(parents=True, exist_ok=True)
+      cuts.write(path, np.concatenate([known[name][i]['image'] for name, i in order]), crf=kind)
       label(path, args, f'crf{kind}')
       lengths = [len(known[name][i]['image']) for name, i in order]
       found = dict(zip(order, parts(*recording.load(args.out / f'crf{kind}' / 'film'), lengths)))
@@ -59,21 +59,9 @@ def main():
 
 def label(path, args, name):
   """Label a recording or a film into OUT/NAME, by a model that all of them share."""
-  words = ['label', path, '--from', *args.sources, '--out', args.out / name, '--model', args.out / 'model' / 'inverse',
-           '--updates', args.updates]
-  cli.main([str(x) for x in words])
-
-
-def film(path, episodes, crf):
-  """Write images `[T, H, W, 3]` of episodes one after the other as a film in H.264."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with av.open(str(path), 'w') as made:
-    stream = made.add_stream('libx264', rate=RATE)
-    stream.height, stream.width = episodes[0].shape[1:3]
-    stream.pix_fmt, stream.options = 'yuv420p', {'crf': crf}
-    for image in np.concatenate(episodes):
-      made.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
-    made.mux(stream.encode())
+  withheld.call(
+      'label', path, '--from', *args.sources, '--out', args.out / name, '--model', args.out / 'model' / 'inverse',
+      '--updates', args.updates)
 
 
 def whole(manifest, episodes, number):

@@ -108,7 +108,7 @@ def hand(seed):
         found = [x for x in played[task] if chosen(x[0])]
         guess = np.concatenate([see(x) @ weights for _, x, _ in found])
         action = np.concatenate([x for *_, x in found])
-        each.append(1 - np.square(guess - action).mean(0) / action.var(0))
+        each.append(explained(guess, action))
       rows.append(dict(
           seen=f'positions, {millimetres} mm off', learned='all episodes', labelled=whose, r2=mean(each)))
   return rows
@@ -123,10 +123,14 @@ def joints(tasks, seed):
     played = [move(env, rng) for _ in range(STEPS // LONG)]
     env.close()
     (known, actions), (see, wanted) = (tuple(map(np.concatenate, zip(*x))) for x in (played[:-HELD], played[-HELD:]))
-    guess = see @ np.linalg.lstsq(known, actions)[0]
-    r2 = 1 - np.square(guess - wanted).mean(0) / wanted.var(0)
+    r2 = explained(see @ np.linalg.lstsq(known, actions)[0], wanted)
     rows.append(dict(seen='joints', learned='random actions', labelled=task, r2=[round(float(x), 3) for x in r2]))
   return rows
+
+
+def explained(guess, action):
+  """Return R2 of guessed actions, both `[N, A]`."""
+  return 1 - np.square(guess - action).mean(0) / action.var(0)
 
 
 def move(env, rng):

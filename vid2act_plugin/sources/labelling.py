@@ -144,16 +144,11 @@ class Labels(Writer):
   def _take(self, material, bar, check):
     """Label one film or episode; a fault of it costs no other."""
     names, notes, content = [], [], digest(material.path)
-    stopped = []
     def look(i):
       if i % LOOKED == 0:
         bar.text(f'{material.name}, looking for cuts, image {i}')
-      try:
-        check()
-      except BaseException as e:
-        stopped.append(e)
-        raise
-    for name, arrays in self._clips(material, notes, look, stopped):
+      check()
+    for name, arrays in self._clips(material, notes, look, check):
       names.append(name)
       if name not in self.entries:
         bar.text(name)
@@ -166,7 +161,7 @@ class Labels(Writer):
     if material.name not in self.skipped:
       self.material[material.name] = dict(sha256=content, clips=names, notes=notes)
 
-  def _clips(self, material, notes, look, stopped):
+  def _clips(self, material, notes, look, check):
     """Yield its clips, and put what was decided into `notes`; what cannot be read is skipped."""
     try:
       said, clips = material.clips(look)
@@ -178,8 +173,7 @@ class Labels(Writer):
               f'learned from of {list(self.size)}; record or import both at one size.')
         yield name, arrays
     except Exception as e:  # Each library has errors of its own.
-      if e in stopped:
-        raise
+      check()  # What stops the command is no fault of a film.
       self.skipped[material.name] = survey.sentence(material.name, e)
 
   def _write(self, name, arrays, content, behaviour):

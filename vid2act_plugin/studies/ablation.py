@@ -34,9 +34,10 @@ class Ablation:
     self.runs = {x.name: x for x in plan.runs}
     self.results, self.owners = out / 'results', {}
     self.ended, self.told = set(), set()
+    self.configs = plan.resolved()
+    self.settings = plan.settings(self.configs)
     self._compare_with_before()
     plan.write(self.overlays, lock.owner(out) or '')
-    self.configs = plan.configurations(self.overlays)
     self.elsewhere = elsewhere.read(merged, self)
     # Results that were copied here, or merged before, are not lost when the option is not repeated.
     if (self.results / elsewhere.RUNS).is_file():
@@ -131,7 +132,7 @@ class Ablation:
       else:
         path.unlink(missing_ok=True)
     for name, content in (
-        (elsewhere.MATRIX, self.plan.text), (elsewhere.SETTINGS, json.dumps(self.plan.settings(self.configs))),
+        (elsewhere.MATRIX, self.plan.text), (elsewhere.SETTINGS, json.dumps(self.settings)),
         (elsewhere.RUNS, json.dumps([self._about(x) for x in runs], indent=1))):
       self.results.mkdir(parents=True, exist_ok=True)
       with files.atomic_write(self.results / name) as part:
@@ -230,7 +231,7 @@ class Ablation:
       return
     before = elsewhere.made_with(self.results)
     begun = {x.parts[-5] for x in self.out.glob('*/*/*/ckpt/latest')}
-    changed = self.plan.changed(before, begun & before[0].variants.keys() & self.plan.variants.keys())
+    changed = self.plan.changed(before, self.settings, begun & before[0].variants.keys() & self.plan.variants.keys())
     if changed:
       raise UserError(
           f'The runs in {self.out} were begun with another {changed} than {self.plan.path} has; '

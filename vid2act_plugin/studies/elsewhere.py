@@ -30,10 +30,13 @@ def read(folders, ablation, only=None):
   """
   found = {}
   for folder in folders:
-    path = pathlib.Path(os.path.expanduser(folder))
-    path = path / 'results' if (path / 'results' / RUNS).is_file() else path
-    found.update(_finished(path, folder, ablation, only))
+    found.update(_finished(results(pathlib.Path(os.path.expanduser(folder))), folder, ablation, only))
   return found
+
+
+def results(folder):
+  """Return the folder of results in that of an ablation; any other is one itself."""
+  return folder / 'results' if (folder / 'results' / RUNS).is_file() else folder
 
 
 def made_with(folder):
@@ -62,7 +65,7 @@ def _finished(path, folder, ablation, only):
     raise UserError(
         f"The folder {folder} has runs of the variant '{min(strange)}', of which its {MATRIX} says nothing; leave "
         'them out of its runs.json, or the option --merge.')
-  changed = plan.changed(before, {x.method for x in mine})
+  changed = plan.changed(before, ablation.settings, {x.method for x in mine})
   if changed:
     raise UserError(
         f'The runs in {folder} were made with another {changed} than {plan.path} has; leave the folder out, delete it, '

@@ -69,18 +69,19 @@ class Matrix:
     owner: another process whose runs are begun with those that are there already, which are to be the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, overlays in {COMMON: self.configs, **self.variants}.items():
-      for i, overlay in enumerate(overlays):
-        path = folder / f'{name}-{i}.yaml'
-        if isinstance(overlay, dict) and owner and path.exists():
-          if safe_yaml.load(path) != json.loads(json.dumps(overlay)):
-            raise UserError(
-                f'In {folder.parent} {owner} is at work with other settings than {self.path} has now; wait for '
-                'it, or name another folder (--out).')
-        elif isinstance(overlay, dict):
-          # Whole at every moment: another process may be reading the same overlay.
-          with files.atomic_write(path) as part:
-            YAML().dump(overlay, part)
+    written = {
+        folder / f'{name}-{i}.yaml': overlay
+        for name, overlays in {COMMON: self.configs, **self.variants}.items()
+        for i, overlay in enumerate(overlays) if isinstance(overlay, dict)}
+    for path, overlay in written.items():
+      if not owner or not path.exists():
+        # Whole at every moment: another process may be reading the same overlay.
+        with files.atomic_write(path) as part:
+          YAML().dump(overlay, part)
+      elif safe_yaml.load(path) != overlay:
+        raise UserError(
+            f'In {folder.parent} {owner} is at work with other settings than {self.path} has now; wait for '
+            'it, or name another folder (--out).')
 
   def names(self, method, folder):
     """Return the overlays of a method's runs; those in place are files in `folder`, see `write`."""
@@ -117,29 +118,27 @@ class Matrix:
       found.setdefault(method, {k: v for k, v in config.flat.items() if k not in OF_A_RUN})
     return json.loads(json.dumps(found))  # With lists for tuples, as they are once they are written.
 
-  def changed(self, before, methods):
+  def changed(self, before, now, methods):
     """Return the key of the file by which runs of `methods` were made with other settings, and which; None if none.
 
     before: `(matrix, settings)` that these runs were made with; settings: those of `settings`, or None
-    where they were not kept, so that they are worked out anew. Settings that only one side knows are
-    new or gone, and no difference.
+    where they were not kept, so that they are worked out anew. now: the present ones. Settings that
+    only one side knows are new or gone, and no difference.
     """
     matrix, known = before
-    mine = lambda x, only: x.settings(x.resolved(only))
     try:
-      now = mine(self, methods)
-      known = {k: v for k, v in (known or mine(matrix, methods)).items() if k in methods}
-    except (UserError, ValueError, KeyError) as e:  # An overlay is gone, or what it sets.
+      known = known or matrix.settings(matrix.resolved(methods))
+    except (ValueError, KeyError) as e:  # An overlay is gone, or what it sets.
       return f'configs or variants, which cannot be read any more ({reason(e)}),'
-    for method in sorted(known):
+    for method in sorted(methods):
       for key in known[method].keys() & now[method].keys():
         if known[method][key] != now[method][key]:
           place = 'configs' if matrix.variants[method] == self.variants[method] else f'variants.{method}'
           return f'{place} ({key} {reprlib.repr(known[method][key])} there, {reprlib.repr(now[method][key])} now)'
     return None
 
-  def resolved(self, methods):
-    """Return `configurations` of some methods, without leaving files."""
+  def resolved(self, methods=None):
+    """Return `configurations`, without leaving files."""
     with tempfile.TemporaryDirectory() as folder:
       self.write(pathlib.Path(folder))
       return self.configurations(pathlib.Path(folder), methods)

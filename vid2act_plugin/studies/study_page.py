@@ -8,7 +8,7 @@ from ..common import charts, files, page
 from ..common.errors import UserError
 from ..common.output import count
 from ..common.progress import clock
-from . import comparison, logdir, matrix, plot
+from . import comparison, elsewhere, logdir, matrix, plot
 
 KNOWN = dict(logdir.SUMMARY, method=str, relevance=[{str: float}])
 COLUMNS = 'task', 'method', 'metric', 'mean', 'IQM', 'low', 'high', 'seeds', 'env steps'
@@ -21,7 +21,7 @@ def content(folder, against=None):
   """Return what the template shows of a folder of runs, of their scores, or of an ablation."""
   if not folder.is_dir():
     raise UserError(f'The path {folder} is no folder; name the LOGDIR of a run or a folder of results.')
-  study = folder / 'results' if (folder / 'results' / 'runs.json').is_file() else folder
+  study = elsewhere.results(folder)
   plan, missing = _plan(study)
   against = against or (plan.against if plan else 'stock')
   try:
@@ -44,7 +44,7 @@ def content(folder, against=None):
       ('runs', 'Runs', [_listed(runs)] if runs else []),
       ('notes', 'Notes', [page.words(*(x.removeprefix('Note: ') for x in notes))] if notes else []),
       ('settings', 'What was to run', [page.lines(
-          f'{plan.path.name}', plan.path.read_text(encoding='utf-8').splitlines(), closed=True)] if plan else []),
+          f'{plan.path.name}', plan.text.splitlines(), closed=True)] if plan else []),
       ('missing', 'What is missing', [page.words(*missing)] if missing else [])]
   return dict(
       kicker='Report of a study', title=f'{folder.name}: {_count(found[metric])}',
@@ -53,7 +53,7 @@ def content(folder, against=None):
 
 def _plan(folder):
   """Return the matrix of an ablation, None if there is none to be read; and what is missing."""
-  path = folder / 'matrix.yaml'
+  path = folder / elsewhere.MATRIX
   if not path.exists():
     return None, ['No matrix.yaml, so that it is not known what was to run.']
   try:
@@ -65,7 +65,7 @@ def _plan(folder):
 def _runs(folder, missing):
   """Return what each run says of itself."""
   try:
-    return page.fitting(files.parse(folder, 'runs.json'), [KNOWN])
+    return page.fitting(files.parse(folder, elsewhere.RUNS), [KNOWN])
   except (OSError, ValueError):
     missing.append('No runs.json that can be read: of the runs there is no more than their scores.')
     return []

@@ -102,12 +102,12 @@ class Kept:
       with reading(f'The file {self.path}', 'delete it, or name another folder with --out'):
         before = files.parse(self.path.parent, FILE)
         same = before['settings'] == self.content['settings']
-        {k: len(x) for v in before['episodes'].values() for k, x in v.items()}
+        played = {task: {k: list(x) for k, x in found.items()} for task, found in before['episodes'].items()}
       if not same:
         raise UserError(
             f'The file {self.path} was made with other behaviours or settings; name another folder '
             'with --out.')
-      self.content = before
+      self.content['episodes'] = played
 
   def get(self, task, source):
     return list(self.content['episodes'].get(task, {}).get(source, []))

@@ -43,15 +43,14 @@ def execution(standing):
 def useful(execution):
   """Say which source earned most in the episodes that it carried out.
 
-  Each mean is drawn towards that of all, as where an agent chooses: one lucky episode is not much.
+  Each mean is drawn towards that of all sources by one episode, so that a lucky one is not much.
   """
   sources = {k: v for k, v in execution.items() if k != 'policy' and 'earned' in v}
   if not sources:
     return []
-  count, total = (sum(fn(x) for x in sources.values()) for fn in (
-      lambda x: x['episodes'], lambda x: x['episodes'] * x['earned']))
-  best = max(sources, key=lambda k: (total / max(1, count) + sources[k]['episodes'] * sources[k]['earned'])
-             / (sources[k]['episodes'] + 1))
+  total = lambda x: x['episodes'] * x['earned']
+  mean = sum(map(total, sources.values())) / max(1, sum(x['episodes'] for x in sources.values()))
+  best = max(sources, key=lambda k: (mean + total(sources[k])) / (sources[k]['episodes'] + 1))
   earned, own = sources[best]['earned'], execution['policy'].get('earned')
   if len(sources) > 1 and earned == min(x['earned'] for x in sources.values()):
     text = f'The sources earned all the same: {earned:.3g} per episode'
