@@ -34,6 +34,16 @@ def test_fast_motion_is_no_cut():
   assert shots.cuts(np.array([0, .1, .1, 1.5, .1, .1])) == []
 
 
+def test_both_cuts_around_a_shot_of_one_or_two_images(tmp_path):
+  assert shots.cuts(np.array([0, 1, 1, 6, 7, 1, 1.0])) == [3, 4]
+  assert shots.cuts(np.array([0, 1, 1, 6, 1, 7, 1, 1.0])) == [3, 5]
+  assert not shots.cuts(np.array([0, 1, 1, 6, 7, 5, 1, 1.0]))
+  assert not shots.cuts(np.array([0, 0, 0, 6, 7, 0, 0, 0.0]))  # What moves between rests is one shot.
+  path = moves.film(tmp_path / 'a.mp4', np.concatenate([scene(20), scene(90, 1), scene(40), scene(99, 2), scene(20)]))
+  found = shots.shots(shots.changes(shots.images(path)))
+  assert [(x.start, x.stop) for x in found if not x.why] == [(0, 10), (11, 21), (23, 33)]
+
+
 def test_cuts_between_real_renderings_of_two_tasks(tmp_path):
   """Episodes of door-close and faucet-open, one after the other: the same robot on the same table."""
   episodes = [

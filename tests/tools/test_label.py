@@ -71,6 +71,30 @@ def test_a_recording_that_was_labelled_is_not_learned_from(given, tmp_path, caps
   assert recording.load_manifest(tmp_path / 'all/a') == before
 
 
+def test_images_are_written_at_the_size_of_a_run(given):
+  """What is inferred from large images is of use to a run that sees small ones."""
+  for path, size in ((given / 'films', [16]), (given / 'target', [16, 8])):
+    (large, seen), (small, found) = label(path, given), label(path, given, '--resize', *size, out='small')
+    assert small['env'] == {**large['env'], 'size': [size[0], size[-1]]} and len(found) == len(seen) > 3
+    for ours, theirs in zip(found, seen):
+      np.testing.assert_array_equal(ours['action'], theirs['action'])
+      np.testing.assert_array_equal(ours['confidence'], theirs['confidence'])
+      areas = theirs['image'].reshape((len(theirs['image']), size[0], SIZE // size[0], size[-1], SIZE // size[-1], 3))
+      assert np.abs(ours['image'] - areas.mean((2, 4))).max() <= 1
+
+
+def test_what_changed_since_it_was_labelled_costs_nothing(given, tmp_path):
+  """Not even what is said of films that could not be read."""
+  shutil.copytree(given / 'films', tmp_path / 'films')
+  (tmp_path / 'films/bad.mkv').write_bytes(b'no film')
+  before, _ = label(tmp_path / 'films', given, out='changed')
+  assert len(before['skipped']) == 1 and before['complete']
+  moves.film(tmp_path / 'films/other.mkv', moves.play(61, 20, SIZE)[0], fps=10)
+  with pytest.raises(UserError, match='other.mkv has changed since it was labelled'):
+    label(tmp_path / 'films', given, out='changed')
+  assert recording.load_manifest(given / 'changed/films') == before
+
+
 def test_episodes_keep_their_own_behaviour(given, tmp_path):
   shutil.copytree(given / 'target', tmp_path / 'mixed')
   manifest = recording.load_manifest(tmp_path / 'mixed')
@@ -141,7 +165,8 @@ def test_the_rest_is_learned_from(given, tmp_path, capsys):
 @pytest.mark.parametrize('path, options, said', [
     ('nowhere', [], 'There is no .*nowhere'), ('from', [], 'There are no films in'),
     ('target', ['--rate', '5'], 'are for films'), ('films', ['--repeat', '0'], '--repeat is 0'),
-    ('films', ['--updates', '0'], '--updates is 0'), ('films', ['--name', 'a/b'], '--name is'),
+    ('films', ['--updates', '0'], '--updates is 0'), ('films', ['--resize', '0'], r'--resize is \[0\]'),
+    ('films', ['--resize', '8', '8', '8'], r'--resize is \[8, 8, 8\]'), ('films', ['--name', 'a/b'], '--name is'),
     ('films', ['--from', 'none'], 'There is no recording in .*none'),
     ('films', ['--from', 'random:metaworld_rech'], 'metaworld_rech')])
 def test_options_that_are_refused(given, tmp_path, path, options, said):
@@ -154,6 +179,8 @@ def test_what_was_made_otherwise_is_not_continued(given, tmp_path):
   label(given / 'films', given)
   with pytest.raises(UserError, match='was labelled with repeat = 1, not 2'):
     label(given / 'films', given, '--repeat', 2)
+  with pytest.raises(UserError, match='was labelled with resize = None, not'):
+    label(given / 'films', given, '--resize', 16)
   with pytest.raises(UserError, match='was learned from other recordings, with other settings'):
     label(given / 'films', given, '--updates', 5)
   with pytest.raises(UserError, match='would lie in'):

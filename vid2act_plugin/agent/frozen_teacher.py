@@ -96,8 +96,8 @@ class FrozenTeacher:
           lambda x: jnp.pad(x, [(0, shape[0] - len(x))] + [(0, 0)] * (x.ndim - 1)), feat)
       if windows:
         _, states = nj.pure(model.states)(params, memory, seed=encode)
-        memory, usable = flatten({**states, **memory})
-        index = jax.random.choice(pick, len(usable), shape, p=usable / usable.sum())
+        memory, weights = flatten({**states, **memory}, bundle.sources)
+        index = jax.random.choice(pick, len(weights), shape, p=weights / weights.sum())
       else:
         index = jax.random.randint(pick, shape, 0, len(memory['source']))
       states = jax.tree.map(lambda x: x[index], memory)

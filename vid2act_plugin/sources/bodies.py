@@ -8,10 +8,12 @@ import re
 
 import numpy as np
 
+from ..common import files
 from ..common.errors import UserError
+from . import recording
 
 INFERRED = 'inferred'  # What a manifest says of its `labels`.
-VIEW = 'size', 'camera', 'orientation', 'repeat'  # Settings of an environment.
+VIEW = 'size', 'camera', 'image', 'orientation', 'repeat'  # Settings of an environment.
 WORD = re.compile('[A-Z]?[^A-Z_-]*')  # The first of a name.
 SCALE = 'action_low', 'action_high'
 ALIKE = 0.1  # By which share of the range of actions, and of the pace, two recordings of one kind may differ.
@@ -95,6 +97,18 @@ def _far(one, other):
         np.abs(np.subtract(one[k], other[k])) > ALIKE * np.maximum(span, 1e-6)).any()), None)
   except (TypeError, ValueError):  # What a manifest says may be anything.
     return None
+
+
+def recordings(text):
+  """Return the recording that a text of --from names, or those in the folder."""
+  path = files.resolved(text)
+  if (path / recording.MANIFEST).is_file():
+    return [path]
+  found = sorted(x.parent for x in path.glob(f'*/{recording.MANIFEST}'))
+  if not found:
+    raise UserError(
+        f'There is no recording in {path}, which --from names; name recordings with actions, or random:TASK.')
+  return found
 
 
 def first(manifests):

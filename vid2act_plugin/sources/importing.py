@@ -85,15 +85,29 @@ def _check(path, folder, options):
         f'The recording {folder} would lie in the data {path}; name another folder (--out).')
   if (path / recording.MANIFEST).exists() and _ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
+  squared(options['resize'])
   for key, good, cure in (
-      ('resize', options['resize'] is None or len(options['resize']) == 2
-       and min(options['resize']) > 0, 'give one positive number, or height and width'),
       ('repeat', options['repeat'] > 0, 'give a positive number'),
       ('limit', options['limit'] >= 0, 'give a positive number, or 0 for whole episodes'),
       ('episodes', options['episodes'] >= 0, 'give a positive number, or 0 for all'),
       ('key', formats.understood(options['key']), formats.CURE)):
     if not good:
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
+
+
+def named(path, name):
+  """Return the name of the source that data become; '': that of the data."""
+  name = name or (path.stem if path.is_file() else path.name)
+  if name != pathlib.Path(name).name or name == '..':
+    raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")
+  return name
+
+
+def squared(size):
+  """Return height and width of one number or two, as of the option --resize; None: None."""
+  if size is not None and not (len(size) in (1, 2) and min(size) > 0):
+    raise UserError(f'The option --resize is {size}; give one positive number, or height and width.')
+  return size * 2 if size and len(size) == 1 else size
 
 
 def _size(path):
@@ -139,10 +153,7 @@ def add_parser(sub):
 def main(args):
   """Run the command line `vid2act import`; the status is in its description."""
   path = files.resolved(args.path)
-  name = args.name or (path.stem if path.is_file() else path.name)
-  if name != pathlib.Path(name).name or name == '..':
-    raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")
-  resize = args.resize * 2 if args.resize and len(args.resize) == 1 else args.resize
+  name, resize = named(path, args.name), squared(args.resize)
   keys = dict(x.partition('=')[::2] for x in args.key)
   report, manifest, error = Report(), {}, None
   with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..common import files, progress
 from ..common.errors import UserError, printable
+from ..common.images import resized
 from ..common.output import count, say
 from . import bodies, recording, shots, survey
 from .formats import places, video
@@ -83,14 +84,14 @@ def _film(name, path, size, rate, repeat, asked, look):
 class Labels(Writer):
   """One recording with inferred actions; its episodes are known by the names of their clips.
 
-  infer: from images `[T, H, W, 3]` to actions `[T, A]` and confidence `[T]`. size: of an image,
-  `(H, W, 3)`. head: as a `Writer`
-  has it, with `inferred`: what decides the labels, the same when it is continued.
+  infer: from images `[T, H, W, 3]` to actions `[T, A]` and confidence `[T]`. size: of an image that
+  it is given, `(H, W, 3)`. resize: height and width of those that are written; None: the same. head: as a
+  `Writer` has it, with `inferred`: what decides the labels, the same when it is continued.
   """
 
-  def __init__(self, folder, head, infer, size):
+  def __init__(self, folder, head, infer, size, resize=None):
     super().__init__(folder, head, 'name')
-    self.infer, self.size, self.material, self.skipped = infer, size, {}, {}
+    self.infer, self.size, self.resize, self.material, self.skipped = infer, size, resize, {}, {}
     self.saved, self.complete = time.monotonic(), False
     if self.earlier:
       self._check_earlier()
@@ -101,13 +102,15 @@ class Labels(Writer):
     """Label what is not labelled yet, one clip at a time; returns the manifest.
 
     What cannot be read is noted as skipped. check: is called after every clip and image, and may raise; what
-    is labelled is kept. Raises a `UserError` where nothing could be labelled.
+    is labelled is kept. Raises a `UserError` where nothing could be labelled, and, before anything is
+    labelled or written, where something has changed since it was.
     """
+    left = [x for x in material if not self._done(x)]
     try:
       with progress.bar('label', len(material), 'films or episodes') as bar:
-        for x in material:
-          if not self._done(x):
-            self._take(x, bar, check)
+        bar.advance(len(material) - len(left))
+        for x in left:
+          self._take(x, bar, check)
           bar.advance()
       self.complete = True
     finally:
@@ -135,7 +138,7 @@ class Labels(Writer):
     known = self.material.get(material.name, {})
     clips = [k for k in self.entries if k == material.name or CLIP.sub('', k) == material.name]
     before = {*(self.entries[k].get('of') for k in clips), *([known['sha256']] if 'sha256' in known else [])}
-    if before - {digest(material.path)}:
+    if before and before != {digest(material.path)}:
       raise UserError(
           f'{material.path} has changed since it was labelled in {self.folder}; name another folder '
           '(--out or --name).')
@@ -182,7 +185,8 @@ class Labels(Writer):
     flags = {k: np.zeros(T, bool) for k in ('is_first', 'is_last', 'is_terminal')}
     flags['is_first'][0] = flags['is_last'][-1] = True
     zero = {k: np.zeros(T, np.float32) for k in ('reward', 'success')}
-    episode = {**flags, **zero, **arrays, 'action': action, 'confidence': confidence}
+    image = np.stack([resized(x, self.resize) for x in arrays['image']])
+    episode = {**flags, **zero, **arrays, 'image': image, 'action': action, 'confidence': confidence}
     entry = recording.write_episode(self.folder, self.free(), episode, behaviour or self.head['behaviour'])
     self.add(dict(
         entry, name=name, of=content, confidence=round(float(confidence[:-1].mean()), 4)))

@@ -15,7 +15,7 @@ from ..common.images import resized
 from .formats import places, video
 
 SIDE = 32  # Pixels of the pictures that changes are measured on.
-CUT, ABRUPT = 2.0, 2.5  # Of 255; and times the largest change among the two before and after.
+CUT, ABRUPT, BRIEF = 2.0, 2.5, 3.0  # Of 255; times the largest change around one cut, and around two.
 NEAR = 8  # Images: how far around a cut there may be the changes that it is measured by.
 STILL = 0.1  # Of 255: in a shot whose images all change by no more, nothing moves.
 REST = 25  # Images in which nothing moves, that are left out of a shot.
@@ -118,15 +118,20 @@ def changes(frames):
 def cuts(change):
   """Return the images at which a new shot begins, by the changes `[T]`.
 
-  A cut is one large change between small ones; fast motion is large for several images. Images
-  that are shown several times have no changes between them, which say nothing of others.
+  A cut is one large change between small ones, or one of two with a shot of an image or two between
+  them; fast motion is large for several images. Images that are shown several times have no changes
+  between them, which say nothing of others.
   """
-  found, moved = [], np.flatnonzero(change > STILL)
+  found, moved = set(), np.flatnonzero(change > STILL)
   for i, t in enumerate(moved):
-    near = [x for x in moved[max(0, i - 2): i + 3] if 0 < abs(x - t) <= NEAR]
-    if change[t] >= max(CUT, ABRUPT * change[near].max(initial=0)):
-      found.append(int(t))
-  return found
+    for j, other in enumerate(moved[i: i + 3], i):
+      around = [*moved[max(0, i - 2): i], *moved[i + 1: j], *moved[j + 1: j + 3]]
+      around = change[[x for x in around if t - NEAR <= x <= other + NEAR]]
+      alone = i == j
+      if (alone or len(around)) and change[[t, other]].min() >= max(
+          CUT, (ABRUPT if alone else BRIEF) * around.max(initial=0)):
+        found |= {int(t), int(other)}
+  return sorted(found)
 
 
 def shots(change):

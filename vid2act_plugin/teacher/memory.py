@@ -37,13 +37,16 @@ def join(parts, limit=None):
   return {k: np.concatenate([x[k] for x in parts])[:limit] for k in parts[0]}
 
 
-def flatten(windows):
+def flatten(windows, sources):
   """Return windows `[B, T, ...]` inside a traced function as a memory, and weights of its states `[M]`.
 
-  They are 0 of a state that cannot serve, otherwise the confidence of its action.
+  They are 0 of a state that cannot serve, otherwise as the confidence of its action. Each of the
+  `sources` (their number) has as much of them as the others, however sure its actions are.
   """
   sure = jnp.maximum(windows.get('confidence', jnp.float32(1)), LEAST)
-  weights = (usable(windows['is_last']) * sure).reshape(-1)
+  weights, source = (usable(windows['is_last']) * sure).reshape(-1), windows['source'].reshape(-1)
+  total = jnp.zeros(sources).at[source].add(weights)
+  weights = weights / jnp.maximum(total, LEAST)[source]
   windows = {**windows, 'deter': windows['deter'].astype(jnp.float16)}
   flat = lambda x: x.reshape((-1, *x.shape[2:]))
   return {k: flat(windows[k]) for k in ('deter', 'stoch', 'action', 'source')}, weights

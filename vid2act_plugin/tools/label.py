@@ -20,7 +20,7 @@ from ..common import files, lock
 from ..common.errors import UserError, reading
 from ..common.output import count, note, say, table
 from ..envs import suites
-from ..sources import bodies, collect, dataset, labelling, locate, recording, shots
+from ..sources import bodies, collect, dataset, importing, labelling, locate, recording, shots
 from ..teacher import inverse, inverting
 from ..training import invert, partial, resume
 
@@ -41,6 +41,8 @@ def add_parser(sub):
   add('--rate', type=float, metavar='R',
       help='images per second to take of films, 0: all; default: as many as the recordings have, where both tell')
   add('--repeat', type=int, default=1, metavar='N', help='take every N-th of these; default: %(default)s')
+  add('--resize', type=int, nargs='+', metavar='N',
+      help='pixels of what is written, one number or height and width; default: of what is learned from')
   add('--episodes', type=int, default=50, help='of random:TASK; default: %(default)s')
   add('--env', default='{}', metavar='JSON',
       help="settings of random:TASK's environment; default: those of the recordings beside it")
@@ -57,12 +59,10 @@ def main(args):
   for key, least in (('rate', 0), ('repeat', 1), ('updates', 1), ('episodes', 2), ('seed', 0)):
     if getattr(args, key) is not None and not getattr(args, key) >= least:
       raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
+  args.resize = importing.squared(args.resize)
   path = files.resolved(args.path)
-  name = args.name or (path.stem if path.is_file() else path.name)
-  if name != pathlib.Path(name).name or name == '..':
-    raise UserError(f"The option --name is '{name}'; give the name of a folder, not a path.")
   try:
-    run(path, pathlib.Path(args.out).expanduser() / name, args)
+    run(path, pathlib.Path(args.out).expanduser() / importing.named(path, args.name), args)
   except KeyboardInterrupt:
     say('Interrupted: what is labelled is kept, the same command continues.')
     raise SystemExit(130) from None
@@ -86,7 +86,7 @@ def run(path, folder, args):
         material = labelling.of_recording(path, original) if original else (
             labelling.of_films(path, facts['image'][:2], rate, args.repeat, args.rate is not None))
         head = _head(folder, path, original, model, rate, args)
-        labels = labelling.Labels(folder, head, model, facts['image'])
+        labels = labelling.Labels(folder, head, model, facts['image'], args.resize)
         manifest = labels.run(material, stop.check)
     except resume.Stopped:
       say('Interrupted: what is learned and labelled is kept, the same command continues.')
@@ -129,7 +129,7 @@ def _original(path, args):
 def _sources(args, folder, original):
   """Return the folders of the recordings to learn from; what does not fit is left out and listed."""
   path = files.resolved(args.path)
-  given = [x for text in args.sources if not text.startswith(RANDOM) for x in _recordings(text)]
+  given = [x for text in args.sources if not text.startswith(RANDOM) for x in bodies.recordings(text)]
   if path in given:
     say(f'Left out: {path} is what is to be labelled, and nothing is learned from it.')
     given = [x for x in given if x != path]
@@ -142,19 +142,6 @@ def _sources(args, folder, original):
   kept, faults = bodies.fitting(manifests, original)
   say(*(f'Left out: {x}' for x in faults))
   return [given[i] for i in kept]
-
-
-def _recordings(text):
-  """Return the recording that a text of --from names, or those in the folder."""
-  path = files.resolved(text)
-  if (path / recording.MANIFEST).is_file():
-    return [path]
-  found = sorted(x.parent for x in path.glob(f'*/{recording.MANIFEST}'))
-  if not found:
-    raise UserError(
-        f'There is no recording in {path}, which --from names; name recordings with actions, or '
-        'random:TASK.')
-  return found
 
 
 def _random(task, known, folder, args):
@@ -247,4 +234,7 @@ def _head(folder, path, original, model, rate, args):
       suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
       env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
   head = dict(kept or film, **facts['scaled'], source=folder.name, labels=bodies.INFERRED, inferred=inferred)
+  if args.resize:
+    inferred['resize'] = args.resize
+    head['env'] = {**head['env'], 'size': args.resize}
   return json.loads(json.dumps(head))
