@@ -64,7 +64,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'env.metaworld.size': (8, 16)}, 'env.metaworld.size.*multiples of 4 from 12'),
     ({'agent.vid2act.burnin': 9}, 'agent.vid2act.burnin is 9.*9 steps'),
     ({'agent.vid2act.rank': 33}, 'agent.vid2act.rank is 33.*32 values'), ({'agent.vid2act.adapted': 1}, 'adapted is 1'),
-    ({'agent.vid2act': {'guide': True, 'guide_from': 'start'}}, 'agent.vid2act.share is 0.5.*set it to 1.0'),
+    ({'agent.vid2act': {'guide': True, 'guide_from': 'start'}}, 'agent.vid2act.share is 0.25.*set it to 1.0'),
     ({'agent.vid2act': {'guide': True, 'guide_from': 'start', 'share': 1.0, 'imitate': 1.0, 'execute.start': 1.0}},
      'agent.vid2act.guide_from is start.*set it to amortised, or imitate to 0'),
     ({'agent.vid2act.rehearse': 0.1}, 'agent.vid2act.rehearse is 0.1.*batch of 4'),
