@@ -55,6 +55,11 @@ def test_runs_finished_elsewhere_are_kept_and_not_repeated(part, tmp_path, capsy
   scores.save(mine / 'scores/score.json.gz', [row])
   study.gather()
   assert read(tmp_path / 'out/results')['score'] == {**kept['score'], GONE: ([0, 3000], [1, 2])}
+  # In the order of the plan, so that nothing in a table or picture tells where a run was made.
+  places = {(x.method, x.task, x.seed): i for i, x in enumerate(study.plan.runs)}
+  rows = [places[x['method'], x['task'], x['seed']] for x in scores.load(
+      tmp_path / 'out/results/scores/score.json.gz')]
+  assert rows == sorted(rows) and len(rows) == 100
   listed = {(x['method'], x['task'], x['seed']): x for x in json.loads((tmp_path / 'out/results/runs.json').read_text())}
   # What was merged is kept when the option is not repeated, and without any logdir.
   again = ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out')

@@ -125,10 +125,12 @@ class Ablation:
     for run in runs:
       for metric, row in {} if run in self.ended else self.elsewhere[run].scores.items():
         found.setdefault(metric, []).append(row)
+    order = {(x.method, x.task, x.seed): i for i, x in enumerate(self.plan.runs)}
     for metric in scores.METRICS:
       path = self.results / 'scores' / f'{metric}.json.gz'
       if metric in found:
-        scores.save(path, found[metric])
+        # In the order of the plan, wherever they were made: so are tasks and methods in table and picture.
+        scores.save(path, sorted(found[metric], key=lambda x: order.get((x['method'], x['task'], x['seed']), 0)))
       else:
         path.unlink(missing_ok=True)
     for name, content in (
