@@ -40,7 +40,8 @@ def main():
   for size in (32, 64):
     call('collect', *SOURCES, '--out', out / str(size), '--episodes', 50, '--size', size, '--repeat', 2,
          '--limit', 200, '--render', 'fast', '--reward', 'sparse')
-  large, rows = out / '64', []
+  large, table = out / '64', out / 'withheld.json'
+  rows = [x for x in json.loads(table.read_text()) if x['kind'] not in args.only] if table.exists() else []
   for kind in args.only:
     known = [large / x for x in SOURCES if x not in WITHHELD[kind]] or [f'random:{TARGET}']
     for source in SOURCES:
@@ -57,7 +58,7 @@ def main():
       r2 = found(out / '32' / source, folder)
       say(f'{kind}: {source}: R2 of its actions {r2.round(2)}')
       rows.append(dict(kind=kind, source=source.split('_')[1], r2=[round(float(x), 2) for x in r2]))
-      with files.atomic_write(out / 'withheld.json') as part:
+      with files.atomic_write(table) as part:
         part.write_text(json.dumps(rows, indent=1), encoding='utf-8')
 
 

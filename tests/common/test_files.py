@@ -1,5 +1,6 @@
 """Files and folders that are complete or as they were, whatever lies beside them and whoever dies."""
 
+import contextlib
 import os
 import threading
 
@@ -94,6 +95,22 @@ def test_a_folder_that_came_meanwhile_is_kept(tmp_path, monkeypatch):
   assert (folder / 'x').read_text() == 'first' and list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path):
+  folder = tmp_path / 'out'
+  for name in ('x', 'y'):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text('precious')
+    with pytest.raises(UserError, match="holds 'y', which would be lost") if name == 'y' else contextlib.nullcontext():
+      with files.atomic_folder(folder, replace=['x']) as made:
+        (made / 'x').write_text('new')
+  assert {x.name: x.read_text() for x in folder.iterdir()} == {'x': 'new', 'y': 'precious'}
+  (tmp_path / 'file').write_text('precious')
+  with pytest.raises(UserError, match='is a file; name a folder'):
+    with files.atomic_folder(tmp_path / 'file', replace=['x']):
+      pass
+  assert (tmp_path / 'file').read_text() == 'precious' and len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize('exchange', [True, False])
 def test_writers_of_one_folder_meet(exchange, tmp_path, monkeypatch):
   """Each replaces what another has just written; where the system can, it is never absent."""
@@ -103,7 +120,7 @@ def test_writers_of_one_folder_meet(exchange, tmp_path, monkeypatch):
   def write(text):
     try:
       for _ in range(30):
-        with files.atomic_folder(folder, replace=True) as made:
+        with files.atomic_folder(folder, replace=['x']) as made:
           (made / 'x').write_text(text)
     except Exception as e:
       faults.append(e)

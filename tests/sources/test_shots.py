@@ -9,7 +9,7 @@ from helpers import cameras, moves
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import recording, shots
-from vid2act_plugin.sources.formats import places
+from vid2act_plugin.sources.formats import places, video
 
 REAL = pathlib.Path(__file__).parents[1] / 'data/660db1a/cache/recordings/f3e5c54620f8'
 
@@ -119,6 +119,19 @@ def test_images_are_taken_by_their_times(tmp_path, suffix):
   found = tell(rate=5)
   assert found == [0, 2, 6, 6, 7, 9] or found == [0, 2, 6, 7, 7, 9], found  # 600 is as near to both.
   assert tell(rate=2.5, repeat=1) == [0, 6, 7]
+
+
+def test_the_rate_is_that_of_most_images(tmp_path):
+  """Of a screen that was filmed where it changed, and then hardly did."""
+  for step, fps in ((50, 20), (33.4, 30)):
+    times = [*np.arange(60) * step, *(60 * step + 500 * np.arange(1, 21))]
+    image = np.arange(80, dtype=np.uint8)[:, None, None, None] * 3 + np.zeros((1, 32, 32, 3), np.uint8)
+    path = moves.film(tmp_path / f'{fps}.mkv', image, times=np.round(times))
+    assert video.rate(path) == pytest.approx(fps, rel=.01) and shots.pace(path, 10) == (10, '')
+    found = [round(x.mean() / 3) for x in shots.images(path, 10)]
+    assert found[:20] == [*range(0, 40, 2)] or fps == 30 and found[:20] == [*range(0, 60, 3)]
+  rate, note = shots.pace(path, 45)
+  assert rate == 0 and 'it has 29.9' in note and 'each step 1.5 times as long' in note
 
 
 def test_images_that_are_shown_several_times_are_no_shots():

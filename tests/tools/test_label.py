@@ -111,9 +111,10 @@ def test_episodes_keep_their_own_behaviour(given, tmp_path):
     (dict(facts=dict(fps=30)), 'has 30 steps/s and not 10'), (dict(facts=dict(fps=10), env=dict(repeat=3)), '3.333 steps/s')])
 def test_other_bodies_and_cameras_are_left_out(given, tmp_path, change, said):
   if 'actions' in change:
-    folder = moves.write(tmp_path / 'odd', count=2, size=SIZE)
-    manifest = recording.load_manifest(folder)
-    recording.write_manifest(folder, {**manifest, 'act_size': 3})
+    manifest, episodes = recording.load(moves.write(tmp_path / 'even', count=2, size=SIZE))
+    folder, wider = tmp_path / 'odd', [{**x, 'action': np.pad(x['action'], ((0, 0), (0, 1)))} for x in episodes]
+    recording.write_manifest(folder, {**manifest, 'act_size': 3, 'episodes': [
+        recording.write_episode(folder, i, x) for i, x in enumerate(wider)]})
   else:
     folder = moves.write(tmp_path / 'odd', count=2, **{'size': SIZE, **change})
   target = moves.write(tmp_path / 'target', count=2, size=SIZE, facts=dict(fps=10))

@@ -40,6 +40,8 @@ def begin(overlays, tiny, tmp_path, monkeypatch):
       prepare.prepare(mine)
     return locate.locate(mine), e.value.args[0]
   monkeypatch.setattr(prepare, '_stage', stage)
+  fn.located = lambda *sources, task: locate.locate(config.update(
+      {'vid2act.sources': sources, 'vid2act.max_sources': 0, 'task': task}))
   return fn
 
 
@@ -128,8 +130,18 @@ def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, t
 def test_films_show_the_body_of_the_task(begin, tmp_path):
   """The first of those that are learned from decides whose actions are inferred."""
   films(tmp_path)
-  found, _ = begin('dmcontrol_walker_walk', 'metaworld_reach', 'film:./clips')
-  assert [pathlib.Path(x).name for x in found[2].teachers] == ['metaworld_reach', 'dmcontrol_walker_walk']
+  moves.write(tmp_path / 'walker_stand', count=2, size=16, suite='dmcontrol')
+  moves.write(tmp_path / 'push', count=2, size=16, suite='metaworld')
+  for task, others, wanted in (
+      ('metaworld_door-lock', ['dmcontrol_walker_walk', 'metaworld_reach'], 'metaworld_reach'),
+      ('metaworld_door-lock', ['dmcontrol_walker_walk', './push'], 'push'),
+      ('dmcontrol_walker_walk', ['dmcontrol_cheetah_run', './walker_stand'], 'walker_stand'),
+      ('dmcontrol_walker_run', ['./push', 'dmcontrol_cheetah_run'], 'dmcontrol_cheetah_run'),
+      ('dmcontrol_finger_turn_hard', ['dmcontrol_cartpole_swingup', 'dmcontrol_finger_spin'], 'dmcontrol_finger_spin'),
+      ('dmcontrol_cartpole_swingup_sparse', ['dmcontrol_walker_walk', 'dmcontrol_cartpole_balance'],
+       'dmcontrol_cartpole_balance')):
+    found = begin.located(*others, 'film:./clips', task=task)
+    assert pathlib.Path(found[2].teachers[0]).name == wanted, task
 
 
 def test_films_alone_are_labelled_from_random_actions_in_the_task(begin, tmp_path):
@@ -149,7 +161,8 @@ def test_films_alone_are_labelled_from_random_actions_in_the_task(begin, tmp_pat
 @pytest.mark.parametrize('source, words', [
     ('film:./empty', 'There are no films in .*empty'), ('film:./nowhere', 'there is no .*nowhere'),
     ('film:./clips#image=x', "behind a '#', films have rate=R"),
-    ('film:./clips#rate=fast', "behind a '#', films have rate=R")])
+    *((f'film:./clips#{x}', "behind a '#', films have rate=R") for x in (
+        'rate=fast', 'repeat=2.5', 'repeat=0', 'rate=5#rate=9'))])
 def test_films_that_are_refused_before_anything_is_made(begin, tmp_path, source, words):
   films(tmp_path)
   (tmp_path / 'empty').mkdir()

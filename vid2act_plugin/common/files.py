@@ -118,10 +118,11 @@ def atomic_write(path):
 
 
 @contextlib.contextmanager
-def atomic_folder(folder, replace=False):
+def atomic_folder(folder, replace=()):
   """Yield a new folder that in the end becomes `folder`, complete or not at all.
 
-  replace: an earlier one is removed; otherwise it is a `UserError`.
+  replace: an earlier one that holds only files of these names is removed, see `replaceable`; any other
+  is a `UserError`.
   """
   with temporary(folder) as temp:
     made = temp / folder.name
@@ -136,10 +137,24 @@ def atomic_folder(folder, replace=False):
           raise
         if not replace:
           raise UserError(f'The folder {folder} exists by now; name another one.') from e
+        replaceable(folder, replace)
       if _exchange(made, folder):
         break
       with contextlib.suppress(FileNotFoundError):
         os.rename(folder, temp / secrets.token_hex(4))
+
+
+def replaceable(folder, names):
+  """Raise a `UserError` if a folder that is to be written anew holds anything but files of these names."""
+  try:
+    other = sorted({*os.listdir(folder)} - {*names})
+  except FileNotFoundError:
+    return
+  except NotADirectoryError:
+    raise UserError(f'{folder} is a file; name a folder.') from None
+  if other:
+    raise UserError(
+        f'The folder {folder} is to be written anew, but holds {other[0]!r}, which would be lost; name another one.')
 
 
 @contextlib.contextmanager

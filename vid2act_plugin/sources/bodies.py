@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from ..common import files
+from ..common import files, progress
 from ..common.errors import UserError
 from . import recording
 
@@ -31,9 +31,11 @@ def body(manifest):
     found['body'] = manifest['task'].partition('_')[0]
   if manifest['suite'] == 'gymnasium':  # So have HalfCheetah and Walker2d; FetchPush and FetchReach are one.
     found['body'] = WORD.search(re.split('[/:]', manifest['task'])[-1])[0]
-  names = [x.get('taken', {}).get('action') for x in manifest.get('columns', ()) if type(x) is dict]
-  if names and names[0]:
-    found['actions'] = names[0]
+  columns = manifest.get('columns')
+  for x in columns if type(columns) is list else ():
+    taken = x.get('taken') if type(x) is dict else None
+    if type(taken) is dict and taken.get('action'):
+      found.setdefault('actions', taken['action'])
   return found
 
 
@@ -59,32 +61,33 @@ def difference(one, other):
   return next(((k, v, other[k]) for k, v in one.items() if k in other and other[k] != v), None)
 
 
-def fault(manifest, wanted, teacher):
-  """Return a sentence about why a recording cannot be learned from, or None if it can.
-
-  wanted: the manifest of what is to be labelled, or of the recording that decides. teacher: that of
-  the recording whose scale of actions is learned.
-  """
+def fault(manifest, known):
+  """Return a sentence about why a recording cannot be learned from, or None if it can; known: see `facts`."""
   name = f"The recording '{manifest['source']}'"
   if inferred(manifest):
     return (f'{name} has inferred actions itself, which teach '
             'nothing new; name the recordings that they were inferred from.')
-  if odd := difference(body(manifest), body(wanted)):
+  if odd := difference(body(manifest), known['body']):
     key, mine, theirs = odd
     return f'{name} is of another body, its {key} is {mine} and not {theirs}; name recordings of the same body.'
-  mine, theirs = pace(manifest), pace(wanted)
+  mine, theirs = pace(manifest), known['pace']
   told = mine and theirs
   if told and abs(mine / theirs - 1) > ALIKE:
     return (f'{name} has {mine:.4g} steps/s and not {theirs:.4g}; import it with --repeat, or the others, so that '
             'they have as many.')
-  views = [{k: v for k, v in view(x).items() if not (told and k == 'repeat')} for x in (manifest, wanted)]
+  views = [{k: v for k, v in x.items() if not (told and k == 'repeat')} for x in (view(manifest), known['view'])]
   if odd := difference(*views):
     key, mine, theirs = odd
     return f'{name} has other images, its {key} is {mine} and not {theirs}; record or import it as the others are.'
-  if far := _far(scale(manifest), scale(teacher)):
+  if far := _far(scale(manifest), known['scale']):
     return (f'{name} has actions of another scale, its {far[0]} is {far[1]} and not {far[2]}; learn from the '
             'others alone, or from this one.')
   return None
+
+
+def facts(manifest):
+  """Return what a recording tells of whose actions it holds, how they were seen, their pace and their scale."""
+  return dict(body=body(manifest), view=view(manifest), pace=pace(manifest), scale=scale(manifest))
 
 
 def _far(one, other):
@@ -117,16 +120,47 @@ def first(manifests):
 
 
 def fitting(manifests, wanted=None):
-  """Return the places of the recordings that can be learned from, and a sentence about each other.
+  """Return the places of the recordings that can be learned from, their `facts`, and a sentence about each other.
 
-  wanted: as of `fault`; None: the first recording decides whose actions are true. Raises a
-  `UserError` where none is left.
+  wanted: the manifest of what is to be labelled; None: the first recording decides whose actions are
+  true. What that does not tell, the next one does. Raises a `UserError` where none is left.
   """
-  teacher = first(manifests)
-  faults = [fault(x, wanted or teacher, teacher) for x in manifests]
-  kept = [i for i, x in enumerate(faults) if not x]
+  teacher, kept, faults = first(manifests), [], []
+  known = {**facts(wanted or teacher), 'scale': scale(teacher)} if manifests else {}
+  for i, x in enumerate(manifests):
+    if sentence := fault(x, known):
+      faults.append(sentence)
+    else:
+      kept.append(i)
+      mine = facts(x)
+      known = {k: {**mine[k], **v} if k in ('body', 'view') else v or mine[k] for k, v in known.items()}
   if not kept:
     raise UserError(
         'There are no labelled recordings of that body, seen in that way, to learn from; name some '
-        'with --from, or random:TASK.', [x for x in faults if x])
-  return kept, [x for x in faults if x]
+        'with --from, or random:TASK.', faults)
+  return kept, known, faults
+
+
+def readable(folders):
+  """Return `{folder: manifest}` of the recordings that can be read to their end, and a sentence about each other."""
+  found, faults = {}, []
+  with progress.bar('checking recordings', len(folders), 'recordings') as bar:
+    for folder in folders:
+      try:
+        manifest, episodes = recording.load_manifest(folder), []
+        for entry in manifest['episodes']:
+          episodes = [*episodes[:1], recording.read_episode(folder, entry)]
+          recording.same_spaces(episodes[0], episodes[-1], manifest, folder / entry['file'])
+        same = [k for k, x in found.items() if hashes(x) == hashes(manifest) and facts(x) == facts(manifest)]
+        if same or not episodes:
+          raise UserError(f'The recording {folder} ' + (f'is that in {same[0]}.' if same else 'has no episode.'))
+        found[folder] = manifest
+      except UserError as e:
+        faults.append(str(e))
+      bar.advance()
+  return found, faults
+
+
+def hashes(manifest):
+  """Return the hashes of the episodes of a recording."""
+  return [x['sha256'] for x in manifest['episodes']]

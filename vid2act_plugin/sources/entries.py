@@ -15,7 +15,7 @@ from ..envs import suites
 from . import recording
 from .formats import CURE, FORMATS, KEYS, understood
 
-FILM, RATES = 'film', ('rate', 'repeat')
+FILM, RATES = 'film', {'rate': r'[0-9]+(\.[0-9]+)?', 'repeat': '[1-9][0-9]*'}
 NAME = 80  # Characters of a name made of what is chosen.
 FUNCTION = re.compile(r'[\w.]+:\w+')
 PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
@@ -163,10 +163,10 @@ def _path(text, format_=''):
 def _rate(text, parts):
   """Return as `_chosen` what is said of films: rate=R and repeat=N, as `vid2act label` has them."""
   pairs = tuple(tuple(x.partition('=')[::2]) for x in parts)
-  if not all(k in RATES and re.fullmatch(r'[0-9]+(\.[0-9]+)?', v) for k, v in pairs):
+  if len(dict(pairs)) < len(pairs) or not all(k in RATES and re.fullmatch(RATES[k], v) for k, v in pairs):
     raise UserError(
-        f"The key vid2act.sources names '{text}'; behind a '#', films have rate=R, images per second, "
-        'or repeat=N.')
+        f"The key vid2act.sources names '{text}'; behind a '#', films have rate=R, images per second, or "
+        'repeat=N, a whole number, each once.')
   return pairs, ()
 
 

@@ -83,7 +83,7 @@ def _check(path, folder, options):
   if folder == path or path in folder.parents:
     raise UserError(
         f'The recording {folder} would lie in the data {path}; name another folder (--out).')
-  if (path / recording.MANIFEST).exists() and _ours(path):
+  if (path / recording.MANIFEST).exists() and ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
   squared(options['resize'])
   for key, good, cure in (
@@ -115,7 +115,8 @@ def _size(path):
   return sum(x.stat().st_size for x in (path, *path.rglob('*')) if x.is_file())
 
 
-def _ours(path):
+def ours(path):
+  """Say whether a folder is a recording of ours."""
   try:
     return bool(recording.load_manifest(path))
   except UserError:

@@ -4,6 +4,8 @@ Axes: T images of a clip, A actions.
 """
 
 import dataclasses
+import hashlib
+import os
 import pathlib
 import re
 import time
@@ -31,7 +33,7 @@ class Material:
   clips: function that returns notes about what was decided, and an iterator of
   `(name, arrays)`; arrays `{key: [T, ...]}` are those that a recording has
   besides actions, all but `image` optional. It may raise a `UserError`. Its
-  argument is called with the number of each image that is looked at before there is a clip.
+  argument is called with the number of each image that is looked at.
   behaviour: of the episode, as a recording has it.
   """
 
@@ -46,9 +48,16 @@ def of_films(path, size, rate=0, repeat=1, asked=True):
 
   asked: whether the rate was asked for; else films that do not have it are read at their own.
   """
-  return [
-      Material(printable(name), x, lambda look, x=x, name=name: _film(printable(name), x, size, rate, repeat, asked, look))
-      for name, x in places.films(path).items()]
+  made, left = [], places.passed(path) if path.is_dir() else {}
+  for what, number in sorted(left.items()):
+    say(f'Left out: {what}.' if what.startswith('the ') else f"Left out: {count(number, 'file')} {what}.")
+  for name, x in places.films(path).items():
+    # Two names that cannot be printed may look alike.
+    shown = printable(name) if printable(name) == name else (
+        f'{printable(name)}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}')
+    made.append(Material(
+        shown, x, lambda look, x=x, name=shown: _film(name, x, size, rate, repeat, asked, look)))
+  return made
 
 
 def of_recording(folder, manifest):
@@ -73,11 +82,14 @@ def _film(name, path, size, rate, repeat, asked, look):
   same = int((change[1:] == 0).sum())
   if 2 * same > len(change):
     notes.append(f'{same} images repeat the one before; a lower --rate takes fewer')
+  if path.is_dir() and (strays := video.strays(path)):
+    notes.append(f"left out, as their names are not like those of the others: {', '.join(x.name for x in strays)}")
   if not parts:
     raise UserError(
         f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '
         f"({'; '.join(notes)}); leave it out.")
-  clips = shots.read(shots.images(path, rate, repeat), parts, size)
+  seen = (x for i, x in enumerate(shots.images(path, rate, repeat)) if not look(i))
+  clips = shots.read(seen, parts, size)
   return notes, ((f'{name}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
 
 
@@ -149,7 +161,7 @@ class Labels(Writer):
     names, notes, content = [], [], digest(material.path)
     def look(i):
       if i % LOOKED == 0:
-        bar.text(f'{material.name}, looking for cuts, image {i}')
+        bar.text(f'{material.name}, image {i}')
       check()
     for name, arrays in self._clips(material, notes, look, check):
       names.append(name)

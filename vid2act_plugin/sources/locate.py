@@ -9,7 +9,7 @@ import pathlib
 from ..common.errors import UserError
 from ..common.output import note
 from ..envs import suites
-from . import entries, importing, recording, shots
+from . import bodies, entries, importing, recording, shots
 
 CACHE = 1  # Raise it when recordings or teachers made before are no longer valid.
 LABELS = 2  # Raise it when labels that were inferred before are.
@@ -146,10 +146,10 @@ def _located(config, entry):
 def _film(config, entry, others):
   """Locate films without actions: labelled from the other sources, or from random play of the task.
 
-  The first of these decides whose actions films show: of the task's suite, and of its body in DeepMind Control.
+  The first of these decides whose actions films show: of the task's body and, if there are none, of its suite.
   """
-  suite, name = config.task.split('_')[0], config.task.rpartition('_')[0]
-  others = sorted(others, key=lambda x: (x.entry.suite != suite, suite == 'dmcontrol' and not x.entry.task.startswith(name)))
+  own = _body(config.task)
+  others = sorted(others, key=lambda x: ((found := _played(x)) != own, found['suite'] != own['suite']))
   teachers = tuple(str(x.folder) for x in others) or (f'random:{config.task}',)
   learned = dict(
       format=[CACHE, LABELS], size=size(config), seed=config.seed, label=dict(config.vid2act.label),
@@ -159,6 +159,20 @@ def _film(config, entry, others):
   content, root = {**learned, 'files': _files(entry.path), 'choice': entry.keys}, cache(config) / 'imports'
   return Located(
       entry, root / key(content) / entry.name, teachers=teachers, model=root / key(learned) / 'inverse')
+
+
+def _body(task):
+  """Return whose actions a task of a suite takes, as far as its name tells."""
+  suite, _, name = suites.plain(task).partition('_')
+  return bodies.body(dict(suite=suite, task=name, act_size=None))
+
+
+def _played(source):
+  """Return `_body` of what a source does."""
+  if source.entry.task or not (source.folder / recording.MANIFEST).exists():
+    return _body(source.entry.task)
+  manifest = recording.load_manifest(source.folder)
+  return _body(f"{manifest['suite']}_{manifest['task']}")
 
 
 def _content(source):

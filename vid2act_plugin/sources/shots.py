@@ -54,7 +54,7 @@ def pace(film, rate):
   if rate and not fps:
     return 0, 'it tells no images/s, and all are taken'
   if rate and fps < rate * (1 - SLACK):
-    return 0, f'it has {fps:.4g} images/s, and all are taken'
+    return 0, f'it has {fps:.4g} images/s, and all are taken, each step {rate / fps:.2g} times as long as those learned from'
   return rate, ''
 
 

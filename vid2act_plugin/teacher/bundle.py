@@ -101,7 +101,7 @@ class Bundle:
   def save(self, folder):
     """Write the bundle at once: `folder` is either absent or complete."""
     folder = pathlib.Path(folder)
-    with files.atomic_folder(folder, replace=True) as made:
+    with files.atomic_folder(folder, (*FILES, CLONES, MANIFEST)) as made:
       for name, arrays in zip(_names(self.manifest), (self.params, self.memory, self.clones)):
         # Not save_file, which tells of a full disk by an error of its own.
         content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})

@@ -19,7 +19,7 @@ from . import claims, stored
 from .behaviours import patched
 
 f32 = jnp.float32
-TENSORS, FACTS = 'inverse.safetensors', 'inverse.json'
+NAMES = TENSORS, FACTS = 'inverse.safetensors', 'inverse.json'
 BACK, AHEAD = 2, 3  # Images before the one that an action is taken at, and after it.
 FRAMES = BACK + 1 + AHEAD
 GAIN = 4  # What changes between images is small beside what they show.
@@ -123,7 +123,7 @@ class Inverse:
 
   def write(self, folder):
     """Write both files at once: `folder` is absent or complete."""
-    stored.write(folder, (TENSORS, FACTS), self.params, self.facts)
+    stored.write(folder, NAMES, self.params, self.facts)
 
 
 def exists(folder):
@@ -133,7 +133,7 @@ def exists(folder):
 def read(folder):
   """Return what `write` wrote; a `UserError` names what is amiss."""
   with reading(f'The inverse dynamics model in {folder}', 'delete this folder, and it is trained again'):
-    return _checked(*stored.read(folder, (TENSORS, FACTS)))
+    return _checked(*stored.read(folder, NAMES))
 
 
 def worth(facts):

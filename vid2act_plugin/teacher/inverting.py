@@ -108,7 +108,7 @@ class Training:
     made.facts.update(
         r2=[x and explained(made.label(x[0]), x[2]) for x in held],
         r2_unseen=[explained(made.label(x[0]), x[1]) if x else None for x in alone],
-        r2_mean=[x and explained(np.asarray(self.facts['mean']), x[2]) for x in new])
+        r2_mean=[y and explained(np.asarray(self.facts['mean']), y[2]) for x in zip(new, held) for y in [x[0] or x[1]]])
     return made
 
 

@@ -72,6 +72,8 @@ def collect(agent, data, options):
     _, feat = states(agent.params, put(batch), seed=seed)
     feat = jax.device_get(feat)
     for k, source in enumerate(found):
+      if size(source) >= options.memory:
+        continue  # Of the others it takes longer, the less sure their actions are.
       keep = (batch['source'] == k) & usable(batch['is_last']) & sure
       source.append(pick(feat, batch['action'], batch['source'], keep))
     i += 1

@@ -13,7 +13,7 @@ from ..common import files
 def write(folder, names, params, facts):
   """Write `{name: array}` and facts as the files `names` at once: `folder` is absent or complete."""
   tensors, about = names
-  with files.atomic_folder(pathlib.Path(folder), replace=True) as made:
+  with files.atomic_folder(pathlib.Path(folder), names) as made:
     (made / tensors).write_bytes(save({k: np.asarray(v, order='C') for k, v in params.items()}))
     (made / about).write_text(json.dumps(
         {**facts, 'hash': files.sha256(made / tensors)}, indent=1), encoding='utf-8')

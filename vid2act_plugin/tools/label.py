@@ -21,6 +21,7 @@ from ..common.errors import UserError, reading
 from ..common.output import count, note, say, table
 from ..envs import suites
 from ..sources import bodies, collect, dataset, importing, labelling, locate, recording, shots
+from ..sources.formats import places
 from ..teacher import inverse, inverting
 from ..training import invert, partial, resume
 
@@ -74,10 +75,10 @@ def run(path, folder, args):
   if files.resolved(folder) in (path, *path.parents) or path in files.resolved(folder).parents:
     raise UserError(f'The recording {folder} would lie in {path} or around it; name another folder (--out).')
   labelling.check(folder)
-  sources = _sources(args, folder, original)
+  sources, facts = _sources(args, folder, original)
   with resume.Stop() as stop:
     try:
-      model = _model(args, folder, sources, stop.check)
+      model = _model(args, folder, sources, facts, stop.check)
       stop.check()
       facts = model.facts
       _show(facts)
@@ -96,10 +97,12 @@ def run(path, folder, args):
       f"confidence {np.mean([x.get('confidence', 1) for x in entries]):.2f}, {len(labels.skipped)} skipped")
   found = original and labelling.truth(folder, path, original, inverting.explained)
   if found:
+    reached = inverse.overall(found)
     say('R2 against the true actions, which it did not see: ' + ', '.join(map(_number, found)))
-    if inverse.overall(found) < inverse.WORTH:
-      note(f'Note: these labels are worth nothing: of what they are to be, R2 is {_number(inverse.overall(found))}, '
-           f'below {inverse.WORTH}.')
+    if reached is None:
+      note('Note: its own actions never change, so that they tell nothing of what was inferred.')
+    elif reached < inverse.WORTH:
+      note(f'Note: these labels are worth nothing: of what they are to be, R2 is {_number(reached)}, below {inverse.WORTH}.')
 
 
 def _rate(facts):
@@ -117,7 +120,7 @@ def _original(path, args):
   """Return the manifest of the recording to be labelled, None of films; checks that there is either."""
   if not path.exists():
     raise UserError(f'There is no {path}; name a recording or a folder of films.')
-  if (path / recording.MANIFEST).is_file():
+  if importing.ours(path) or (path / recording.MANIFEST).is_file() and not places.films(path):
     if args.rate or args.repeat != 1:
       raise UserError(
           f'The options --rate and --repeat are for films, and {path} is a recording; leave them out.')
@@ -127,21 +130,22 @@ def _original(path, args):
 
 
 def _sources(args, folder, original):
-  """Return the folders of the recordings to learn from; what does not fit is left out and listed."""
+  """Return the folders of the recordings to learn from, and their `bodies.facts`; what does not fit is listed."""
   path = files.resolved(args.path)
   given = [x for text in args.sources if not text.startswith(RANDOM) for x in bodies.recordings(text)]
   if path in given:
     say(f'Left out: {path} is what is to be labelled, and nothing is learned from it.')
     given = [x for x in given if x != path]
-  manifests = [recording.load_manifest(x) for x in given]
-  known = original or bodies.first(manifests)
+  found, faults = bodies.readable([*dict.fromkeys(given)])
+  known = original or bodies.first([*found.values()])
   for text in args.sources:
     if text.startswith(RANDOM):
-      given.append(_random(text.removeprefix(RANDOM), known, folder, args))
-      manifests.append(recording.load_manifest(given[-1]))
-  kept, faults = bodies.fitting(manifests, original)
+      played = _random(text.removeprefix(RANDOM), known, folder, args)
+      found[played] = recording.load_manifest(played)
   say(*(f'Left out: {x}' for x in faults))
-  return [given[i] for i in kept]
+  kept, facts, faults = bodies.fitting([*found.values()], original)
+  say(*(f'Left out: {x}' for x in faults))
+  return [[*found][i] for i in kept], facts
 
 
 def _random(task, known, folder, args):
@@ -159,7 +163,7 @@ def _random(task, known, folder, args):
       [task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
 
 
-def _model(args, folder, sources, check):
+def _model(args, folder, sources, told, check):
   """Return what was learned from the recordings `sources`, which is kept."""
   place = files.resolved(args.model) if args.model else folder / 'inverse'
   manifests = [recording.load_manifest(x) for x in sources]
@@ -171,6 +175,7 @@ def _model(args, folder, sources, check):
           'these, or name another folder for both (--out, and --model if you give it).')
   if (folder / recording.MANIFEST).exists():
     check_kept(recording.load_manifest(folder)['inferred'], f'What labelled {folder}')
+  files.replaceable(place, inverse.NAMES)
   with lock.locked(place.parent):
     if inverse.exists(place):
       made = inverse.read(place)
@@ -178,9 +183,8 @@ def _model(args, folder, sources, check):
       say(f'Inverse dynamics: reused {place}')
       return made
     data = dataset.Sources(sources, invert.HOLDOUT, manifests[0]['act_size'], args.seed)
-    facts = dict(seed=args.seed, view=bodies.view(manifests[0]), scaled=bodies.scale(manifests[0]),
-                 pace=bodies.pace(manifests[0]), imported=manifests[0]['suite'] == 'import',
-                 files=[[y['sha256'] for y in x['episodes']] for x in manifests])
+    facts = dict(seed=args.seed, view=told['view'], scaled=told['scale'], pace=told['pace'],
+                 imported=manifests[0]['suite'] == 'import', files=[*map(bodies.hashes, manifests)])
     unfinished = place.with_name(f'{place.name}.partial')
     made = invert.learn(data, settings, facts, unfinished, check)
     made.write(place)

@@ -4,6 +4,9 @@ A folder of an episode holds its table and a film, numbered pictures, or a folde
 several of them, each is a camera. Files whose names begin with a dot are of no one.
 """
 
+import collections
+import os
+
 from ...common.errors import UserError
 from . import naming
 
@@ -39,7 +42,10 @@ def films(path):
   """
   if path.is_file():
     return {path.name: path} if _film(path) else {}
-  there = naming.natural(visible(path))
+  try:
+    there = naming.natural(visible(path))
+  except PermissionError:
+    return {}
   found = {x.name: x for x in there if _film(x)}
   drawn = [] if found else pictures(path)
   for folder in there:
@@ -48,6 +54,21 @@ def films(path):
   if not found:
     return {path.name: path} if drawn else {}
   return {'.': path, **found} if len(drawn) > 1 else found
+
+
+def passed(path):
+  """Return how many files in `path`, and in its folders, are no films, pictures or tables: `{what: count}`.
+
+  Links to folders, which are not followed, and folders that cannot be read are told by their names.
+  """
+  found = collections.Counter()
+  for folder, names, others in os.walk(path, onerror=lambda e: found.update([f'the folder {e.filename}'])):
+    names[:] = [x for x in names if not x.startswith('.')]
+    found.update(f'the link {os.path.join(folder, x)}' for x in names if os.path.islink(os.path.join(folder, x)))
+    found.update(
+        suffix or 'without a suffix' for x in others if not x.startswith('.') for suffix in [
+            os.path.splitext(x)[1].lower()] if suffix not in (*VIDEOS, *PICTURES, *TABLES))
+  return found
 
 
 def visible(folder):

@@ -20,6 +20,7 @@ from ...common.errors import UserError, reading, reason
 from . import Episode, columns, naming, places, separated, tables
 from .places import VIDEOS as VIDEOS
 
+EVENLY, ROUNDED = 32, 0.02  # Images over which a rate is measured, and how exactly.
 DARK = 4096  # 12 bits of 16: of images that stay below it little is seen.
 
 
@@ -45,13 +46,29 @@ def frames(source):
 
 
 def rate(source):
-  """Return images per second of a film; None of pictures, or where it does not tell."""
-  return None if source.is_dir() else _probe(source)[1]
+  """Return images per second of a film where most of them are; None of pictures, or where it does not tell.
+
+  Screens and cameras in the dark have fewer at times, and then the mean is of no part of the film.
+  """
+  if source.is_dir():
+    return None
+  with _reading(source), images.film(source, VIDEOS[source.suffix.lower()]) as (container, stream):
+    times = sorted(float(x.pts * x.time_base) for x in container.demux(stream) if x.size and x.pts is not None)
+    mean = float(stream.average_rate) if stream.average_rate else None
+  few = min(EVENLY, (len(times) - 1) // 4)  # Containers round times, which a mean of some evens out.
+  apart = float(np.median(np.subtract(times[few:], times[:-few]))) / few if few > 0 else 0
+  told = not apart or VIDEOS[source.suffix.lower()] == 'avi' or mean and abs(apart * mean - 1) < ROUNDED
+  return mean if told else 1 / apart
 
 
 def numbered(folder):
   """Return the pictures in a folder that are one series, in its order."""
   return naming.series(places.pictures(folder))[0]
+
+
+def strays(folder):
+  """Return the pictures in a folder that are none of its series."""
+  return naming.series(places.pictures(folder))[1]
 
 
 class _Rows:
