@@ -48,22 +48,23 @@ def test_a_signal_keeps_every_clip(given, monkeypatch, capsys):
   assert calls == ['cut.mkv#0-11', 'cut.mkv#12-24', 'cut.mkv#25-38', 'other.mkv#0-19']
 
 
-def test_a_signal_while_cuts_are_looked_for(given, monkeypatch, capsys):
-  """A film of hours has no clip for minutes."""
+@pytest.mark.parametrize('at', [5, 39 + 5])
+def test_a_signal_while_a_film_is_looked_at(given, monkeypatch, capsys, at):
+  """A film of hours has no clip for minutes, neither where cuts are looked for nor where it is still."""
   images, seen = shots.images, []
   def signalled(path, *args):
     for image in images(path, *args):
       seen.append(path)
-      if len(seen) == 5:
+      if len(seen) == at:
         os.kill(os.getpid(), signal.SIGTERM)
       yield image
   monkeypatch.setattr(shots, 'images', signalled)
   with pytest.raises(SystemExit) as e:
-    label(given / 'films', given, out='looked')
+    label(given / 'films', given, out=f'looked-{at}')
   text = capsys.readouterr().out
-  assert e.value.code == 143 and len(seen) == 5 and 'what is learned and labelled is kept' in text
-  assert 'Skipped' not in text and not list((given / 'looked').rglob('*.npz'))
-  assert [x['name'] for x in label(given / 'films', given, out='looked')[0]['episodes']][0] == 'cut.mkv#0-11'
+  assert e.value.code == 143 and len(seen) == at and 'what is learned and labelled is kept' in text
+  assert 'Skipped' not in text and not list((given / f'looked-{at}').rglob('*.npz'))
+  assert [x['name'] for x in label(given / 'films', given, out=f'looked-{at}')[0]['episodes']][0] == 'cut.mkv#0-11'
 
 
 def test_films_that_change_or_go(given, tmp_path, monkeypatch, capsys):

@@ -35,18 +35,15 @@ class Training:
     self.facts = dict(
         facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
         image=[int(x) for x in data.image], recordings=data.key)
-    played, others = Steps(data, 'train', data.random['train']), Steps(data, 'holdout', data.random['holdout'])
+    played, held = (Steps(data, k, data.random[k]) for k in ('train', 'holdout'))
     alone = all(all(x) for x in data.random['train'])
-    self.facts['random'] = alone or sum(played.counts + others.counts) >= ENOUGH and any(played.counts)
-    if self.facts['random']:
-      self.steps, self.held = played, _held(data, data.random['holdout'])
-      self.new = Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
-    else:
-      others = Steps(data, 'holdout')
-      self.steps, self.held = Steps(data, 'train'), _held(data, [[True] * len(x) for x in data.random['holdout']])
-    self.facts['experts'] = self.facts['random'] and any(self.new.counts)
-    if not self.facts['experts']:
-      self.new = others  # A single episode too: networks that did not learn from it judge it.
+    self.facts['random'] = alone or sum(played.counts + held.counts) >= ENOUGH and any(played.counts)
+    chosen = {k: [[y or not self.facts['random'] for y in x] for x in v] for k, v in data.random.items()}
+    self.steps, self.held = Steps(data, 'train', chosen['train']), _held(data, chosen['holdout'])
+    experts = Steps(data, 'holdout', [[not y for y in x] for x in data.random['holdout']])
+    self.facts['experts'] = self.facts['random'] and any(experts.counts)
+    # If there are none, a single episode too: networks that did not learn from it judge it.
+    self.new = experts if self.facts['experts'] else Steps(data, 'holdout', chosen['holdout'])
     self.facts.update(self.steps.spread())
     E = settings['networks']
     known = [k for k, count in enumerate(self.steps.counts) if count]
