@@ -76,7 +76,8 @@ def test_the_readme_has_what_an_agent_gains_from_labels():
         found.setdefault(row['method'], {})[row['seed']] = comparison.mean_over(row, 0, row['xs'][-1])
   lines = (RESULTS.parent / 'README.md').read_text().splitlines()
   start = lines.index('| actions of the sources | each seed | mean |') + 2
-  for line, method in zip(lines[start:], ('vid2act', 'inferred_half', 'inferred_all', 'finetune')):
+  for line, method in zip(lines[start:], (
+      'vid2act', 'inferred_half', 'inferred_all', 'actionfree', 'finetune', 'stock')):
     each, mean = line.strip('|').split('|')[1:]
     wanted = [found[method][i] for i in range(3)]
     assert [float(x) for x in each.split()] == pytest.approx(wanted, abs=.006), line
