@@ -66,6 +66,8 @@ def test_the_readme_has_the_figures_of_labels():
       hand['positions, 0 mm off', 'random actions'], images['random episodes'], images['all episodes'],
       withheld('half'), withheld('all')]
   np.testing.assert_allclose(found, [x[:3] for x in wanted], atol=0.0051)
+  alone = ' '.join(f'{x:.2f}'.replace('0.', '.') for x in withheld('one')[:3])
+  assert f'R2 {alone}, and that of this one' in ' '.join(lines)
 
 
 def test_the_readme_has_what_an_agent_gains_from_labels():
@@ -77,7 +79,7 @@ def test_the_readme_has_what_an_agent_gains_from_labels():
   lines = (RESULTS.parent / 'README.md').read_text().splitlines()
   start = lines.index('| actions of the sources | each seed | mean |') + 2
   for line, method in zip(lines[start:], (
-      'vid2act', 'inferred_half', 'inferred_all', 'actionfree', 'finetune', 'stock')):
+      'vid2act', 'inferred_one', 'inferred_half', 'inferred_all', 'actionfree', 'finetune', 'stock')):
     each, mean = line.strip('|').split('|')[1:]
     wanted = [found[method][i] for i in range(3)]
     assert [float(x) for x in each.split()] == pytest.approx(wanted, abs=.006), line

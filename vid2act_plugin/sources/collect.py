@@ -129,7 +129,7 @@ def add_parser(sub):
   add('--size', type=int, nargs='+', help='pixels: one number, or height and width; default: 64')
   add('--camera', type=_camera, help="one of the scene's; default: the suite's")
   add('--repeat', type=int, help="env steps per action; default: the suite's")
-  add('--reward', help='metaworld: version of the reward, v1 or v2')
+  add('--reward', help='metaworld: version of the reward, v1 or v2, or sparse')
   add('--image', help='gymnasium: the pixel observation that is the image, or render')
   add('--success', help='gymnasium: name of success in info')
   add('--make', help='gymnasium: keyword arguments of gymnasium.make, as JSON')
