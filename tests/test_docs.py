@@ -118,9 +118,9 @@ def test_the_result_is_the_committed_comparison():
       (x['method'], x['metric']): x for x in csv.DictReader((RESULTS / 'comparison.csv').open())
       if x['task'] == 'all'}
   row = found['vid2act', 'paired_difference']
-  assert told('More than stock') == [round(float(row[x]), 1) for x in ('mean', 'low', 'high')]
+  assert told('more than stock') == [round(float(row[x]), 1) for x in ('mean', 'low', 'high')]
   stock = float(found['stock', 'score_auc']['mean'])
-  assert f'stock has {stock:.0f}.' in PAGES['README.md'] and row['seeds'] == '10'
+  assert f'(stock has {stock:.0f})' in PAGES['README.md'] and row['seeds'] == '10'
 
 
 def test_the_difference_to_finetune_is_that_of_the_committed_scores():
@@ -135,6 +135,6 @@ def test_the_difference_to_finetune_is_that_of_the_committed_scores():
       for task in tasks])
   draws = np.random.default_rng(0).integers(0, 10, (20000, *differences.shape))
   means = np.take_along_axis(differences[None], draws, 2).mean((1, 2))
-  figure, low, high = told('More than `finetune`')
+  figure, low, high = told('more than `finetune`')
   assert figure == pytest.approx(differences.mean(), abs=0.051)
   assert [low, high] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1)
