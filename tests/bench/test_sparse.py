@@ -49,11 +49,14 @@ def test_the_readme_has_the_sparse_study():
 
 
 def test_the_readme_has_what_irrelevant_sources_do():
-  text = ' '.join(README.read_text().split())
+  text, found = ' '.join(README.read_text().split()), {}
   for method in ('finetune', 'vid2act'):
     rows = [x for x in scores.load(RESULTS / 'irrelevant' / 'scores' / 'score.json.gz') if x['method'] == method]
-    found = [comparison.mean_over(x, 0, x['xs'][-1]) for x in sorted(rows, key=lambda x: x['seed'])]
-    assert f'`{method}` {" and ".join(f"{x:.0f}" for x in found)}' in text
+    found[method] = np.array([comparison.mean_over(x, 0, x['xs'][-1]) for x in sorted(rows, key=lambda x: x['seed'])])
+    assert f'`{method}` {" ".join(f"{x:.0f}" for x in found[method])}' in text
+  differences = found['vid2act'] - found['finetune']
+  low, high = comparison.interval(comparison.mean, [differences])
+  assert f'a difference of {differences.mean():.1f} ({low:.1f} to {high:.1f})' in text
 
 
 def test_the_readme_has_what_imitation_gives():
