@@ -204,7 +204,7 @@ def test_what_was_earned_is_recalled_and_belongs_to_its_sources(agent):
   agent.load(state)
 
 
-def test_a_batch_is_judged_by_its_episodes(agent):
+def test_a_batch_is_judged_by_its_episodes(agent, monkeypatch):
   play(agent, 12)
   numbers = np.array([[1, 2, 3], [4, 5, 0]], np.int32)
   data = internals.put({imitate.EPISODE: numbers}, agent.train_sharded)
@@ -218,13 +218,14 @@ def test_a_batch_is_judged_by_its_episodes(agent):
   judged = agent.judged(data)
   agent.ledger.end(2, 1e3)
   assert agent.judged(judged) is judged
+  monkeypatch.setattr(agent, 'candidates', [])  # Without sources that act, nothing is imitated.
+  assert not np.asarray(agent.judged(data)[imitate.MERIT]).any()
 
 
 def test_it_says_what_sources_earn(agent):
   play(agent, 10)
   mets = agent.standing()
-  assert mets['execute/episodes/policy'] + mets['execute/episodes/one'] + (
-      mets['execute/episodes/three']) == 4
+  assert sum(mets[f'execute/episodes/{x}'] for x in ('policy', 'one', 'three')) == 4
   assert 'execute/episodes/two' not in mets
   assert mets['execute/probability'] == pytest.approx(agent.probability())
 

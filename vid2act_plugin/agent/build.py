@@ -85,7 +85,7 @@ def _acting(agent, config, bundle=None):
       agent, found, config.agent.vid2act,
       config.env.get(config.task.split('_')[0], {}).get('repeat', 1))
   if not made.candidates:
-    note(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes.')
+    note(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes, and nothing is imitated.')
   return made
 
 
