@@ -63,7 +63,8 @@ def continued(copy):
   status, output, _ = command(
       '--configs', 'vid2act', 'metaworld', 'quickstart', copy / 'tiny.yaml', '--logdir',
       copy / 'logdir', '--vid2act.cache', copy / 'cache', '--vid2act.auto', 'False',
-      '--agent.vid2act.guide', 'True',  # As it was in `vid2act` then, and as the refusal names it.
+      # As they were in `vid2act` then, and as the refusal names them.
+      '--agent.vid2act.guide', 'True', '--agent.vid2act.share', 0.5,
       '--run.steps', MORE)
   assert status == 0, output[-3000:]
   return output
