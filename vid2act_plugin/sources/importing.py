@@ -83,7 +83,7 @@ def _check(path, folder, options):
   if folder == path or path in folder.parents:
     raise UserError(
         f'The recording {folder} would lie in the data {path}; name another folder (--out).')
-  if (path / recording.MANIFEST).exists() and ours(path):
+  if ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
   squared(options['resize'])
   for key, good, cure in (

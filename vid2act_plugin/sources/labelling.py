@@ -55,8 +55,7 @@ def of_films(path, size, rate=0, repeat=1, asked=True):
     # Two names that cannot be printed may look alike.
     shown = printable(name) if printable(name) == name else (
         f'{printable(name)}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}')
-    made.append(Material(
-        shown, x, lambda look, x=x, name=shown: _film(name, x, size, rate, repeat, asked, look)))
+    made.append(Material(shown, x, lambda look, x=x, name=shown: _film(name, x, size, rate, repeat, asked, look)))
   return made
 
 
@@ -73,7 +72,8 @@ def of_recording(folder, manifest):
 
 def _film(name, path, size, rate, repeat, asked, look):
   rate, note = (rate, '') if asked else shots.pace(path, rate)
-  change = shots.changes(x for i, x in enumerate(shots.images(path, rate, repeat)) if not look(i))
+  images = lambda: (x for i, x in enumerate(shots.images(path, rate, repeat)) if not look(i))
+  change = shots.changes(images())
   found = shots.shots(change)
   parts = shots.clips(found)
   notes = [note] * bool(note) + [
@@ -88,8 +88,7 @@ def _film(name, path, size, rate, repeat, asked, look):
     raise UserError(
         f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '
         f"({'; '.join(notes)}); leave it out.")
-  seen = (x for i, x in enumerate(shots.images(path, rate, repeat)) if not look(i))
-  clips = shots.read(seen, parts, size)
+  clips = shots.read(images(), parts, size)
   return notes, ((f'{name}#{a}-{b - 1}', {'image': x}) for (a, b), x in clips)
 
 
@@ -197,8 +196,9 @@ class Labels(Writer):
     flags = {k: np.zeros(T, bool) for k in ('is_first', 'is_last', 'is_terminal')}
     flags['is_first'][0] = flags['is_last'][-1] = True
     zero = {k: np.zeros(T, np.float32) for k in ('reward', 'success')}
-    image = np.stack([resized(x, self.resize) for x in arrays['image']])
-    episode = {**flags, **zero, **arrays, 'image': image, 'action': action, 'confidence': confidence}
+    if self.resize:
+      arrays = {**arrays, 'image': np.stack([resized(x, self.resize) for x in arrays['image']])}
+    episode = {**flags, **zero, **arrays, 'action': action, 'confidence': confidence}
     entry = recording.write_episode(self.folder, self.free(), episode, behaviour or self.head['behaviour'])
     self.add(dict(
         entry, name=name, of=content, confidence=round(float(confidence[:-1].mean()), 4)))

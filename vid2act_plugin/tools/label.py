@@ -130,7 +130,7 @@ def _original(path, args):
 
 
 def _sources(args, folder, original):
-  """Return the folders of the recordings to learn from, and their `bodies.facts`; what does not fit is listed."""
+  """Return `{folder: manifest}` of the recordings to learn from, and their `bodies.facts`; what does not fit is listed."""
   path = files.resolved(args.path)
   given = [x for text in args.sources if not text.startswith(RANDOM) for x in bodies.recordings(text)]
   if path in given:
@@ -145,7 +145,7 @@ def _sources(args, folder, original):
   say(*(f'Left out: {x}' for x in faults))
   kept, facts, faults = bodies.fitting([*found.values()], original)
   say(*(f'Left out: {x}' for x in faults))
-  return [[*found][i] for i in kept], facts
+  return dict([*found.items()][i] for i in kept), facts
 
 
 def _random(task, known, folder, args):
@@ -164,9 +164,9 @@ def _random(task, known, folder, args):
 
 
 def _model(args, folder, sources, told, check):
-  """Return what was learned from the recordings `sources`, which is kept."""
+  """Return what was learned from the recordings `sources`, `{folder: manifest}`, which is kept."""
   place = files.resolved(args.model) if args.model else folder / 'inverse'
-  manifests = [recording.load_manifest(x) for x in sources]
+  manifests = [*sources.values()]
   key, settings = recording.content_key(manifests), {**invert.SETTINGS, 'updates': args.updates}
   def check_kept(facts, what):
     if (facts.get('recordings'), facts.get('settings'), facts.get('seed')) != (key, settings, args.seed):
@@ -182,7 +182,7 @@ def _model(args, folder, sources, told, check):
       check_kept(made.facts, f'The inverse dynamics model in {place}')
       say(f'Inverse dynamics: reused {place}')
       return made
-    data = dataset.Sources(sources, invert.HOLDOUT, manifests[0]['act_size'], args.seed)
+    data = dataset.Sources([*sources], invert.HOLDOUT, manifests[0]['act_size'], args.seed)
     facts = dict(seed=args.seed, view=told['view'], scaled=told['scale'], pace=told['pace'],
                  imported=manifests[0]['suite'] == 'import', files=[*map(bodies.hashes, manifests)])
     unfinished = place.with_name(f'{place.name}.partial')
