@@ -25,6 +25,7 @@ import pathlib
 import numpy as np
 
 from vid2act_plugin.common.output import table
+from vid2act_plugin.teacher import inverting
 
 LEARNED = 'button-press', 'drawer-close', 'door-close', 'faucet-open', 'plate-slide', 'window-close'
 NEW = 'handle-press', 'reach'
@@ -64,7 +65,6 @@ def images(args):
   from vid2act_plugin.common import progress
   from vid2act_plugin.host import internals
   from vid2act_plugin.sources import dataset, recording
-  from vid2act_plugin.teacher import inverting
   from vid2act_plugin.training import invert
   internals.compute_in(jnp.float32)
   size = recording.load_manifest(args.recordings[0])['act_size']
@@ -108,7 +108,7 @@ def hand(seed):
         found = [x for x in played[task] if chosen(x[0])]
         guess = np.concatenate([see(x) @ weights for _, x, _ in found])
         action = np.concatenate([x for *_, x in found])
-        each.append(explained(guess, action))
+        each.append(inverting.explained(guess, action))
       rows.append(dict(
           seen=f'positions, {millimetres} mm off', learned='all episodes', labelled=whose, r2=mean(each)))
   return rows
@@ -123,14 +123,9 @@ def joints(tasks, seed):
     played = [move(env, rng) for _ in range(STEPS // LONG)]
     env.close()
     (known, actions), (see, wanted) = (tuple(map(np.concatenate, zip(*x))) for x in (played[:-HELD], played[-HELD:]))
-    r2 = explained(see @ np.linalg.lstsq(known, actions)[0], wanted)
-    rows.append(dict(seen='joints', learned='random actions', labelled=task, r2=[round(float(x), 3) for x in r2]))
+    r2 = inverting.explained(see @ np.linalg.lstsq(known, actions)[0], wanted)
+    rows.append(dict(seen='joints', learned='random actions', labelled=task, r2=mean([r2])))
   return rows
-
-
-def explained(guess, action):
-  """Return R2 of guessed actions, both `[N, A]`."""
-  return 1 - np.square(guess - action).mean(0) / action.var(0)
 
 
 def move(env, rng):

@@ -21,8 +21,7 @@ from vid2act_plugin import cli
 from vid2act_plugin.common import files
 from vid2act_plugin.common.output import say
 from vid2act_plugin.sources import recording
-
-from .labels import explained
+from vid2act_plugin.teacher import inverting
 
 SOURCES = [f'metaworld_{x}' for x in (
     'button-press', 'drawer-close', 'door-close', 'faucet-open', 'handle-press', 'plate-slide', 'reach', 'window-close')]
@@ -56,8 +55,8 @@ def main():
              '--updates', UPDATES, '--from', *known)
         move(out / '32' / source, large / source, out / f'{kind}-64' / source, folder)
       r2 = found(out / '32' / source, folder)
-      say(f'{kind}: {source}: R2 of its actions {r2.round(2)}')
-      rows.append(dict(kind=kind, source=source.split('_')[1], r2=[round(float(x), 2) for x in r2]))
+      say(f'{kind}: {source}: R2 of its actions {r2}')
+      rows.append(dict(kind=kind, source=source.split('_')[1], r2=r2))
       with files.atomic_write(table) as part:
         part.write_text(json.dumps(rows, indent=1), encoding='utf-8')
 
@@ -89,7 +88,7 @@ def found(original, labelled):
   """Return R2 of the actions `[A]` of a recording whose episodes are those of another."""
   guess, true = (np.concatenate([x['action'][:-1] for x in recording.load(folder)[1]]) for folder in (
       labelled, original))
-  return explained(guess, true)
+  return inverting.explained(guess, true)
 
 
 if __name__ == '__main__':
