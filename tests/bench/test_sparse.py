@@ -31,9 +31,9 @@ def test_the_readme_has_the_sparse_study():
   assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
   gained, played = [], json.loads((RESULTS / 'rank' / 'rank.json').read_text())['episodes']
   def check(count, mean, differences):
-    """The mean over all pairs, and its interval, in which targets stay what they are."""
+    """The mean of the targets' means, and its interval."""
     assert int(count) == sum(map(len, differences))
-    wanted = np.concatenate(differences).mean(), *comparison.interval(comparison.mean, differences)
+    wanted = comparison.mean(*differences), *comparison.student(*differences)
     assert [float(x) for x in re.findall(r'-?[.0-9]+', mean)] == pytest.approx(wanted, abs=.006)
   for target, best, count, finetune, ours, differences, mean in told:
     rows = rank.summary(played[f'metaworld_{target}'])
@@ -55,7 +55,7 @@ def test_the_readme_has_what_irrelevant_sources_do():
     found[method] = np.array([comparison.mean_over(x, 0, x['xs'][-1]) for x in sorted(rows, key=lambda x: x['seed'])])
     assert f'`{method}` {" ".join(f"{x:.0f}" for x in found[method])}' in text
   differences = found['vid2act'] - found['finetune']
-  low, high = comparison.interval(comparison.mean, [differences])
+  low, high = comparison.student(differences)
   assert f'a difference of {differences.mean():.1f} ({low:.1f} to {high:.1f})' in text
 
 

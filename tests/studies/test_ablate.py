@@ -16,7 +16,7 @@ from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablation as ablations
 from vid2act_plugin.studies import matrix
-from vid2act_plugin.training import summary
+from vid2act_plugin.training import scores, summary
 
 TASK = 'metaworld_door-lock'
 WHOLE = dict(
@@ -105,6 +105,8 @@ def test_a_run_that_left_nothing_readable_is_listed_as_not_finished(write, tmp_p
     return capsys.readouterr().out
   assert f'stock/{TASK}/0: 10 of' in listed()
   summary.write(folder, dict(env_steps=10 ** 9))
+  assert 'there are no scores in' in listed()
+  scores.save(folder / 'scores/score.json.gz', [dict(method='stock', task=TASK, seed=0, xs=[0, 10], ys=[1, 2])])
   assert f'stock/{TASK}/0: finished' in listed()
   for content in (b'', b'{"env_st', b'[]', b'{}', b'\xff\0', b'[' * 10 ** 5):
     (folder / summary.FILE).write_bytes(content)

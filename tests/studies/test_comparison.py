@@ -8,10 +8,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.studies import comparison, plot
+from vid2act_plugin.studies import comparison, plot, study_page
 from vid2act_plugin.training import scores
 
 rng = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def test_differences_are_paired_by_seed():
   table = comparison.compare(rows, 'stock')
   found = pick(table, 'ours', 'paired_difference')
   assert found['mean'] == pytest.approx(1.5) and found['seeds'] == 4 and found['steps'] == 20
-  assert 1 <= found['low'] <= 1.5 <= found['high'] <= 2
+  assert [found['low'], found['high']] == pytest.approx([0.5813, 2.4187], abs=1e-4)
   assert pick(table, 'stock', 'score_auc')['mean'] == 200
   assert not any(x['method'] == 'stock' and 'difference' in x['metric'] for x in table)
   assert {x['task'] for x in table} == {'metaworld_door-lock', 'all'}
@@ -93,11 +94,44 @@ def test_runs_are_compared_up_to_the_step_that_all_reached():
   assert pick(table, 'ours', 'probability_of_improvement')['mean'] == 0.5
 
 
-def test_all_tasks_need_the_same_seeds():
-  rows = [row('stock', s, [s] * 3, task=t) for t in ('a_b', 'c_d') for s in range(3)]
-  rows = [x for x in rows if (x['task'], x['seed']) != ('c_d', 1)]
+def test_each_task_counts_the_same_over_all_however_many_seeds_it_has(capsys):
+  rows = [row(m, s, [s + k] * 3, task=t) for k, m in enumerate(('stock', 'ours')) for t in ('a_b', 'c_d') for s in range(6)]
+  for x in rows:
+    x['ys'] = [y * (1 + (x['task'] == 'c_d')) for y in x['ys']]
+  rows = [x for x in rows if (x['method'], x['task']) != ('ours', 'c_d') or x['seed'] in (1, 5)]
   table = comparison.compare(rows, 'stock')
-  assert [pick(table, 'stock', 'score_auc', x)['seeds'] for x in ('a_b', 'c_d', 'all')] == [3, 2, 2]
+  assert [pick(table, 'ours', 'score_auc', x)['seeds'] for x in ('a_b', 'c_d', 'all')] == [6, 2, 2]
+  for metric in ('score_auc', 'paired_difference'):
+    means = [pick(table, 'ours', metric, x)['mean'] for x in ('a_b', 'c_d', 'all')]
+    assert means == ([3.5, 8, 5.75] if metric == 'score_auc' else [1, 2, 1.5])
+  assert pick(table, 'ours', 'probability_of_improvement', 'all')['seeds'] == 2
+  assert any('seeds: ours (2 on c_d)' in x for x in plot.remarks(rows, 'score', 'stock'))
+  # A method that a task lacks is not in the rows of all, and this is told.
+  rows = [x for x in rows if (x['method'], x['task']) != ('ours', 'c_d')]
+  table = comparison.compare(rows, 'stock')
+  assert not any(x['method'] == 'ours' and x['task'] == 'all' for x in table)
+  assert any('ours has no run on c_d, so' in x for x in plot.remarks(rows, 'score', 'stock'))
+
+
+def test_bounds_of_differences_are_student_s():
+  local = np.random.default_rng(2)
+  one, other = local.normal(1, 1, 5), local.normal(3, 2, 3)
+  wanted = scipy.stats.ttest_1samp(one, 0).confidence_interval()
+  assert comparison.student(one) == pytest.approx((wanted.low, wanted.high))
+  # A mean of two means is half the difference of one and the other's negative, which Welch's test bounds.
+  wanted = scipy.stats.ttest_ind(one, -other, equal_var=False).confidence_interval()
+  assert comparison.student(one, other) == pytest.approx((wanted.low / 2, wanted.high / 2))
+  assert comparison.student(np.ones(3), np.zeros(2)) == (0.5, 0.5)
+  assert np.isnan(comparison.student(one, np.ones(1))).all()
+
+
+def test_one_pair_has_no_interval_and_no_verdict(tmp_path, capsys):
+  rows = [row(m, 0, [k] * 3) for k, m in enumerate(('stock', 'ours'))]
+  scores.save(tmp_path / 'runs/scores/score.json.gz', rows)
+  cli.main(['plot', str(tmp_path / 'runs'), '--out', str(tmp_path / 'out')])
+  assert '| paired_difference | 1 | 1 |  | 1 | 20 |' in capsys.readouterr().out
+  lead = [*study_page.content(tmp_path / 'runs')['lead']]
+  assert 'ours: +1, of one pair in a task, which tells no interval.' in lead and not any('more than' in x for x in lead)
 
 
 def test_a_better_method_has_an_interval_above_zero_and_an_equal_one_has_not():

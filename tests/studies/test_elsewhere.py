@@ -159,3 +159,50 @@ def test_folders_without_results(part, tmp_path, content):
   path.write_bytes(content) if content else path.unlink()
   with pytest.raises(UserError, match='elsewhere holds no results of an ablation.*--merge'):
     ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [part])
+
+
+def test_results_that_nothing_else_has_are_never_lost(tmp_path, capsys):
+  """Neither by a smaller plan, nor by a run that was begun again and not ended."""
+  content, out = YAML().load(PLAN), tmp_path / 'out'
+  def study(merged=(), folder=out, **changes):
+    with open(tmp_path / 'plan.yaml', 'w') as file:
+      YAML().dump({**content, **changes}, file)
+    made = ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), folder, merged)
+    made.gather()
+    return made
+  study([KEPT])
+  before = read(out / 'results')
+  with pytest.raises(UserError, match='has the only results of 80 runs that .*plan.yaml does not ask for, such as .*/2'):
+    study(seeds=[0, 1])
+  assert read(out / 'results') == before
+  assert len(study([out / 'results'], tmp_path / 'other', seeds=[0, 1]).elsewhere) == 20
+  begun = out / 'vid2act/metaworld_door-lock/4'
+  begun.mkdir(parents=True)
+  (begun / 'log.txt').write_text('begun')
+  assert len(study().elsewhere) == 100 and read(out / 'results') == before
+  # A run without scores has not ended.
+  summary.write(begun, dict(env_steps=3000))
+  shutil.rmtree(out / 'results')
+  made = study()
+  assert not made.finished(made.runs[f'{begun.parent.parent.name}/metaworld_door-lock/4'])
+  assert f"makes its results again: there are no scores in {begun / 'scores'}" in capsys.readouterr().out
+
+
+def test_folders_that_differ_in_a_run_are_refused(tmp_path):
+  shutil.copytree(KEPT, tmp_path / 'other')
+  rows = scores.load(KEPT / 'scores/score.json.gz')
+  rows[7]['ys'][-1] += 1
+  scores.save(tmp_path / 'other/scores/score.json.gz', rows)
+  with pytest.raises(UserError, match='have different runs of the method'):
+    ablation.Ablation(matrix.Matrix(PLAN), tmp_path / 'out', [KEPT, tmp_path / 'other'])
+
+
+def test_a_setting_that_results_do_not_know_was_the_default(tmp_path):
+  plan = matrix.Matrix(PLAN)
+  now = plan.settings(plan.resolved(['stock', 'vid2act']))
+  before = {k: {x: y for x, y in v.items() if x not in ('agent.vid2act.share', 'agent.vid2act.gradshare')} for k, v in now.items()}
+  changed = lambda: plan.changed((plan, before), now, {'stock', 'vid2act'})
+  assert changed() == 'configs (agent.vid2act.share 0.25 there, 1.0 now)'
+  before['stock']['agent.vid2act.share'] = before['vid2act']['agent.vid2act.share'] = 1.0
+  before['stock']['agent.vid2act.gone'] = 1
+  assert changed() is None

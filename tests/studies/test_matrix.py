@@ -19,6 +19,7 @@ FILES = {
                  f'{x}: []' for x in ('a', *(f'v{i}' for i in range(60)))) + '}'), '12,200 runs'),
     'seed': (GOOD.replace('[0]', '[4294967296]'), 'is .4294967296.'),
     'against': (GOOD.replace('against: a', 'against: [a]'), r"is .'a'."),
+    'metric': (f'{GOOD}metric: success', "is 'success'; give it what table.*success_any"),
     'code': (GOOD + 'configs: !!python/object/apply:os.system ["true"]', 'not valid YAML')}
 
 

@@ -110,24 +110,36 @@ def test_a_gap_in_one_run_is_no_loss(plot, tmp_path, gaps):
 RATES = {'APV': {'metaworld_door_lock': np.array([[0, 0.5], [0.25, 1]])}}
 
 
-@pytest.mark.parametrize('name, content, metric, words', [
-    ('apv.pkl', RATES, 'score', 'success rates of metaworld_door-lock, but the picture shows score'),
-    ('apv.pkl', RATES, 'length', 'success rates'),
-    ('rates.json.gz', [row('x', ys=(0, 0.5, 1))], 'score', 'success rates'),
-    ('success_last.json.gz', [row('x', ys=(0, 0, 7))], 'score', 'success rates'),
-    ('score.json.gz', [row('x', ys=(0, 0.5, 1))], 'success_any', 'scores of metaworld_door-lock'),
-    ('x.json.gz', [row('x', ys=(0, 50, 900))], 'success_any', 'add --metric score, or leave')])
-def test_a_reference_of_another_metric_is_refused(plot, tmp_path, name, content, metric, words):
-  for kind in ('score', 'success_any', 'length'):
-    ours(tmp_path / 'runs', [row()], kind)
+@pytest.mark.parametrize('name, content, metric, cure', [
+    ('apv.pkl', RATES, 'score', 'success_any'),
+    ('apv.pkl', RATES, 'length', 'success_any'),
+    ('rates.json.gz', [row('x', ys=(0, 0.5, 1))], 'score', 'success_any'),
+    ('success_last.json.gz', [row('x', ys=(0, 0, 0.7))], 'success_any', 'success_last'),
+    ('success_any.json.gz', [row('x', ys=(0, 0, 70))], 'policy_score', 'success_any'),
+    ('policy_success_any.json.gz', [row('x', ys=(0, 0, 1))], 'policy_score', 'success_any'),
+    ('score.json.gz', [row('x', ys=(0, 0.5, 1))], 'success_any', 'score'),
+    ('train_score.json.gz', [row('x', ys=(0, 0.5, 1))], 'policy_success_any', 'score'),
+    ('x.json.gz', [row('x', ys=(0, 50, 900))], 'success_any', 'score')])
+def test_a_reference_of_another_metric_is_refused(plot, tmp_path, name, content, metric, cure):
+  """One of the same quantity is drawn, whether agent or policy acts, and in which episodes."""
+  for kind in ('score', 'success_any', 'success_last', 'length', 'policy_score', 'policy_success_any'):
+    ours(tmp_path / 'runs', [row(ys=(0, 0.5, 1))], kind)
   path = tmp_path / name
   path.write_bytes(pickle.dumps(content) if name.endswith('pkl') else
                    gzip.compress(json.dumps(content).encode()))
-  with pytest.raises(UserError, match=words):
+  with pytest.raises(UserError, match=f'of metaworld_door-lock, but the picture shows {metric}; add --metric {cure}, or'):
     plot('--metric', metric, '--reference', path)
   assert not (tmp_path / 'out').exists()
-  cure = 'success_any' if 'rates' in words else 'score'
-  assert 'Wrote' in plot('--metric', cure, '--reference', path)
+  for good in [cure, *[f'policy_{cure}'] * (cure != 'success_last')]:
+    assert 'Wrote' in plot('--metric', good, '--reference', path)
+
+
+def test_a_rate_above_all_is_refused(plot, tmp_path):
+  ours(tmp_path / 'runs', [row()], 'success_any')
+  path = tmp_path / 'success_any.json.gz'
+  path.write_bytes(gzip.compress(json.dumps([row('x', ys=(0, 5, 700))]).encode()))
+  with pytest.raises(UserError, match='success rate of 700 % on metaworld_door-lock; give it shares'):
+    plot('--metric', 'success_any', '--reference', path)
 
 
 def test_rates_in_percent_are_drawn_as_shares(tmp_path):
@@ -136,6 +148,10 @@ def test_rates_in_percent_are_drawn_as_shares(tmp_path):
   path.write_bytes(pickle.dumps(given))
   kinds, rows = scores.measured(path, scores.reference(path))
   assert kinds == ['success_any'] * 2 and [x['ys'] for x in rows] == [[0, 0.5], [0.25, 1]]
+  path = tmp_path / 'success_any.json.gz'
+  path.write_bytes(gzip.compress(json.dumps([row('x', ys=(0, 50, 100))]).encode()))
+  assert scores.measured(path, scores.reference(path))[1][0]['ys'] == [0, 0.5, 1]
+  path = tmp_path / 'apv.pkl'
   given['APV']['dmc_walker_walk'] = np.array([[300.0, 700]])
   path.write_bytes(pickle.dumps(given))
   kinds, rows = scores.measured(path, scores.reference(path))

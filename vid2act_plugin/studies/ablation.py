@@ -39,10 +39,12 @@ class Ablation:
     self._compare_with_before()
     plan.write(self.overlays, lock.owner(out) or '')
     self.elsewhere = elsewhere.read(merged, self)
-    # Results that were copied here, or merged before, are not lost when the option is not repeated.
+    # Results that were copied here, or merged before, are not lost when the option is not repeated, but
+    # a run that has left something to continue makes its own.
     if (self.results / elsewhere.RUNS).is_file():
-      lost = [x for x in plan.runs if x not in self.elsewhere and not self.logdir(x).exists()]
+      lost = [x for x in plan.runs if x not in self.elsewhere and not self._left(x)]
       self.elsewhere.update(elsewhere.read([self.results], self, lost))
+      elsewhere.refuse_strange(self.results, self)
 
   def show(self):
     """Print every run, whether it is finished, and its command."""
@@ -115,7 +117,7 @@ class Ablation:
     """Write table, picture and report of the runs that are finished, if there are any."""
     self.gather()
     if any(map(self.finished, self.plan.runs)):
-      plot.plot([self.results], self.out, self.plan.against)
+      plot.plot([self.results], self.out, self.plan.against, self.plan.metric)
       report.after(self.out, keep=lambda folder: None)
 
   def gather(self):
@@ -162,25 +164,32 @@ class Ablation:
 
   def finished(self, run):
     """Say whether a run has ended and left what can be read; any other is continued."""
-    if run not in self.ended and self._whole(run):
-      self.ended.add(run)
+    if run not in self.ended:
+      whole, fault = self._whole(run)
+      if whole:
+        self.ended.add(run)
+      elif fault and run not in self.elsewhere and run not in self.told:
+        self.told.add(run)
+        say(f'Note: {run.name} does not count as finished, so that it makes its results again: {fault}.')
     return run in self.ended or run in self.elsewhere
 
+  def _left(self, run):
+    return any((self.logdir(run) / x).exists() for x in ('ckpt', summary.FILE))
+
   def _whole(self, run):
+    """Return whether a run has ended in its own logdir, and what is wrong with what it left there."""
     folder = self.logdir(run)
     about, fault = summary.read(folder), ''
     if about and about['env_steps'] < self.steps(run):
-      return False
+      return False, ''
     if not about and (folder / summary.FILE).exists():
       fault = f'{folder / summary.FILE} is no summary of a run'
     try:
-      scores.read([folder / 'scores'] if about else [])
+      if about and not scores.read([folder / 'scores']):
+        fault = f'there are no scores in {folder / "scores"}'
     except UserError as e:
       fault = str(e).removesuffix('.')
-    if fault and run not in self.told:
-      self.told.add(run)
-      say(f'Note: {run.name} does not count as finished, so that it makes its results again: {fault}.')
-    return bool(about) and not fault
+    return bool(about) and not fault, fault
 
   def needed(self, name):
     """Say whether a command is to be started now; None while another process is at work on its run."""

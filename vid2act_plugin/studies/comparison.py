@@ -1,8 +1,9 @@
 """Statistics of several methods over paired seeds.
 
-Rows are `{task, method, seed, xs, ys}`, xs in env steps. Axes: S seeds, K tasks.
-Intervals are stratified bootstrap 95 % intervals, and IQM and probability of
-improvement are meant as in Agarwal et al. (arXiv 2108.13264).
+Rows are `{task, method, seed, xs, ys}`, xs in env steps. Axes: S seeds.
+IQM and probability of improvement, and their intervals, 95 % of a stratified
+bootstrap, are meant as in Agarwal et al. (arXiv 2108.13264). Differences of pairs
+have Student's intervals: the bootstrap's are too narrow for few seeds.
 """
 
 import collections
@@ -22,10 +23,11 @@ def compare(rows, against, metric='score'):
   `METRIC_auc` is the mean over training, `final_METRIC` the last value, both up to
   the step that all runs of a task reached; low and high bound their IQM.
   `paired_difference` is that of METRIC_auc to the method `against` with the same
-  seed, with bounds of its mean, and `probability_of_improvement` that a run of the
-  method has a higher METRIC_auc. Of both, metrics other than `score` have their
-  name appended. `all` are the seeds that a method has in every task; scores of
-  tasks are averaged as they are.
+  seed, with bounds of its mean, NaN where a task has one pair; and
+  `probability_of_improvement` that a run of the method has a higher METRIC_auc. Of
+  both, metrics other than `score` have their name appended. `all` has those methods
+  that every task has: a mean is that of the tasks' means, an IQM is over all runs,
+  and `seeds` are those of the task that has fewest. Scores are taken as they are.
   """
   table, spans = [], {k: span(v) for k, v in _by(rows, 'task').items()}
   auc = _by_run(rows, lambda row: mean_over(row, *spans[row['task']]))
@@ -36,16 +38,16 @@ def compare(rows, against, metric='score'):
     task = names[0] if len(names) == 1 else 'all'
     steps = min(spans[x][1] for x in names)
     for method in auc:
-      one, other = _matrix(auc[method], names), _matrix(auc.get(against, {}), names)
+      one, other = _samples(auc[method], names), _samples(auc.get(against, {}), names)
       found = {
           f'{metric}_auc': _estimate(one),
-          f'final_{metric}': _estimate(_matrix(final[method], names))}
+          f'final_{metric}': _estimate(_samples(final[method], names))}
       if method != against:
         found |= {
             named('paired_difference', metric): _paired(one, other),
             named('probability_of_improvement', metric): _improvement(one, other)}
       table += [
-          dict(zip(COLUMNS, (method, task, key, *map(float, values), len(seeds), steps)))
+          dict(zip(COLUMNS, (method, task, key, *map(float, values), seeds, steps)))
           for key, (seeds, values) in found.items() if seeds]
   if len(tasks) == 1:  # There is always an `all`.
     table += [{**x, 'task': 'all'} for x in table]
@@ -97,14 +99,27 @@ def interval(statistic, samples):
       method='percentile', rng=np.random.default_rng(0)).confidence_interval)
 
 
+def student(*tasks):
+  """Return 95 % bounds of the `mean` of normal samples `[S]`, one of each task, by Student's t.
+
+  Degrees of freedom are Welch's and Satterthwaite's. NaN where a task has one sample.
+  """
+  if min(map(len, tasks)) == 1:
+    return 2 * (np.nan,)
+  parts = np.array([x.var(ddof=1) / len(x) for x in tasks])  # Variances of the tasks' means.
+  freedom = parts.sum() ** 2 / max((parts ** 2 / [len(x) - 1 for x in tasks]).sum(), 1e-300)
+  reach = scipy.stats.t.ppf(0.975, max(freedom, 1)) * np.sqrt(parts.sum()) / len(tasks)
+  return mean(*tasks) - reach, mean(*tasks) + reach
+
+
 def iqm(*tasks, axis=0):
   """Return the interquartile mean over the seeds of all tasks; seeds are on `axis` of each."""
   return scipy.stats.trim_mean(np.concatenate(tasks, axis), 0.25, axis)
 
 
 def mean(*tasks, axis=0):
-  """Return the mean over the seeds of all tasks, as `iqm`."""
-  return np.concatenate(tasks, axis).mean(axis)
+  """Return the mean of the tasks' means over seeds, which are on `axis` of each."""
+  return np.mean([x.mean(axis) for x in tasks], 0)
 
 
 def improvement(*tasks, axis=0):
@@ -117,30 +132,30 @@ def improvement(*tasks, axis=0):
   return np.mean([((x > 0) + 0.5 * (x == 0)).mean((-1, -2)) for x in pairs], 0)
 
 
-def _estimate(runs):
-  seeds, values = runs
-  return seeds, seeds and (values.mean(), iqm(*values.T), *interval(iqm, values.T))
+def _samples(runs, tasks):
+  """Return `{seed: value}` of each of the tasks."""
+  return [{s: x for (t, s), x in sorted(runs.items()) if t == task} for task in tasks]
+
+
+def _arrays(*samples):
+  """Return the values of samples `[S]` each, and how many the smallest has."""
+  return [np.array([*x.values()]) for x in samples], min(map(len, samples))
+
+
+def _estimate(samples):
+  values, seeds = _arrays(*samples)
+  return seeds, seeds and (mean(*values), iqm(*values), *interval(iqm, values))
 
 
 def _paired(one, other):
-  seeds = [x for x in one[0] if x in other[0]]
-  pick = lambda runs: runs[1][[runs[0].index(x) for x in seeds]]
-  values = seeds and (pick(one) - pick(other)).T
-  return seeds, seeds and (mean(*values), iqm(*values), *interval(mean, values))
+  values, seeds = _arrays(*({s: x[s] - y[s] for s in x if s in y} for x, y in zip(one, other)))
+  return seeds, seeds and (mean(*values), iqm(*values), *student(*values))
 
 
 def _improvement(one, other):
-  if not one[0] or not other[0]:
-    return [], None
-  both = [*one[1].T, *other[1].T]
-  found = improvement(*both)
-  return one[0], (found, found, *interval(improvement, both))
-
-
-def _matrix(runs, tasks):
-  """Return the seeds that all tasks have, and their values `[S, K]`."""
-  seeds = sorted(set.intersection(*({s for t, s in runs if t == x} for x in tasks)))
-  return seeds, np.array([[runs[t, s] for t in tasks] for s in seeds])
+  values, seeds = _arrays(*one, *other)
+  found = seeds and improvement(*values)
+  return seeds, seeds and (found, found, *interval(improvement, values))
 
 
 def _by_run(rows, function):

@@ -26,12 +26,24 @@ def read(folders, ablation, only=None):
   """Return `{run: Finished}` of the runs of an `Ablation` whose results lie in `folders`.
 
   only: the runs that are looked for, silently where none of them is there; default: all of the matrix.
-  Raises a `UserError` for a folder that holds no results, or those of other settings.
+  Raises a `UserError` for a folder that holds no results, or those of other settings, and where two
+  folders have different scores of one run.
   """
+  paths = {folder: results(pathlib.Path(os.path.expanduser(folder))) for folder in folders}
   found = {}
-  for folder in folders:
-    found.update(_finished(results(pathlib.Path(os.path.expanduser(folder))), folder, ablation, only))
+  for folder, path in paths.items():
+    found.update(_finished(path, folder, ablation, only))
+  scores.read([path / 'scores' for path in paths.values()])  # Raises that.
   return found
+
+
+def refuse_strange(path, ablation):
+  """Raise a `UserError` if results would be lost, as they are of runs that the matrix does not ask for."""
+  lost = [x for x in _listed(path, path) if x not in ablation.runs.values() and not ablation.logdir(x).exists()]
+  if lost:
+    raise UserError(
+        f'The folder {path} has the only results of {count(len(lost), "run")} that {ablation.plan.path} does not ask '
+        f'for, such as {lost[0].name}; name another folder (--out), with --merge {path} for those that it asks for.')
 
 
 def results(folder):

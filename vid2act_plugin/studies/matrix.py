@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ..common import files, safe_yaml
 from ..common.errors import UserError, reason
 from ..envs import suites
+from ..training import scores
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 TASK = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.:/-]*')  # Those of Gymnasium have colons and slashes.
@@ -25,7 +26,8 @@ KEYS = {
     'variants': 'a mapping from a name to a list of overlays',
     'tasks': 'a list of tasks such as metaworld_door-lock',
     'seeds': 'a list of whole numbers',
-    'against': 'the variant that the others are compared with'}
+    'against': 'the variant that the others are compared with',
+    'metric': f"what table, picture and report show first, one of {', '.join(scores.METRICS)}"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Matrix:
   An overlay is a name, the path of a YAML file, or settings written in place, a
   mapping; `write` makes files of the latter. Every run has those of `configs`
   first, then those of its variant. Seeds are paired: a seed means the same for
-  every variant. Raises a `UserError` that names file, key, value and cure.
+  every variant. `metric` is None where the file names none. Raises a `UserError` that names file,
+  key, value and cure.
   """
 
   def __init__(self, path):
@@ -57,6 +60,7 @@ class Matrix:
     self.variants = {
         k: self._overlays(f'variants.{k}', v) for k, v in content['variants'].items()}
     self.tasks, self.seeds, self.against = content['tasks'], content['seeds'], content['against']
+    self.metric = content.get('metric')
 
   @property
   def runs(self):
@@ -98,11 +102,8 @@ class Matrix:
 
   def configurations(self, folder, methods=None):
     """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it; methods: only these."""
-    import dreamerv3
     import elements
-    from dreamerv3 import plugins
-    known = plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
-    found = {}
+    known, found = _known(), {}
     for method in self.variants if methods is None else methods:
       config = elements.Config(known['defaults'])
       for name in self.names(method, folder):
@@ -116,25 +117,28 @@ class Matrix:
     found = {}
     for (method, _), config in configs.items():
       found.setdefault(method, {k: v for k, v in config.flat.items() if k not in OF_A_RUN})
-    return json.loads(json.dumps(found))  # With lists for tuples, as they are once they are written.
+    return _plain(found)
 
   def changed(self, before, now, methods):
     """Return the key of the file by which runs of `methods` were made with other settings, and which; None if none.
 
     before: `(matrix, settings)` that these runs were made with; settings: those of `settings`, or None
-    where they were not kept, so that they are worked out anew. now: the present ones. Settings that
-    only one side knows are new or gone, and no difference.
+    where they were not kept, so that they are worked out anew. now: the present ones. Runs that do not
+    know a setting did what its default is now, and one that is gone is no difference.
     """
+    import elements
     matrix, known = before
     try:
       known = known or matrix.settings(matrix.resolved(methods))
     except (ValueError, KeyError) as e:  # An overlay is gone, or what it sets.
       return f'configs or variants, which cannot be read any more ({reason(e)}),'
+    plain = _plain(elements.Config(_known()['defaults']).flat)
     for method in sorted(methods):
-      for key in known[method].keys() & now[method].keys():
-        if known[method][key] != now[method][key]:
+      for key, value in now[method].items():
+        there = known[method].get(key, plain.get(key, value))
+        if there != value:
           place = 'configs' if matrix.variants[method] == self.variants[method] else f'variants.{method}'
-          return f'{place} ({key} {reprlib.repr(known[method][key])} there, {reprlib.repr(now[method][key])} now)'
+          return f'{place} ({key} {reprlib.repr(there)} there, {reprlib.repr(value)} now)'
     return None
 
   def resolved(self, methods=None):
@@ -166,7 +170,8 @@ class Matrix:
         'variants': isinstance(variants, dict) and bool(variants) and all(map(_name, variants)),
         'tasks': _unique(content.get('tasks'), lambda x: _name(x, TASK)),
         'seeds': _unique(content.get('seeds'), lambda x: type(x) is int and 0 <= x < 2 ** 32),
-        'against': isinstance(variants, dict) and content.get('against') in [*variants]}
+        'against': isinstance(variants, dict) and content.get('against') in [*variants],
+        'metric': content.get('metric') in [None, *scores.METRICS]}
     for key, right in good.items():
       if not right:
         raise UserError(
@@ -185,6 +190,17 @@ class Matrix:
           f'The key {key} of the ablation {self.path} is {reprlib.repr(overlays)}; give it a list '
           'of overlays, names or mappings of settings.')
     return overlays
+
+
+def _known():
+  """Return the host's configs and ours by name."""
+  import dreamerv3
+  from dreamerv3 import plugins
+  return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
+
+
+def _plain(settings):
+  return json.loads(json.dumps(settings))  # With lists for tuples, as they are once they are written.
 
 
 def _name(text, pattern=NAME):

@@ -101,15 +101,22 @@ def compared(found, metric):
 def _published(path, metric, tasks, found):
   """Return published curves; those that would be drawn have to measure what the picture shows."""
   kinds, rows = scores.measured(path, scores.reference(path))
-  kind = lambda x: x.removeprefix('train_').partition('_')[0]
   for name, row in zip(kinds, rows):
-    if row['task'] in tasks and kind(name) != kind(metric):
-      what = {'score': 'scores', 'success': 'success rates'}.get(kind(name), name)
-      same = next((x for x in found if kind(x) == kind(name)), None)
+    if row['task'] in tasks and _quantity(name) != _quantity(metric):
+      same = next((x for x in scores.METRICS if x in found and _quantity(x) == _quantity(name)), None)
       raise UserError(
-          f"The reference {path} has {what} of {row['task']}, but the picture shows {metric}; "
+          f'The reference {path} has {name} of {row["task"]}, but the picture shows {metric}; '
           + (f'add --metric {same}, or ' if same else '') + 'leave the file out.')
+    if row['task'] in tasks and 'success' in name and max(row['ys']) > 1:
+      raise UserError(
+          f'The reference {path} has a success rate of {100 * max(row["ys"]):.3g} % on {row["task"]}; give it shares '
+          'from 0 to 1 or percent, or leave the file out.')
   return rows
+
+
+def _quantity(metric):
+  """Return what a metric measures, whoever acts in which episodes."""
+  return metric.removeprefix('train_').removeprefix('policy_')
 
 
 def _without(found, metric):
@@ -127,13 +134,14 @@ def _without(found, metric):
 def markdown(table, against):
   """Return the table of a comparison for people: estimate, and in brackets the 95 % interval."""
   lines = [
-      f'Mean [IQM and its 95 % interval]; differences to {against}: mean and its 95 % interval.', '',
+      f'Mean [IQM and its 95 % interval]; differences to {against}: mean and its 95 % interval by Student.', '',
       '| task | method | metric | mean | IQM | interval | seeds | steps |',
       '|---|---|---|---|---|---|---|---|']
   for row in table:
     mean, iqm, low, high = (f'{row[k]:.3g}' for k in ('mean', 'iqm', 'low', 'high'))
+    bounds = f'{low} to {high}' if row['low'] == row['low'] else ''
     lines.append(
-        f"| {_cell(row['task'])} | {_cell(row['method'])} | {row['metric']} | {mean} | {iqm} | {low} to {high} "
+        f"| {_cell(row['task'])} | {_cell(row['method'])} | {row['metric']} | {mean} | {iqm} | {bounds} "
         f"| {row['seeds']} | {row['steps']:,.0f} |")
   return '\n'.join(lines) + '\n'
 
@@ -175,7 +183,7 @@ def _differences(ax, rows, color, title):
     ax.plot([row['mean']], [y], 'o', color=color[row['method']])
   ax.axvline(0, color='0.5', linewidth=1)
   ax.set(title=title, xlabel='mean over paired seeds', yticks=range(len(rows)),
-         yticklabels=[images.label(x['method']) for x in rows])
+         yticklabels=[f"{images.label(x['method'])} ({count(x['seeds'], 'pair')})" for x in rows])
   ax.locator_params(axis='x', nbins=5)
   ax.invert_yaxis()
   ax.grid(alpha=0.3, axis='x')
@@ -201,11 +209,18 @@ def remarks(rows, metric, against, known=()):
   if against not in {x['method'] for x in rows}:
     found.append(
         f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
-  counts = {m: len({x['seed'] for x in rows if x['method'] == m}) for m in {x['method'] for x in rows}}
-  few = [f'{k} ({v})' for k, v in sorted(counts.items()) if v < FEW]
+  tasks, few = dict.fromkeys(x['task'] for x in rows), []
+  for method in sorted({x['method'] for x in rows}):
+    seeds = {t: sum((x['method'], x['task']) == (method, t) for x in rows) for t in tasks}
+    least = min(tasks, key=seeds.get)
+    if not seeds[least]:
+      found.append(f'Note: {method} has no run on {least}, so that it is not in the rows of all tasks.')
+    elif seeds[least] < FEW:
+      few.append(f'{method} ({seeds[least]}' + f' on {least}' * (len(tasks) > 1) + ')')
   if few:
     found.append(
-        f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few mean little.")
+        f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few are too narrow, those of differences "
+        'excepted, which are wide.')
   if metric == 'train_score':
     found.append('Note: train_score is of training episodes, with exploration, not of evaluations.')
   return found

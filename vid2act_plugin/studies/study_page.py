@@ -25,9 +25,9 @@ def content(folder, against=None):
   plan, missing = _plan(study)
   against = against or (plan.against if plan else 'stock')
   try:
-    found, metric, notes = plot.gather([study])
+    found, metric, notes = plot.gather([study], plan and plan.metric)
   except UserError as e:
-    if 'There are no scores' not in str(e):
+    if 'There are no scores' not in str(e) or plan and plan.metric:
       raise
     raise UserError(
         f'The folder {folder} is neither the LOGDIR of a run nor a folder with scores of finished runs; '
@@ -81,6 +81,9 @@ def _lead(table, against, metric):
   yield (f'Mean {NAMES.get(metric, metric)} over training, minus that of {against} with the same seed, over all '
          'tasks, with 95 % intervals:') if rows else 'Nothing to compare with.'
   for row in rows:
+    if row['low'] != row['low']:
+      yield f"{row['method']}: {row['mean']:+.3g}, of one pair in a task, which tells no interval."
+      continue
     side = 'more than' if row['low'] > 0 else 'less than' if row['high'] < 0 else 'no difference shown to'
     yield f"{row['method']}: {row['mean']:+.3g} ({row['low']:.3g} to {row['high']:.3g}), {side} {against}."
 
@@ -105,8 +108,9 @@ def _differences(table, tasks, against):
   blocks, methods = [], list(dict.fromkeys(x['method'] for x in table))
   for metric, name in (('score', 'score'), ('success_any', 'success at any step')):
     for task in (*tasks, 'all') if len(tasks) > 1 else tasks:
-      rows = [(x['method'], x['mean'], x['low'], x['high'], methods.index(x['method'])) for x in table if x['task'] == task
-              and x['metric'] == comparison.named('paired_difference', metric)]
+      rows = [
+          (f"{x['method']} ({count(x['seeds'], 'pair')})", x['mean'], x['low'], x['high'], methods.index(x['method']))
+          for x in table if x['task'] == task and x['metric'] == comparison.named('paired_difference', metric)]
       if rows:
         title = f'{"all tasks" if task == "all" else task}: {name} over training, minus {against}'
         blocks.append(page.chart(title, charts.intervals(rows, 'mean over paired seeds, 95 % interval')))

@@ -131,20 +131,24 @@ def measured(path, rows):
   """Return the metric of every row of published curves, and the rows, success as a share of 1.
 
   The name of a file says so where it is a metric of ours. In Meta-World, APV's are success rates,
-  in percent where one is above 1, and so are others that never leave 0 to 1; the rest are scores.
+  and so are others that never leave 0 to 1; the rest are scores. Success rates are in percent where
+  one is above 1.
   """
   name = pathlib.Path(path).name.removesuffix('.json.gz')
-  if name in METRICS:
-    return [name] * len(rows), rows
-  ys = [y for x in rows for y in x['ys'] if x['task'].startswith('metaworld_') and y == y]
-  low, high = min(ys, default=0), max(ys, default=0)
-  most = 1 if pathlib.Path(path).suffix == '.gz' else 100
-  rates = 0 <= low <= high <= most
-  kinds = ['success_any' if rates and x['task'].startswith('metaworld_') else 'score' for x in rows]
-  unit = 100 if high > 1 else 1
-  return kinds, [
-      {**x, 'ys': [y / unit for y in x['ys']]} if k == 'success_any' else x
-      for k, x in zip(kinds, rows)]
+  kinds = [name] * len(rows)
+  if name not in METRICS:
+    worlds = [x['task'].startswith('metaworld_') for x in rows]
+    low, high = _bounds([x for x, is_world in zip(rows, worlds) if is_world])
+    rates = 0 <= low <= high <= (1 if pathlib.Path(path).suffix == '.gz' else 100)
+    kinds = ['success_any' if rates and x else 'score' for x in worlds]
+  shares = ['success' in x for x in kinds]
+  unit = 100 if _bounds([x for x, y in zip(rows, shares) if y])[1] > 1 else 1
+  return kinds, [{**x, 'ys': [y / unit for y in x['ys']]} if share else x for x, share in zip(rows, shares)]
+
+
+def _bounds(rows):
+  ys = [y for x in rows for y in x['ys'] if y == y]
+  return min(ys, default=0), max(ys, default=0)
 
 
 def _row(index, row):
