@@ -85,6 +85,9 @@ def test_the_best():
     play(ledger, 1, 0.95)
   play(ledger, POLICY, 0.0)
   assert ledger.best(SOURCES) == 1  # A single success is less sure than four that are almost as good.
+  # Who was never tried is not, though the mean of all may be more than the policy earns by now.
+  assert ledger.best([POLICY, 2]) == POLICY
+  play(ledger, 2, 0.01)
   assert ledger.best([POLICY, 2]) == 2
 
 

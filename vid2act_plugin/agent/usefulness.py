@@ -53,12 +53,16 @@ class Ledger:
     return candidates[max(range(len(candidates)), key=lambda i: drawn[i])]
 
   def best(self, candidates):
-    """Return who has earned most, with means drawn towards that of all as in `choose`."""
+    """Return who has earned most, with means drawn towards that of all as in `choose`.
+
+    A source that has ended no episode is none of them.
+    """
     every = self.gained[~np.isnan(self.gained)]
     if not len(every):
       return POLICY
     shrunk = lambda x: (every.mean() + x.sum()) / (len(x) + 1)
-    return max(candidates, key=lambda k: (shrunk(self.earned(k)), k == POLICY))
+    tried = [k for k in candidates if k == POLICY or len(self.earned(k))]
+    return max(tried, key=lambda k: (shrunk(self.earned(k)), k == POLICY))
 
   def merit(self):
     """Return how far every episode earned more than the mean, `[E + 1]` float32 in [0, 1].
