@@ -6,10 +6,11 @@ import types
 
 import elements
 import embodied
+import numpy as np
 import pytest
 from helpers.foreign import play, write_v3
 
-from vid2act_plugin.agent import build
+from vid2act_plugin.agent import build, usefulness
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.training import chunks, curves, resume, scores, summary
 from vid2act_plugin.training import train as loop
@@ -54,6 +55,32 @@ def test_chunks_that_are_gone_are_missed(chain, lost, capsys):
   assert len(again.save()) == 5 - len(lost)
   chunks.Chunks(replay(folder)).load(None)  # That of an earlier version names none.
   assert capsys.readouterr().out == ''
+
+
+def test_numbers_of_episodes_that_the_checkpoint_does_not_know_are_not_given_again(chain, tmp_path):
+  """A run that was killed while it saved has them in its replay; what they earned is not known."""
+  folder, _ = chain
+  made = replay(tmp_path / 'numbered')
+  for step in range(30):
+    made.add(dict(x=np.float32(step), episode=np.int32(1 + step // 6)))
+  made.save()
+  again, agent = chunks.Chunks(replay(tmp_path / 'numbered')), types.SimpleNamespace(ledger=usefulness.Ledger())
+  ledger = agent.ledger
+  for gained in (1.0, 0.0):
+    ledger.end(ledger.begin(0), gained)
+  known = ledger.merit()
+  again.load(None)
+  again.number_on(agent)
+  assert ledger.begin(usefulness.POLICY) == 6 and ledger.merit().tolist() == [*known, 0, 0, 0, 0]
+  assert (len(ledger.earned(usefulness.POLICY)), (ledger.by[1:] == usefulness.POLICY).sum()) == (0, 1)
+  again.number_on(agent)
+  assert ledger.begin(0) == 7
+  # Neither of a replay without numbers, nor of an agent that gives none.
+  other = chunks.Chunks(replay(folder))
+  other.load(None)
+  other.number_on(agent)
+  again.number_on(types.SimpleNamespace())
+  assert ledger.begin(0) == 8
 
 
 @pytest.mark.parametrize('index', [0, 2, 4])

@@ -6,6 +6,7 @@ Axes: E episodes begun so far, N sources.
 import numpy as np
 
 POLICY = -1  # In place of a source.
+NOBODY = -2  # The same, of episodes that a killed run began and of which the replay alone knows.
 NONE = 0  # The number of no episode; they are counted from 1.
 RECENT = 10  # Episodes by which the policy is judged, which changes; sources do not.
 
@@ -28,6 +29,12 @@ class Ledger:
 
   def end(self, number, gained):
     self.gained[number] = gained
+
+  def skip(self, number):
+    """Give none of the numbers up to `number` to an episode from now on, as the replay has them already."""
+    lost = max(0, number + 1 - len(self.by))
+    self.by = np.append(self.by, [NOBODY] * lost).astype(self.by.dtype)
+    self.gained = np.append(self.gained, [np.nan] * lost)
 
   def earned(self, source):
     """Return what the ended episodes of a source have earned, of the policy the last ones."""

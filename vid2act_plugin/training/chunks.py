@@ -6,6 +6,7 @@ import math
 import pathlib
 import re
 
+from ..agent.imitate import EPISODE
 from ..common.errors import UserError
 from ..common.output import note
 
@@ -42,6 +43,15 @@ class Chunks:
     self._note('are missing', set(names or ()) - found)
     self._note('cannot be read', self._wanted(found) - {
         x.filename for x in self.replay.chunks.values()})
+
+  def number_on(self, agent):
+    """Let an agent that numbers episodes go on behind those of the replay.
+
+    A run that was killed while it saved has episodes there that its checkpoint does not know.
+    """
+    if ledger := getattr(agent, 'ledger', None):
+      chunks = [x for x in list(self.replay.chunks.values()) if x.length and EPISODE in (x.data or {})]
+      ledger.skip(max((int(x.data[EPISODE][:x.length].max()) for x in chunks), default=0))
 
   def _note(self, what, names):
     if names:
