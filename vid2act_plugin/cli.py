@@ -7,6 +7,7 @@ import select
 import sys
 
 from .common.errors import as_user_errors
+from .common.output import aside
 
 # Only the module of the chosen command is imported: `vid2act host` works where
 # JAX and the host are not installed yet.
@@ -41,7 +42,7 @@ def main(argv=None):
       sub.add_parser(name, help=text)
   args = parser.parse_args(argv)
   try:
-    with as_user_errors(getattr(args, 'out', None) or '.'):
+    with as_user_errors(getattr(args, 'out', None) or '.'), aside(getattr(args, 'json', False)):
       args.run(args)
     sys.stdout.flush()
   except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import re
 import sys
 
@@ -55,6 +56,21 @@ def test_bars_and_errors_are_clean(capsys):
   error = UserError(f'The file {NASTY} is no file.', ['one', f'two {NASTY}'])
   first, second, third = str(error).split('\n')
   assert plain(str(error)) and second == 'one' and third.startswith('two ?')
+
+
+def test_standard_output_is_a_document_and_nothing_else(capsys):
+  with output.aside(True):
+    output.say('before')
+    with progress.bar('work', 1):
+      pass
+    output.document({'name': NASTY})
+    output.say('behind')
+  out, err = capsys.readouterr()
+  assert json.loads(out) == {'name': NASTY} and plain(out)
+  assert all(x in err for x in ('before', 'work', 'behind'))
+  output.document([1])
+  output.say('after')
+  assert capsys.readouterr().out == '[\n 1\n]\nafter\n'
 
 
 def test_nothing_else_prints():

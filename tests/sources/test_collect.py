@@ -139,6 +139,8 @@ def test_a_finished_collection_is_kept(whole):
     pytest.param(dict(names=['dmc_walker_walk']), 'mean dmcontrol_walker_walk', marks=needs_dmc),
     (dict(names=['metaworld_reach'] * 2), 'twice'), (dict(episodes=0), 'episodes is 0'),
     (dict(noise=[-1]), 'noise'), (dict(noise=[]), 'noise'), (dict(random_share=2), 'random_share'),
+    (dict(env=dict(make='{}', limit=2), episodes=1),
+     "--make is no setting of the source 'metaworld_reach'; leave it out"),
     (dict(seed=-1), 'seed')])
 def test_settings_that_do_not_exist(tmp_path, changes, words):
   with pytest.raises(UserError, match=words):

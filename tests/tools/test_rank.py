@@ -1,5 +1,6 @@
 """`vid2act rank`: what the sources' behaviours earn in a task."""
 
+import contextlib
 import json
 import re
 
@@ -9,6 +10,7 @@ from helpers.suites import needs_dmc
 from PIL import Image
 
 from vid2act_plugin import cli
+from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.teacher import behaviours, bundle
 from vid2act_plugin.tools import rank
@@ -22,17 +24,20 @@ FACTS = dict(
 TASK = 'metaworld_reach'
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-  """Behaviours of which `up` lifts the hand, and `down` lowers it, whatever they see."""
+def write(path, **facts):
+  """Write behaviours of which `up` lifts the hand, and `down` lowers it, whatever they see."""
   params = {k: np.zeros(v, np.float32) for k, v in behaviours.shapes(FACTS).items()}
   hidden = FACTS['settings']['hidden'] // 2
   params['behaviours/layer1/kernel'][-3, 0] = params['behaviours/layer1/kernel'][-1, 1] = 1
   params['behaviours/action/kernel'][:2, 2] = 3, -3
   assert params['behaviours/action/kernel'].shape == (hidden, 4)
-  path = tmp_path_factory.mktemp('cloned') / 'behaviours'
-  behaviours.Behaviours(params, FACTS).write(path)
+  behaviours.Behaviours(params, {**FACTS, **facts}).write(path)
   return path
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return write(tmp_path_factory.mktemp('cloned') / 'behaviours')
 
 
 def run(folder, *args, capsys):
@@ -54,8 +59,7 @@ def test_sources_do_what_they_do(folder, closing):
 
 
 def test_json_has_every_source_once_the_best_first(folder, tmp_path, capsys):
-  found = json.loads(run(folder, '--json', capsys=capsys).splitlines()[-1])
-  rows = found[TASK]
+  rows = json.loads(run(folder, '--json', capsys=capsys))[TASK]
   assert {x['source'] for x in rows} == {'up', 'down', 'random actions'}  # `narrow` does not fit.
   assert [x['score'] for x in rows] == sorted((x['score'] for x in rows), reverse=True)
   for row in rows:
@@ -78,26 +82,58 @@ def test_what_was_played_is_kept_and_not_played_again(folder, tmp_path, capsys, 
   assert played == [3] * 3
   with pytest.raises(UserError, match='was made with other behaviours or settings'):
     run(folder, '--out', out, '--noise', 0.3, capsys=capsys)
-  for text in ('{', json.dumps(dict(json.loads((out / rank.FILE).read_text()), episodes=3))):
-    (out / rank.FILE).write_text(text)
-    with pytest.raises(UserError, match='delete it, or name another folder'):
-      run(folder, '--out', out, capsys=capsys)
+  (out / rank.FILE).write_text('{')
+  with pytest.raises(UserError, match='delete it, or name another folder'):
+    run(folder, '--out', out, capsys=capsys)
 
 
-def test_interrupted_it_shows_and_keeps_what_is_complete(folder, tmp_path, capsys, monkeypatch):
-  before = Trials.play
-
-  def play(self, act, source, *args):
-    if source == 2:
-      raise KeyboardInterrupt
-    return before(self, act, source, *args)
-  monkeypatch.setattr(Trials, 'play', play)
-  with pytest.raises(SystemExit) as e:
+@pytest.mark.parametrize('episodes, good', [
+    (3, False), ({TASK: 3}, False), ([[1.0, 0.0]] * 3, True), ([[-1.0, None]] * 3, True), ([1, 2], False),
+    (['ab'], False), ([[1.0]], False), ([['a', 1]], False), ([[True, 1]], False), ([[1.0, 5]], False),
+    ([[float('nan'), 1]], False)])
+def test_what_is_kept_is_episodes_or_a_sentence(folder, tmp_path, capsys, monkeypatch, episodes, good):
+  monkeypatch.setattr(Trials, 'play', lambda *args: (0.0, 0.0))
+  run(folder, '--out', tmp_path, capsys=capsys)
+  content = json.loads((tmp_path / rank.FILE).read_text())
+  if isinstance(episodes, list):
+    episodes = {TASK: {**content['episodes'][TASK], 'up': episodes}}
+  (tmp_path / rank.FILE).write_text(json.dumps({**content, 'episodes': episodes}))
+  said = f'{re.escape(str(tmp_path / rank.FILE))} cannot be read .*; delete it, or name another folder with --out.$'
+  with contextlib.nullcontext() if good else pytest.raises(UserError, match=said):
     run(folder, '--out', tmp_path, capsys=capsys)
-  text = capsys.readouterr().out
-  assert e.value.code == 130 and 'Interrupted' in text and re.search(r'up +\S', text)
-  kept = json.loads((tmp_path / rank.FILE).read_text())['episodes'][TASK]
-  assert set(kept) == {'random actions', 'up'}
+
+
+def test_interrupted_it_shows_and_keeps_every_episode(folder, tmp_path, capsys, monkeypatch):
+  before, tried = Trials.play, []
+
+  def play(self, act, source, frames, noise, episode):
+    tried.append((source, episode))
+    assert lock.owner(tmp_path)  # Another command would write over what this one keeps.
+    if (source, episode) == (2, 2):
+      raise KeyboardInterrupt
+    return before(self, act, source, frames, noise, episode)
+  with monkeypatch.context() as patch:
+    patch.setattr(Trials, 'play', play)
+    for args in ((), ('--json',)):
+      with pytest.raises(SystemExit, match='130'):
+        run(folder, '--out', tmp_path, *args, capsys=capsys)
+      out, err = capsys.readouterr()
+      assert 'Interrupted: what was played is kept, the same' in (err if args else out)
+      kept = json.loads((tmp_path / rank.FILE).read_text())['episodes'][TASK]
+      counts = {k: len(v) for k, v in kept.items()}
+      assert counts == {'random actions': 3, 'up': 3, 'down': 2}
+      found = {x['source']: x['episodes'] for x in json.loads(out)[TASK]} if args else {
+          name: int(count) for name, count in re.findall(r'^ +(\S+(?: \S+)?)  +(\d+)  ', out, re.M)}
+      assert found == counts
+  assert len(tried) == 10 and tried[-1] == (2, 2)
+  assert 'rank: 9/9 episodes, done' in run(folder, '--out', tmp_path, capsys=capsys)
+
+
+@needs_dmc
+def test_all_tasks_are_checked_before_the_first_is_played(folder, capsys, monkeypatch):
+  monkeypatch.setattr(Trials, 'play', lambda *args: pytest.fail('The first is played.'))
+  with pytest.raises(UserError, match='walker_walk has 6 actions'):
+    run(folder, '--task', TASK, 'dmcontrol_walker_walk', capsys=capsys)
 
 
 def test_better_is_what_lies_apart():
@@ -122,11 +158,24 @@ def test_few_episodes_and_ties_are_not_better(random, source, better):
 
 
 @needs_dmc
-def test_a_task_of_another_suite_takes_the_size_alone(closing):
-  env = {**ENV, 'camera': 'corner', 'reward': 'sparse', 'orientation': 'upright'}
-  trials = closing(Trials('dmcontrol_walker_walk', env, of='metaworld_reach'))
-  assert trials.actions == 6 and trials.env.limit == 1000 and trials.env.size == (16, 16)
-  assert closing(Trials('metaworld_reach', env, of='metaworld_push')).env.limit == 8
+def test_a_task_of_another_suite_takes_the_size_and_what_is_asked_for(tmp_path, capsys, monkeypatch):
+  env, played = {**ENV, 'repeat': 4, 'camera': 'corner', 'reward': 'sparse'}, []
+  names = ['metaworld_push', 'metaworld_plate-slide', 'metaworld_door-close']
+  folder = write(tmp_path / 'behaviours', env=env, sources=names)
+  monkeypatch.setattr(Trials, 'play', lambda self, *args: played.append(self.env) or (0.0, None))
+  for task, args, limit, repeat in (
+      ('metaworld_reach', (), 8, 4), ('metaworld_reach', ('--limit', 6), 6, 4),
+      ('dmcontrol_hopper_stand', (), 1000, 2), ('dmcontrol_hopper_stand', ('--limit', 6), 6, 2)):
+    out = tmp_path / f'{task}{limit}'
+    run(folder, '--task', task, '--out', out, *args, capsys=capsys)
+    found = played[-1]
+    assert (found.limit, found.repeat, found.size) == (limit, repeat, (16, 16))
+    content = json.loads((out / rank.FILE).read_text())
+    assert ('chosen' in content['settings']) == (task.startswith('dmcontrol') and bool(args))
+  del content['settings']['chosen']  # As earlier versions wrote it, which played 1000 steps.
+  (out / rank.FILE).write_text(json.dumps(content))
+  with pytest.raises(UserError, match='was made with other behaviours or settings'):
+    run(folder, '--task', task, '--out', out, *args, capsys=capsys)
 
 
 @pytest.mark.parametrize('args, said', [
@@ -136,7 +185,11 @@ def test_a_task_of_another_suite_takes_the_size_alone(closing):
     (['--seed', '-1'], 'The option --seed is -1'),
     (['--limit', '0'], 'env.metaworld.limit'),
     (['--reward', 'v9'], 'env.metaworld.reward'),
+    (['--task', 'dmc_walker_walk', '--limit', '5'], 'cannot be made'),
     pytest.param(['--task', 'dmcontrol_walker_walk'], 'has 6 actions, but the sources have 2, 4',
+                 marks=needs_dmc),
+    pytest.param(['--task', TASK, 'dmcontrol_hopper_stand', '--reward', 'sparse'],
+                 "The option --reward is no setting of the task 'dmcontrol_hopper_stand'; leave it out, or",
                  marks=needs_dmc)])
 def test_bad_input_is_told(folder, args, said, capsys):
   with pytest.raises(UserError, match=re.escape(said)):

@@ -6,10 +6,13 @@ characters. `[red]` and `:smile:` are shown as they are written.
 """
 
 import collections
+import contextlib
 import io
+import json
 import sys
 
 NOTED = collections.deque(maxlen=1000)  # Lines of `note` that no run has kept yet.
+_documents = None  # Where `document` prints while `aside` sends all else elsewhere.
 
 
 def printable(text):
@@ -31,6 +34,25 @@ def note(*lines):
   """Print lines that are worth reading again after the run, which keeps them in its logdir."""
   say(*lines)
   NOTED.extend(printable(str(x)) for x in lines)
+
+
+@contextlib.contextmanager
+def aside(on):
+  """Print to standard error meanwhile, if `on`: standard output gets a `document` and nothing else."""
+  global _documents
+  _documents = sys.stdout if on else None
+  try:
+    with contextlib.redirect_stdout(sys.stderr if on else sys.stdout):
+      yield
+  finally:
+    _documents = None
+
+
+def document(value):
+  """Print a value as JSON on standard output, `aside` or not."""
+  stream = _documents or sys.stdout
+  stream.write(json.dumps(value, indent=1) + '\n')  # ASCII, in which nothing steers a terminal.
+  stream.flush()
 
 
 def table(title, columns, rows):

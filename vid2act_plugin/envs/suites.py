@@ -61,6 +61,20 @@ def check(name, key='task'):
           f"did you mean {' or '.join(f'{suite}_{x}' for x in near)}?")
 
 
+def check_options(name, options, what):
+  """Raise a `UserError` where one of a command's `options`, such as limit, is none of the suite's settings.
+
+  name: of a task, or of a source that begins with one; what: the word for it. Suites of the host's own
+  are not ours to judge.
+  """
+  suite = SUITES.get(name.split('_')[0])
+  for key in options if suite else ():
+    if key not in suite.settings:
+      raise UserError(
+          f"The option --{key} is no setting of the {what} '{name}'; leave it out, or give this {what} a "
+          'command of its own.')
+
+
 def present():
   """Return `{name: suite}` of those whose package is installed."""
   package = lambda suite: suite.packages[0].replace('-', '_')

@@ -214,10 +214,7 @@ def _check(found, env, episodes, noise, random_share, seed):
       raise UserError(
           f"The source '{entry.name}' is of a suite without experts; choose from "
           f"{', '.join(suites.SUITES)}.")
-    for key in set(env) - set(suites.SUITES[entry.suite].settings):
-      raise UserError(
-          f"The option --{key} is no setting of the source '{entry.name}'; leave it out, or "
-          'collect this source by a command of its own.')
+    suites.check_options(entry.name, env, 'source')
   for key, value, good, cure in (
       ('episodes', episodes, episodes > 0, 'give a positive number'),
       ('noise', list(noise), len(noise) and min(noise) >= 0, 'give numbers from 0 on'),

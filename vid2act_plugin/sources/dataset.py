@@ -23,8 +23,8 @@ class Sources:
   holdout: share of each source's episodes, its last ones and at least one, that
   are kept out of `train`; a source with a single episode uses it for both.
   Attributes: `names`, `act_sizes` (actions before padding), `image` (shape of
-  one), `env` (settings of the first source), `key` (hash of the content), `random` (per split and
-  source: of which of its episodes all actions are random).
+  one), `envs` (settings of each source's environment), `key` (hash of the content), `random` (per split
+  and source: of which of its episodes all actions are random).
   Raises a `UserError` for damaged recordings, for differing image sizes, and
   for more than `act_width` actions.
   """
@@ -35,7 +35,7 @@ class Sources:
     self.names = [x['source'] for x in manifests]
     self.act_sizes = [x['act_size'] for x in manifests]
     self.key = content_key(manifests)
-    self.env = manifests[0]['env']
+    self.envs = [x['env'] for x in manifests]
     self.streams = {split: [] for split in SPLITS}
     self.worth = {split: [] for split in SPLITS}  # Per source and episode: success and return.
     self.random = {split: [] for split in SPLITS}

@@ -9,14 +9,12 @@ more than half of the episodes or steps were left out for their faults; 1 if
 nothing could be imported.
 """
 
-import contextlib
 import json
 import pathlib
-import sys
 
 from ..common import files, lock
 from ..common.errors import UserError, reading
-from ..common.output import say
+from ..common.output import document, say
 from . import formats, recording, survey
 from .imported import Import
 from .report import PARTIAL, Report
@@ -157,18 +155,17 @@ def main(args):
   name, resize = named(path, args.name), squared(args.resize)
   keys = dict(x.partition('=')[::2] for x in args.key)
   report, manifest, error = Report(), {}, None
-  with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
-    try:
-      manifest = run(
-          path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
-          args.episodes, keys, report, args.task)
-    except KeyboardInterrupt:
-      say('Interrupted: complete episodes are kept, the same command continues.')
-      raise SystemExit(130) from None
-    except UserError as e:
-      error = e
+  try:
+    manifest = run(
+        path, pathlib.Path(args.out) / name, args.format, resize, args.repeat, args.limit,
+        args.episodes, keys, report, args.task)
+  except KeyboardInterrupt:
+    say('Interrupted: complete episodes are kept, the same command continues.')
+    raise SystemExit(130) from None
+  except UserError as e:
+    error = e
   if args.json and report.found:
-    say(*json.dumps(report.machine(manifest), indent=1).split('\n'))
+    document(report.machine(manifest))
   if error:
     raise error
   if report.partial:

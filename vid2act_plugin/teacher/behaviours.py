@@ -74,7 +74,7 @@ class Behaviours:
   """The network and what is known of it.
 
   params: `{name: array}`. facts: `sources` in order, `act_sizes`, `act_width`,
-  `image`, `env` (settings of the recordings' environments), `settings` (those of
+  `image`, `env` (settings of the first source's environment), `settings` (those of
   `vid2act.behaviours`), `recordings` (hash of their content), and per source `error`, the mean squared error on episodes that
   it was not trained on, None where none of these is worth repeating, and `success`, its share of episodes of the source's own
   task that succeed without noise and with it, or None where that is not known.

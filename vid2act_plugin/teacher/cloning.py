@@ -27,7 +27,7 @@ class Training:
     self.facts = dict(
         sources=list(data.names), act_sizes=[int(x) for x in data.act_sizes],
         act_width=data.act_width, image=[int(x) for x in data.image], settings=dict(settings),
-        env=data.env, recordings=data.key)
+        env=data.envs[0], recordings=data.key)
     self.steps = {x: _Steps(data, x, settings['frames']) for x in ('train', 'holdout')}
     net, sizes = behaviours.network(self.facts), np.array(data.act_sizes)
     optimizer = optax.adamw(

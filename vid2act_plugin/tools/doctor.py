@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
-import json
 import os
 import pathlib
 import platform
@@ -14,7 +13,7 @@ import sys
 import tempfile
 
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import document, say
 from ..common.resources import defaults
 
 NAME = 'vid2act-plugin'
@@ -47,7 +46,7 @@ def main(args):
       say(_line(found[-1]))
   ok = all(x['status'] != 'fail' for x in found)
   if args.json:
-    say(*json.dumps(dict(checks=found, ok=ok), indent=2).split('\n'))
+    document(dict(checks=found, ok=ok))
   raise SystemExit(0 if ok else 1)
 
 

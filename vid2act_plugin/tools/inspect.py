@@ -1,17 +1,14 @@
 """The command `vid2act inspect`: what recordings and teacher bundles hold."""
 
 import collections
-import contextlib
 import itertools
-import json
 import pathlib
-import sys
 
 import numpy as np
 
 from ..common import files, progress
 from ..common.errors import UserError
-from ..common.output import say
+from ..common.output import document
 from ..envs import suites
 from ..sources import recording
 from ..teacher import bundle
@@ -39,20 +36,16 @@ def add_parser(sub):
 def main(args):
   """Run the command line `vid2act inspect`; ends with status 1 if anything is damaged."""
   stems = _stems(args.paths, pathlib.Path(args.out).expanduser())
-  # Progress must not get into the object.
-  aside = lambda: contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout)
   reports = []
   for path, folders, stem in zip(args.paths, [find(x) for x in args.paths], stems):
-    with aside():
-      found, entries = inspect(folders)
+    found, entries = inspect(folders)
     reports.append({'path': str(path), 'found': found, 'pictures': []})
     if not args.json:
       tables.show(found)
     if any(entries) and not args.no_pictures:
-      with aside():
-        reports[-1]['pictures'] = preview.draw(_shown(found, entries), stem)
+      reports[-1]['pictures'] = preview.draw(_shown(found, entries), stem)
   if args.json:
-    say(*json.dumps({'paths': reports}, indent=1).split('\n'))
+    document({'paths': reports})
   if any(x['damaged'] for report in reports for x in report['found']):
     raise SystemExit(1)
 

@@ -4,16 +4,18 @@ What succeeds more often than random actions, or earns more, can help an agent t
 its first episode on. Episodes have numbers, so that every source meets the same ones.
 """
 
+import contextlib
 import json
+import math
 import pathlib
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from ..common import files, images, progress
+from ..common import files, images, lock, progress
 from ..common.errors import UserError, reading
-from ..common.output import say, table
+from ..common.output import document, say, table
 from ..envs import suites
 from ..host import internals
 from ..teacher import behaviours, bundle
@@ -35,10 +37,11 @@ def add_parser(sub):
   add('--noise', type=float, default=0.1,
       help='standard deviation of what is added to actions; default: %(default)s')
   add('--seed', type=int, default=0, help='of the task; default: %(default)s')
-  add('--limit', type=int, help="env steps per episode; default: as in the sources' recordings")
-  add('--reward', help='metaworld: version of the reward, or sparse; default: as in the recordings')
-  add('--out', metavar='DIR', help='keep the episodes there and draw them; repeated, it continues')
-  add('--json', action='store_true', help='print JSON and nothing else')
+  add('--limit', type=int, help="env steps per episode; default: as in the first source's recording, "
+      "or its suite's in a task of another suite")
+  add('--reward', help='metaworld: version of the reward, or sparse; default: likewise')
+  add('--out', metavar='DIR', help='keep every episode there and draw them; repeated, it continues')
+  add('--json', action='store_true', help='one JSON object instead of table and picture, and the rest aside')
   parser.set_defaults(run=main)
 
 
@@ -47,52 +50,78 @@ def main(args):
   for key, least in (('episodes', 1), ('noise', 0), ('seed', 0)):
     if not getattr(args, key) >= least:
       raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
+  chosen = {k: v for k in ('limit', 'reward') if (v := getattr(args, k)) is not None}
   for task in args.task:
     suites.check(task, '--task')
+    suites.check_options(task, chosen, 'task')
   found = behaviours_in(args.teacher)
-  known = {**found.facts['env'], 'size': found.facts['image'][:2], **{
-      k: v for k, v in (('limit', args.limit), ('reward', args.reward)) if v is not None}}
+  recorded = {**found.facts['env'], 'size': found.facts['image'][:2]}
+  envs = {x: {**_alike(x, found.facts['sources'][0], recorded), **chosen} for x in args.task}
   settings = dict(
-      behaviours=found.facts, env=known, noise=args.noise, seed=args.seed)
-  kept = Kept(args.out, settings)
-  try:
-    rank(found, args.task, known, args.episodes, args.noise, args.seed, kept)
-  except KeyboardInterrupt:
+      behaviours=found.facts, env={**recorded, **chosen}, noise=args.noise, seed=args.seed)
+  if chosen and any(x != settings['env'] for x in envs.values()):
+    settings['chosen'] = chosen  # Earlier versions dropped it there: what they kept differs.
+  with lock.locked(args.out) if args.out else contextlib.nullcontext():
+    kept = Kept(args.out, settings)
+    try:
+      rank(found, envs, args.episodes, args.noise, args.seed, kept)
+    except KeyboardInterrupt:
+      _show(kept, args)
+      say('Interrupted: ' + ('what was played is kept, the same command continues.' if args.out else (
+          'with --out DIR the same command would continue.')))
+      raise SystemExit(130) from None
     _show(kept, args)
-    say('Interrupted: ' + ('what is complete is kept, the same command continues.' if args.out else (
-        'with --out DIR the same command would continue.')))
-    raise SystemExit(130) from None
-  _show(kept, args)
 
 
-def rank(found, tasks, env, episodes, noise, seed, kept):
-  """Play `episodes` of every source that has as many actions as the task, and of random actions."""
+def rank(found, envs, episodes, noise, seed, kept):
+  """Play `episodes` of every source that has as many actions as the task, and of random actions.
+
+  envs: `{task: settings}`. Raises a `UserError`, before anything is played, for a task that cannot be
+  made, or that no source fits.
+  """
   internals.compute_in(jnp.float32)
-  act, sizes = found.actor(), found.facts['act_sizes']
-  with progress.bar('rank', len(tasks) * (len(sizes) + 1) * episodes, 'episodes') as bar:
-    for task in tasks:
-      with reading(f'The environment of the task {task}', 'name another task', 'cannot be made'):
-        trials = Trials(task, env, seed, found.facts['sources'][0])
-      fitting = [k for k, size in enumerate(sizes) if size == trials.actions]
-      if not fitting:
-        raise UserError(
-            f"The task {task} has {trials.actions} actions, but the sources have "
-            f"{', '.join(map(str, sorted(set(sizes))))}; name a task of theirs.")
-      for source in (RANDOM, *fitting):
-        name = 'random actions' if source == RANDOM else found.facts['sources'][source]
-        bar.text(f'{name} in {task}')
-        done = kept.get(task, name)
-        for i in range(len(done), episodes):
-          done.append(trials.play(act, source, found.facts['settings']['frames'], noise, i))
-          bar.advance()
-        kept.put(task, name, done)
-      trials.close()
+  players = {task: _players(found, task, env, seed) for task, env in envs.items()}
+  act, frames = found.actor(), found.facts['settings']['frames']
+  with progress.bar('rank', episodes * sum(map(len, players.values())), 'episodes') as bar:
+    for task, sources in players.items():
+      with _trials(task, envs[task], seed) as trials:
+        for source, name in sources.items():
+          bar.text(f'{name} in {task}')
+          done = kept.count(task, name)
+          bar.advance(min(done, episodes))
+          for i in range(done, episodes):
+            kept.add(task, name, trials.play(act, source, frames, noise, i))
+            bar.advance()
+
+
+def _players(found, task, env, seed):
+  """Return `{source: name}` of those that can play a task, random actions first; none is a `UserError`."""
+  sizes = found.facts['act_sizes']
+  with _trials(task, env, seed) as trials:
+    actions = trials.actions
+  if actions not in sizes:
+    raise UserError(
+        f"The task {task} has {actions} actions, but the sources have "
+        f"{', '.join(map(str, sorted(set(sizes))))}; name a task of theirs.")
+  return {RANDOM: 'random actions', **{
+      k: name for k, (name, size) in enumerate(zip(found.facts['sources'], sizes)) if size == actions}}
+
+
+def _trials(task, env, seed):
+  with reading(f'The environment of the task {task}', 'name another task', 'cannot be made'):
+    return contextlib.closing(Trials(task, env, seed))
+
+
+def _alike(task, source, env):
+  """Return of the settings `env` of a source's recording what a task takes: of another suite's the size alone."""
+  other = source.split('_')[0] in suites.SUITES.keys() - {task.split('_')[0]}
+  return {k: v for k, v in env.items() if k == 'size' or not other}
 
 
 class Kept:
   """Episodes (return, success) by task and source, in a folder if there is one.
 
-  Raises a `UserError` where those in the folder were played with other settings.
+  Raises a `UserError` where what is in the folder was played with other settings, or is no episodes.
   """
 
   def __init__(self, folder, settings):
@@ -102,22 +131,31 @@ class Kept:
       with reading(f'The file {self.path}', 'delete it, or name another folder with --out'):
         before = files.parse(self.path.parent, FILE)
         same = before['settings'] == self.content['settings']
-        played = {task: {k: list(x) for k, x in found.items()} for task, found in before['episodes'].items()}
+        played = {
+            task: {k: list(map(_episode, x)) for k, x in found.items()}
+            for task, found in before['episodes'].items()}
       if not same:
         raise UserError(
             f'The file {self.path} was made with other behaviours or settings; name another folder '
             'with --out.')
       self.content['episodes'] = played
 
-  def get(self, task, source):
-    return list(self.content['episodes'].get(task, {}).get(source, []))
+  def count(self, task, source):
+    return len(self.content['episodes'].get(task, {}).get(source, ()))
 
-  def put(self, task, source, episodes):
-    self.content['episodes'].setdefault(task, {})[source] = episodes
+  def add(self, task, source, episode):
+    self.content['episodes'].setdefault(task, {}).setdefault(source, []).append(episode)
     if self.path:
-      self.path.parent.mkdir(parents=True, exist_ok=True)
       with files.atomic_write(self.path) as part:
         part.write_text(json.dumps(self.content), encoding='utf-8')
+
+
+def _episode(value):
+  """Return an episode that was read, (return, success); a ValueError if it is none."""
+  gained, success = value
+  if type(gained) not in (int, float) or not math.isfinite(gained) or success not in (None, 0, 1):
+    raise ValueError(f'{value} is not a return and a success')
+  return gained, success
 
 
 def summary(episodes):
@@ -180,12 +218,12 @@ def _share(count, of):
 def _show(kept, args):
   found = {k: summary(v) for k, v in kept.content['episodes'].items() if k in args.task}
   if args.json:
-    say(json.dumps(found))
+    document(found)
     return
   for task, rows in found.items():
-    table(f'{task}, {rows[0]["episodes"]} episodes each', (
-        'source', ['return', '95 % interval'], ['success', '95 % interval'], 'better than random'), [
-        (x['source'], f"{x['score']:.1f} ({x['score_interval'][0]:.1f} to {x['score_interval'][1]:.1f})",
+    table(task, (
+        'source', 'episodes', ['return', '95 % interval'], ['success', '95 % interval'], 'better than random'), [
+        (x['source'], x['episodes'], f"{x['score']:.1f} ({x['score_interval'][0]:.1f} to {x['score_interval'][1]:.1f})",
          '-' if x['success'] is None else
          f"{x['success']:.2f} ({x['success_interval'][0]:.2f} to {x['success_interval'][1]:.2f})",
          'yes' if x['better'] else '') for x in rows])
@@ -199,7 +237,7 @@ def _draw(found, path):
   with images.figure(
       path, 1, len(found), figsize=size, squeeze=False, layout='constrained') as (_, axes):
     for ax, (task, rows) in zip(axes[0], found.items()):
-      key = 'score' if rows[0]['success'] is None else 'success'
+      key = 'score' if None in [x['success'] for x in rows] else 'success'
       rows = rows[::-1]
       value = np.array([x[key] for x in rows])
       spread = np.abs(np.array([x[f'{key}_interval'] for x in rows]).T - value)

@@ -55,8 +55,8 @@ def learn(config, data, check):
   settings = dict(config.vid2act.behaviours)
   training = cloning.Training(data, settings)
   made = partial.updated(training, 'clone', kept(config), check)
-  env = {**data.env, 'size': list(data.image[:2])}
-  made.facts['success'] = _own(made, locate(config), env, settings['episodes'], check)
+  envs = [{**x, 'size': list(data.image[:2])} for x in data.envs]
+  made.facts['success'] = _own(made, locate(config), envs, settings['episodes'], check)
   return made
 
 
@@ -65,14 +65,17 @@ def kept(config):
   return pathlib.Path(config.logdir).expanduser() / 'partial'
 
 
-def _own(made, found, env, episodes, check):
-  """Return each source's success on its own task `[without noise, with it]`, None where unknown."""
+def _own(made, found, envs, episodes, check):
+  """Return each source's success on its own task `[without noise, with it]`, None where unknown.
+
+  envs: of each source, the settings of its recording.
+  """
   act, result = made.actor(), []
   tasks = [x.entry.task if x.entry.suite in suites.SUITES else '' for x in found]
   with progress.bar('try behaviours', len(tasks) * episodes * len(NOISES), 'episodes') as bar:
-    for source, task in enumerate(tasks):
+    for source, (task, env) in enumerate(zip(tasks, envs)):
       result.append(None)
-      trials = _trials(task, env, found[0].entry.task) if task and episodes else None
+      trials = _trials(task, env) if task and episodes else None
       if trials and trials.success:
         result[-1] = [
             round(float(np.mean([
@@ -86,12 +89,12 @@ def _own(made, found, env, episodes, check):
   return result
 
 
-def _trials(task, env, of=''):
+def _trials(task, env):
   """Return trials in a source's task; None where it knows no success, or cannot be made here."""
   if not suites.SUITES[task.split('_')[0]].success:
     return None
   try:
-    return Trials(task, env, of=of)
+    return Trials(task, env)
   except Exception as e:  # Recordings may be of a machine that draws, and learned from on another.
     say(f'Note: the behaviour of {task} was not tried, as the task cannot be made: {reason(e)}')
     return None

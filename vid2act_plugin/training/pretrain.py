@@ -148,5 +148,5 @@ def bundle(agent, data, config):
       sources=list(data.names), act_sizes=[int(x) for x in data.act_sizes],
       actions=config.vid2act.pretrain.actions, act_width=config.vid2act.act_width,
       image=[int(x) for x in data.image],
-      agent={k: config.agent[k] for k in MODEL}, env=data.env, recordings=data.key,
+      agent={k: config.agent[k] for k in MODEL}, env=data.envs[0], recordings=data.key,
       updates=config.vid2act.pretrain.updates, host=tree.title(), jax=jax.__version__))

@@ -13,19 +13,15 @@ RANDOM = -1  # In place of a source: uniformly random actions.
 class Trials:
   """A task, and episodes in it that a behaviour carries out.
 
-  task: SUITE_TASK. env: settings of the recordings that the behaviours are of;
-  of these the task takes those of its suite, and defaults for the rest. of: the
-  name of the source that was recorded with these settings: a task of another
-  suite takes the size of images alone. seed: with the number of an episode it
-  decides how that begins.
+  task: SUITE_TASK. env: settings, of which the task takes those of its suite, and
+  defaults for the rest. seed: with the number of an episode it decides how that
+  begins.
   """
 
-  def __init__(self, task, env, seed=0, of=''):
+  def __init__(self, task, env, seed=0):
     suite, _, name = task.partition('_')
     self.suite, self.seed = suites.SUITES[suite], seed
     module, kind = self.suite.env.split(':')
-    if of.split('_')[0] in suites.SUITES.keys() - {suite}:
-      env = {k: v for k, v in env.items() if k == 'size'}
     known = {**resources.defaults()['env'][suite], **env}
     settings = {k: known[k] for k in self.suite.settings}
     self.env = getattr(importlib.import_module(module), kind)(name, **settings, seed=seed)
