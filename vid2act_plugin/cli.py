@@ -17,7 +17,7 @@ COMMANDS = {
     'collect': ('sources.collect', 'record episodes of source tasks'),
     'import': ('sources.importing', "turn other people's recordings into ours"),
     'label': ('tools.label', 'infer the actions of films from recordings that have them'),
-    'inspect': ('tools.inspect', 'show what recordings and teacher bundles hold'),
+    'inspect': ('tools.inspect', 'show what recordings, teacher bundles and behaviours hold'),
     'teacher': ('teacher.from_runs', 'make a teacher from finished DreamerV3 runs'),
     'rank': ('tools.rank', "play the sources' behaviours in a task: which of them help there?"),
     'ablate': ('studies.ablate', 'run variants x tasks x seeds and compare them'),

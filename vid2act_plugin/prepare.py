@@ -36,6 +36,8 @@ def prepare(config):
   acting = options.executes(config) and config.script in start.LOOPS
   if taught or recorded or acting:
     options.check(config)
+  if config.agent.typ == 'vid2act' and config.script in start.LOOPS:
+    options.idle(config)
   config = platform.resolve(config)
   alone, given = config.script in start.STAGES, config.vid2act.teacher
   if taught and given and not alone:
@@ -144,6 +146,7 @@ def _behaviours(config, given):
       holdout=config.vid2act.pretrain.holdout, act_width=config.vid2act.act_width))
   folder = logdir / 'behaviours'
   if behaviours.exists(folder):
+    behaviours.read(folder, behaviours.MADE)
     say(f'Behaviours: reused {folder}')
   elif not config.vid2act.auto:
     raise UserError(

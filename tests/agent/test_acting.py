@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import clones
 
 from vid2act_plugin.agent import acting, build, imitate
 from vid2act_plugin.agent.usefulness import POLICY
@@ -9,21 +10,13 @@ from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import internals, loading
 from vid2act_plugin.teacher import behaviours
 
-FACTS = dict(
-    sources=['one', 'two', 'three'], act_sizes=[3, 2, 3], act_width=16, image=[16, 16, 3], env={},
-    recordings='none', error=[0.1] * 3, success=[None] * 3, settings=dict(
-        updates=1, batch_size=1, frames=2, shift=0, channels=4, hidden=8, episodes=0))
 B, T, ENVS = 4, 6, 2
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """Behaviours of random weights, which differ from each other and from image to image."""
-  rng = np.random.default_rng(0)
-  params = {k: (0.5 * rng.normal(size=v)).astype(np.float32)
-            for k, v in behaviours.shapes(FACTS).items()}
   path = tmp_path_factory.mktemp('cloned') / 'behaviours'
-  behaviours.Behaviours(params, FACTS).write(path)
+  clones.make().write(path)
   return path
 
 

@@ -65,6 +65,9 @@ def test_a_teacher_without_them_gets_them_once(config, without, capsys):
   again = chain.prepare(config)
   assert again.vid2act.cloned == found.vid2act.cloned and again.vid2act.seconds.clone == 0
   assert 'Behaviours: reused' in capsys.readouterr().out
+  (pathlib.Path(found.vid2act.cloned) / behaviours.TENSORS).write_bytes(b'x')
+  with pytest.raises(UserError, match='is not as it was written.*delete this folder, and they are learned again'):
+    chain.prepare(config)
   shutil.rmtree(found.vid2act.cloned)
 
 
@@ -82,7 +85,7 @@ def test_nothing_is_learned_without_being_asked(config, without):
 
 
 def test_a_folder_of_them_that_is_amiss_is_told_at_the_start(config, first, tmp_path):
-  with pytest.raises(UserError, match='The behaviours in .*delete this folder'):
+  with pytest.raises(UserError, match='The behaviours in .*; name one that --script clone has'):
     chain.prepare(config.update({'vid2act.cloned': str(tmp_path)}))
 
 

@@ -156,12 +156,18 @@ def test_written_and_read(learned, tmp_path):
     (lambda folder, facts: facts['settings'].update(hidden=64), 'is not finite float32 of shape'),
     (lambda folder, facts: facts['settings'].update(channels=10 ** 9), 'its sizes'),
     (lambda folder, facts: facts['settings'].update(frames='3'), 'its sizes'),
-    (lambda folder, facts: facts.pop('settings'), 'settings'),
-    (lambda folder, facts: facts.update(sources=['same']), 'is not finite float32 of shape')])
+    (lambda folder, facts: facts.pop('settings'), 'lack the settings'),
+    (lambda folder, facts: facts.pop('act_sizes'), "the field 'act_sizes'"),
+    (lambda folder, facts: facts.update(success=[None, [2, 0]]), 'lack .* a success for each source'),
+    (lambda folder, facts: facts.update(sources=['same']), 'its act_sizes'),
+    (lambda folder, facts: facts.update(sources=['same'], act_sizes=[2], error=[0.5], success=[None]),
+     'is not finite float32 of shape')])
 def test_what_is_amiss_is_told(learned, tmp_path, spoil, said):
   folder = tmp_path / 'behaviours'
   text = spoilt.refusal(behaviours, learned, folder, spoil, said)
-  assert str(folder) in text and 'delete this folder' in text
+  assert str(folder) in text and text.endswith('; name one that --script clone has written, LOGDIR/behaviours.')
+  with pytest.raises(UserError, match='; delete this folder, and they are learned again'):
+    behaviours.read(folder, behaviours.MADE)
 
 
 def test_not_finite_is_refused(learned, tmp_path):

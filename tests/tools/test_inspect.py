@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import clones
 from helpers.inspecting import damage, episode, read
 
 from vid2act_plugin import cli
@@ -174,6 +175,32 @@ def test_behaviours_of_a_bundle(teacher, capsys, facts):
   made.save(teacher)
   report, status = read(capsys, teacher)
   assert status == 1 and 'its behaviours lack' in report['found'][0]['damaged'][0]
+
+
+def test_behaviours_in_a_folder_of_their_own(make, capsys, tmp_path, monkeypatch):
+  """As the script clone writes them, in its logdir."""
+  make('recorded')
+  made = clones.make(error=[0.25, None, 0.5], success=[[1.0, 0.9], None, None], seed=3)
+  made.write(tmp_path / 'all' / 'behaviours')
+  monkeypatch.setenv('HOME', str(tmp_path))
+  for path, count in ((tmp_path / 'all' / 'behaviours', 1), ('~/all', 2)):
+    report, status = read(capsys, path, '--no-pictures')
+    x = report['found'][0]
+    assert status == 0 and len(report['found']) == count and x['kind'] == 'behaviours' and not x['damaged']
+    assert x['sources'] == [
+        dict(source='one', act_size=3, behaviour_error=0.25, behaviour_success=[1.0, 0.9]),
+        dict(source='two', act_size=2, behaviour_error=None, behaviour_success=None),
+        dict(source='three', act_size=3, behaviour_error=0.5, behaviour_success=None)]
+    assert x['parameters'] == sum(y.size for y in made.params.values())
+    assert (x['recordings'], x['settings'], x['seed'], 'holdout' in x) == ('none', clones.FACTS['settings'], 3, False)
+  cli.main(['inspect', str(tmp_path / 'all'), '--no-pictures'])
+  output = capsys.readouterr().out
+  assert 'recorded' in output and 'checking: 4/4' in output and 'states in memory' not in output
+  assert re.search(r'one +3 +0.25 +1.0, 0.9 *\n', output) and 'settings     updates 1, batch_size 1' in output
+  (tmp_path / 'all' / 'behaviours' / 'behaviours.safetensors').write_bytes(b'x')
+  report, status = read(capsys, tmp_path / 'all', '--no-pictures')
+  assert status == 1 and 'behaviours.safetensors is not as it was written' in report['found'][0]['damaged'][0]
+  assert not report['found'][1]['damaged']
 
 
 def test_a_damaged_bundle_beside_a_recording(make, teacher, capsys):

@@ -1,29 +1,133 @@
-"""The sources' behaviours are tried in their own tasks, as these were recorded."""
+"""What a stage finds in its folder is reused where it is what the command asks for, and else refused."""
 
-from helpers.inspecting import write
+import json
+import pathlib
+import shutil
 
-from vid2act_plugin.training import clone
-from vid2act_plugin.training.trials import Trials
+import numpy as np
+import pytest
+from helpers import recordings
+
+from vid2act_plugin.agent import build
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.teacher import behaviours, bundle
+from vid2act_plugin.training import clone, pretrain
+
+CURE = 'repeat the command with these, or learn others by --script clone with another --logdir.'
+CHANGES = [
+    ({'vid2act.behaviours.updates': 5}, 'vid2act.behaviours.updates 4 (now 5)'),
+    ({'seed': 1}, 'seed 0 (now 1)'), ({'vid2act.pretrain.holdout': 0.5}, 'vid2act.pretrain.holdout 0.1 (now 0.5)'),
+    ({'vid2act.act_width': 9}, 'vid2act.act_width 16 (now 9)')]
+ids = [words.split()[0] for _, words in CHANGES]
 
 
-def test_every_source_is_tried_with_the_settings_of_its_own_recording(
-    configure, tmp_path, monkeypatch, plain):
-  seen = []
+@pytest.fixture(scope='module')
+def sources(tmp_path_factory):
+  root = tmp_path_factory.mktemp('sources')
+  return [str(recordings.write(root / x)) for x in ('a', 'b')]
 
-  class Seen(Trials):
 
-    def play(self, *args):
-      seen.append((self.env.name, self.env.limit, self.env.repeat, self.env.size))
-      return super().play(*args)
-  monkeypatch.setattr(clone, 'Trials', Seen)
-  envs = dict(reach=dict(limit=4, repeat=2, size=[64, 64]), push=dict(limit=6, repeat=3, size=[8, 8]))
-  for task, env in envs.items():
-    env.update(render='fast')
-    write(tmp_path / f'metaworld_{task}', actions=4, size=(16, 16), fields=dict(
-        suite='metaworld', task=task, env=env))
-  config = configure('vid2act', 'metaworld', **{
-      'logdir': str(tmp_path / 'run'), 'vid2act.recordings': str(tmp_path),
-      'vid2act.sources': ['metaworld_reach', 'metaworld_push'], 'vid2act.behaviours.episodes': 1})
-  made = clone.learn(config, clone.recordings(config), lambda: None)
-  assert seen == [('reach', 4, 2, (16, 16))] * 2 + [('push', 6, 3, (16, 16))] * 2
-  assert made.facts['env'] == envs['reach'] and [len(x) for x in made.facts['success']] == [2, 2]
+@pytest.fixture(scope='module')
+def config(configure, sources, tmp_path_factory):
+  return configure('vid2act', **{
+      'logdir': str(tmp_path_factory.mktemp('stage') / 'run'), 'vid2act.sources': tuple(sources)})
+
+
+@pytest.fixture(scope='module')
+def made(config):
+  """Behaviours that the script clone has written."""
+  clone.run(config, None)
+  return pathlib.Path(config.logdir) / 'behaviours'
+
+
+def content(folder):
+  return {x.name: x.read_bytes() for x in folder.iterdir()}
+
+
+def test_the_same_are_reused(config, made, monkeypatch, capsys):
+  monkeypatch.setattr(clone, 'learn', None)
+  clone.run(config, None)
+  assert capsys.readouterr().out.endswith(f'Behaviours: reused {made}\n')
+
+
+@pytest.mark.parametrize('changes, words', CHANGES, ids=ids)
+def test_others_are_not_reused(config, made, changes, words):
+  before = content(made)
+  with pytest.raises(UserError) as e:
+    clone.run(config.update(changes), None)
+  assert str(e.value) == f'The behaviours in {made} were learned with {words}; {CURE}'
+  assert content(made) == before
+
+
+def test_other_sources_and_recordings_are_not_reused(config, made, sources, tmp_path):
+  with pytest.raises(UserError, match=r"sources \['a', 'b'\] .now \['a'\]., recordings '"):
+    clone.run(config.update({'vid2act.sources': tuple(sources[:1])}), None)
+  for name in sources:
+    shutil.copytree(name, tmp_path / pathlib.Path(name).name)
+  other = recordings.write(tmp_path / 'b', count=4)
+  with pytest.raises(UserError, match=r"were learned with recordings '\w{16}' .now '\w{16}'.; repeat"):
+    clone.run(config.update({'vid2act.sources': (str(other.parent / 'a'), str(other))}), None)
+
+
+def test_what_earlier_versions_did_not_note_is_the_same(config, made, tmp_path, capsys):
+  shutil.copytree(made, tmp_path / 'behaviours')
+  path = tmp_path / 'behaviours' / behaviours.FACTS
+  facts = json.loads(path.read_text())
+  assert (facts.pop('seed'), facts.pop('holdout')) == (0, 0.1)
+  path.write_text(json.dumps(facts))
+  clone.run(config.update(logdir=str(tmp_path), seed=1), None)
+  assert 'reused' in capsys.readouterr().out
+
+
+@pytest.fixture
+def teacher(config, tmp_path):
+  """The settings of a stage whose folder has a bundle of an earlier version, without behaviours."""
+  data, options = clone.recordings(config), config.vid2act.pretrain
+  bundle.Bundle(
+      {'a': np.zeros(3, np.float32)}, dict(source=np.zeros(0, np.int32)), dict(
+          sources=list(data.names), act_sizes=data.act_sizes, act_width=data.act_width,
+          image=[int(x) for x in data.image], agent={k: config.agent[k] for k in bundle.MODEL},
+          env=data.envs[0], recordings=data.key, updates=options.updates, actions=options.actions)).save(
+              tmp_path / 'run' / 'teacher')
+  return config.update(logdir=str(tmp_path / 'run'))
+
+
+def test_a_teacher_without_behaviours_gets_them(teacher, made, capsys):
+  folder = pathlib.Path(teacher.logdir) / 'teacher'
+  before = bundle.load(folder)
+  build._pin(teacher.logdir, before)
+  pretrain.run(teacher, None)
+  found = bundle.load(folder)
+  assert behaviours.of(found).identity() == behaviours.read(made).identity()
+  assert found.params.keys() == before.params.keys() and found.hash != before.hash
+  assert not clone.kept(teacher).exists() and 'clone' in capsys.readouterr().out
+  assert build.tied(teacher.logdir, found)  # Its model is the one that the run was begun with.
+  found.manifest['before'] = 'x'
+  with pytest.raises(UserError, match='was started with the teacher'):
+    build.tied(teacher.logdir, found)
+  pretrain.run(teacher, None)
+  assert 'clone' not in capsys.readouterr().out and bundle.verify(folder)['hash'] == found.hash
+
+
+@pytest.mark.parametrize('changes, words', CHANGES[:3], ids=ids[:3])
+def test_a_teacher_with_other_behaviours_is_not_reused(teacher, changes, words):
+  pretrain.run(teacher, None)
+  folder = pathlib.Path(teacher.logdir) / 'teacher'
+  before = content(folder)
+  with pytest.raises(UserError) as e:
+    pretrain.run(teacher.update(changes), None)
+  assert str(e.value) == f'The behaviours in {folder} were learned with {words}; {CURE}'
+  assert content(folder) == before
+
+
+def test_a_teacher_of_other_recordings_is_not_reused(teacher, sources):
+  with pytest.raises(UserError, match=r"was made of the recordings \w{16} of \['a', 'b'\], not of .*another --logdir"):
+    pretrain.run(teacher.update({'vid2act.sources': tuple(sources[:1])}), None)
+
+
+def test_a_teacher_in_the_cache_is_left_as_it_is(teacher, capsys):
+  """Runs are tied to its hash, and those that ask for other behaviours learn them beside it."""
+  folder = pathlib.Path(teacher.logdir) / 'teacher'
+  before = content(folder)
+  pretrain.run(teacher.update({'vid2act.cache': str(folder.parents[1])}), None)
+  assert content(folder) == before and capsys.readouterr().out.endswith(f'reused {folder}\n')

@@ -6,7 +6,7 @@ Axes: E environments, F frames, H W image, B batch, T time.
 import jax
 import numpy as np
 
-from ..common.errors import UserError
+from ..common.errors import UserError, differences
 from ..host import internals
 from .imitate import EPISODE, MERIT
 from .usefulness import NONE, POLICY, Ledger
@@ -29,7 +29,8 @@ class Acting:
   def __init__(self, agent, behaviours, options, repeat):
     self.agent, self.repeat = agent, repeat
     self.options, self.imitates = options.execute, options.imitate > 0
-    facts = behaviours.facts
+    facts = self.cloned = behaviours.facts
+    self.identity = behaviours.identity()
     self.names, self.frames = facts['sources'], facts['settings']['frames']
     self.actions = agent.act_space['action'].shape[0]
     self.candidates = [
@@ -79,7 +80,8 @@ class Acting:
     return self.agent.report(carry, self.judged(data))
 
   def save(self):
-    return {**self.agent.save(), STATE: {**self.ledger.save(), 'steps': self.steps, 'sources': self.names}}
+    return {**self.agent.save(), STATE: {
+        **self.ledger.save(), 'steps': self.steps, 'sources': self.names, 'behaviours': self.identity}}
 
   def load(self, data, *args):
     self.agent.load({k: v for k, v in data.items() if k != STATE}, *args)
@@ -88,7 +90,7 @@ class Acting:
   def recall(self, data):
     """Take from what an agent has saved only what its episodes have earned, if any of it is there.
 
-    Raises a `UserError` where these were carried out by other sources.
+    Raises a `UserError` where these were carried out by other sources, or by other behaviours of them.
     """
     state = data.get(STATE)
     if not state:
@@ -98,6 +100,13 @@ class Acting:
       raise UserError(
           f'Episodes of the checkpoint were carried out by behaviours of {before}, not of {self.names}; continue '
           'with these, or choose another --logdir.')
+    learned = dict(state.get('behaviours', self.identity))  # Earlier versions did not tell them apart.
+    if learned.get('hash') != self.identity['hash']:
+      other = [k for k, v in self.identity.items() if learned.get(k) != v]
+      raise UserError(
+          'Episodes of the checkpoint were carried out by behaviours with '
+          f"{differences(other, learned, 'now', self.identity)}; set vid2act.cloned back to those ('': the "
+          "teacher's), or choose another --logdir.")
     self.ledger.load(state)
     self.steps = int(state['steps'])
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import pathlib
 
 import elements
@@ -45,6 +46,8 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
     parts.append(lambda kind: imitate.imitating(kind, options.imitate))
   changed = lambda kind: functools.reduce(lambda x, part: part(x), parts, kind)
   if not needs_teacher(options):
+    if executes(config):
+      check_actions(config, act_space)
     return _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config)
   bundle = bundles.load(config.vid2act.teacher)
   bundle.check()
@@ -75,9 +78,10 @@ def _acting(agent, config, bundle=None):
         f"The key agent.vid2act.execute is {dict(config.agent.vid2act.execute)}, but there are no "
         f"behaviours in the teacher '{where}'; repeat your command with run.eval_every above 0, or "
         'make them with --script clone and name LOGDIR/behaviours as vid2act.cloned.')
-  if tuple(found.facts['image']) != agent.obs_space['image'].shape:
+  shape = _image(agent.obs_space)
+  if found.facts['image'] != shape:
     raise UserError(
-        f"The task {config.task} has images of {agent.obs_space['image'].shape}, but the behaviours "
+        f'The task {config.task} has images of shape {shape}, but the behaviours '
         f"in {where} are for {found.facts['image']}; set env.{config.task.split('_')[0]}.size "
         'accordingly.')
   _note_other_settings(found.facts, config)
@@ -123,8 +127,8 @@ def check(bundle, config, obs_space, act_space):
     raise UserError(
         f'The key vid2act.sources is {dataset}, but the teacher {path} was made from '
         f"{have['sources']}, in this order; name these or pretrain another teacher.")
-  if 'image' not in obs_space or list(obs_space['image'].shape) != have['image']:
-    shape = list(obs_space['image'].shape) if 'image' in obs_space else 'no image'
+  shape = _image(obs_space)
+  if shape != have['image']:
     raise UserError(
         f"The task {config.task} has images of shape {shape}, but the teacher {path} was made for "
         f"{have['image']}; set env.{config.task.split('_')[0]}.size accordingly or pretrain again.")
@@ -154,8 +158,12 @@ def check_task(config):
     rehearse.check_spaces(config, obs, act)
 
 
-def check_actions(config, act_space, width):
-  """Raise a `UserError` where a teacher of actions of that width cannot teach the task."""
+def _image(obs_space):
+  return list(obs_space['image'].shape) if 'image' in obs_space else 'no image'
+
+
+def check_actions(config, act_space, width=math.inf):
+  """Raise a `UserError` where a teacher of actions of that width, or a source that acts, cannot teach the task."""
   if list(act_space) != ['action'] or act_space['action'].discrete:
     raise UserError(
         f'The task {config.task} has the actions {dict(act_space)}, but vid2act needs one '
@@ -180,7 +188,7 @@ def tied(logdir, bundle):
           f'not known; delete it if that is {bundle.hash[:12]} of sources '
           f"{bundle.manifest['sources']}, or choose another --logdir.") from e
     return False
-  if before['hash'] != bundle.hash:
+  if before['hash'] not in (bundle.hash, bundle.manifest.get('before')):
     raise UserError(
         f"The run {folder} was started with the teacher {before['hash'][:12]} of sources "
         f"{before.get('sources')}, not with {bundle.hash[:12]}; continue with that teacher or "

@@ -1,6 +1,7 @@
 """What follows from the settings `agent.vid2act`, for all who need to agree on it."""
 
 from ..common.errors import UserError
+from ..common.output import note
 
 
 def check(config):
@@ -31,6 +32,24 @@ def check(config):
        'episodes are compared by a teacher, and this run has none; set it to 1.0, or init to True')):
     if bad:
       raise UserError(f'The key agent.vid2act.{key} is {options[key]}, but {cure}.')
+
+
+def idle(config):
+  """Note which keys were given values that have no effect beside the other settings.
+
+  Neither the defaults nor any of our overlays leave one so.
+  """
+  options, given = config.agent.vid2act, config.vid2act.cloned
+  alone = 'no source carries out episodes (execute.start and execute.end are 0)'
+  acting = executes(config)
+  for key, value, without, why in (
+      ('agent.vid2act.imitate', options.imitate, options.imitate > 0 and not acting, alone),
+      ('agent.vid2act.execute.evaluate', 'best', options.execute.evaluate == 'best' and not acting, alone),
+      ('vid2act.cloned', given, given and not acting, alone),
+      ('agent.vid2act.rehearse_from', options.rehearse_from,
+       options.rehearse_from < 1 and not options.rehearse, 'agent.vid2act.rehearse is 0')):
+    if without:
+      note(f'Note: the key {key} is {value!r}, which has no effect, as {why}.')
 
 
 def from_start(options):

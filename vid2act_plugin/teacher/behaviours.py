@@ -4,6 +4,7 @@ Axes: B batch, F frames, H W image, N sources, A `act_width`.
 """
 
 import dataclasses
+import hashlib
 import pathlib
 
 import embodied.jax.nets as nn
@@ -13,13 +14,15 @@ import ninjax as nj
 import numpy as np
 
 from ..common.errors import reading
-from . import claims, stored
-from .bundle import CLONES
+from . import claims, faults, stored
+from .bundle import CLONES, FACTS
 
 f32 = jnp.float32
-TENSORS, FACTS = CLONES, 'behaviours.json'
+TENSORS = CLONES
 SIZES = 'frames', 'channels', 'hidden'
 SIDE = 7  # Patches.
+NAMED = 'name one that --script clone has written, LOGDIR/behaviours'  # The cure where the user named a folder,
+MADE = 'delete this folder, and they are learned again'  # and where a stage did.
 
 
 class Network(nj.Module):
@@ -75,9 +78,10 @@ class Behaviours:
 
   params: `{name: array}`. facts: `sources` in order, `act_sizes`, `act_width`,
   `image`, `env` (settings of the first source's environment), `settings` (those of
-  `vid2act.behaviours`), `recordings` (hash of their content), and per source `error`, the mean squared error on episodes that
-  it was not trained on, None where none of these is worth repeating, and `success`, its share of episodes of the source's own
-  task that succeed without noise and with it, or None where that is not known.
+  `vid2act.behaviours`), `recordings` (hash of their content), `seed` and `holdout` (which earlier versions
+  did not note), and per source `error`, the mean squared error on episodes that it was not trained on, None
+  where none of these is worth repeating, and `success`, its share of episodes of the source's own task that
+  succeed without noise and with it, or None where that is not known.
   """
 
   params: dict
@@ -98,23 +102,31 @@ class Behaviours:
         return np.asarray(found) if wait else found
     return act
 
+  def identity(self):
+    """Return what tells them from others of the same sources: settings, `recordings` and a `hash` of `params`."""
+    digest = hashlib.sha256(stored.content(self.params)).hexdigest()
+    return {**self.facts['settings'], 'recordings': self.facts['recordings'], 'hash': digest[:16]}
+
   def write(self, folder):
     """Write both files at once: `folder` is absent or complete."""
     stored.write(folder, (TENSORS, FACTS), self.params, self.facts)
 
 
 def exists(folder):
-  return (pathlib.Path(folder) / FACTS).is_file()
+  return (pathlib.Path(folder).expanduser() / FACTS).is_file()
 
 
-def read(folder):
-  """Return what `write` wrote; a `UserError` names what is amiss."""
-  with reading(f'The behaviours in {folder}', 'delete this folder, and they are trained again'):
-    return checked(*stored.read(folder, (TENSORS, FACTS)))
+def read(folder, cure=NAMED):
+  """Return what `write` wrote; a `UserError` names what is amiss, and the cure."""
+  with reading(f'The behaviours in {folder}', cure):
+    return checked(*stored.read(pathlib.Path(folder).expanduser(), (TENSORS, FACTS)))
 
 
 def checked(params, facts):
   """Return `Behaviours` of tensors and facts that were read; a ValueError says what is amiss."""
+  fault = faults.behaviours(facts)
+  if fault:
+    raise ValueError(fault)
   settings = facts['settings']
   if not claims.sizes(*(settings[k] for k in SIZES), *facts['image'], facts['act_width']):
     raise ValueError('its sizes are none of a network')

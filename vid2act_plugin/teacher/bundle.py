@@ -16,7 +16,7 @@ FORMAT = 1
 MANIFEST = 'manifest.json'
 MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
 FILES = ('teacher.safetensors', 'memory.safetensors')
-CLONES = 'behaviours.safetensors'
+CLONES, FACTS = 'behaviours.safetensors', 'behaviours.json'  # The second where they lie outside of a bundle.
 
 
 @dataclasses.dataclass
@@ -34,7 +34,8 @@ class Bundle:
     configuration of each; `agent` is the first), `guide`: whether memory was
     made, and `updates` is the sum.
   clones: `{path: array}` of the sources' behaviours, described by the manifest's
-  `behaviours`; both are absent from bundles of earlier versions.
+  `behaviours`; both are absent from bundles of earlier versions. Where such a one got
+  them, `before` is the hash that it had without.
   folder: where it was read from. compared: whether `params` are known to be of
   the model.
   """

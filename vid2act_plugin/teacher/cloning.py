@@ -72,7 +72,8 @@ class Training:
     with jax.transfer_guard('allow'):
       params = jax.device_get(self.params)
     return behaviours.Behaviours(
-        params, {**self.facts, 'error': error, 'success': [None] * len(error)})
+        params, {**self.facts, 'seed': self.seed, 'holdout': self.holdout, 'error': error,
+                 'success': [None] * len(error)})
 
 
 class _Steps:

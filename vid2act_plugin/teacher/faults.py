@@ -6,9 +6,10 @@ import numpy as np
 
 from . import claims
 
-FIELDS = {
-    'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'agent': dict, 'env': dict,
-    'recordings': str, 'updates': int}
+LEARNED = {  # What manifest and behaviours tell of what they were learned from.
+    'sources': list, 'act_sizes': list, 'act_width': int, 'image': list, 'env': dict, 'recordings': str}
+FIELDS = {**LEARNED, 'agent': dict, 'updates': int}
+UNTOLD = 'lack the settings, or an error and a success for each source'
 CLASSES = 256  # As many as a byte of `memory` tells apart.
 MEMORY = {  # dtype and what it is as wide as.
     'deter': (np.float16, 'deter'), 'stoch': (np.uint8, 'stoch'), 'action': (np.float32, 'act_width'),
@@ -17,7 +18,26 @@ MEMORY = {  # dtype and what it is as wide as.
 
 def manifest(manifest):
   """Of a manifest alone."""
-  for key, kind in FIELDS.items():
+  fault = _learned(manifest, FIELDS)
+  if fault:
+    return fault
+  if not 0 <= manifest['updates'] < 2 ** 63:
+    return f"its updates are {manifest['updates']:.3g}"
+  if manifest.get('kind', 'separate') != 'separate' or not all(
+      type(manifest.get(x, True)) is bool for x in ('guide', 'actions')):
+    return 'its kind, guide or actions are none of those that there are'
+  if 'behaviours' in manifest and not _told(manifest['behaviours'], len(manifest['sources'])):
+    return f'its behaviours {UNTOLD}'
+  return _agents(manifest)
+
+
+def behaviours(facts):
+  """Of what is told of behaviours, wherever they lie."""
+  return _learned(facts, LEARNED) or (None if _told(facts, len(facts['sources'])) else f'they {UNTOLD}')
+
+
+def _learned(manifest, fields):
+  for key, kind in fields.items():
     if type(manifest.get(key)) is not kind:
       return f"the field '{key}' of its manifest is missing or no {kind.__name__}"
   names, width = manifest['sources'], manifest['act_width']
@@ -29,18 +49,10 @@ def manifest(manifest):
     return 'its act_sizes are not one number up to act_width for each source'
   if len(manifest['image']) != 3 or not claims.sizes(*manifest['image']):
     return 'its image is not height, width and channels'
-  if not 0 <= manifest['updates'] < 2 ** 63:
-    return f"its updates are {manifest['updates']:.3g}"
-  if manifest.get('kind', 'separate') != 'separate' or not all(
-      type(manifest.get(x, True)) is bool for x in ('guide', 'actions')):
-    return 'its kind, guide or actions are none of those that there are'
-  if 'behaviours' in manifest and not _told(manifest['behaviours'], len(names)):
-    return 'its behaviours lack the settings, or an error and a success for each source'
-  return _agents(manifest)
 
 
 def _told(facts, sources):
-  """Say whether a manifest's `behaviours` have what is shown of them."""
+  """Say whether facts of behaviours have what is shown of them."""
   share = lambda x: x is None or isinstance(x, list) and len(x) == 2 and all(
       type(y) in (int, float) and 0 <= y <= 1 for y in x)
   lists = [facts.get(x) for x in ('error', 'success')] if isinstance(facts, dict) else [None]

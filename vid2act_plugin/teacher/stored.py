@@ -14,9 +14,14 @@ def write(folder, names, params, facts):
   """Write `{name: array}` and facts as the files `names` at once: `folder` is absent or complete."""
   tensors, about = names
   with files.atomic_folder(pathlib.Path(folder), names) as made:
-    (made / tensors).write_bytes(save({k: np.asarray(v, order='C') for k, v in params.items()}))
+    (made / tensors).write_bytes(content(params))
     (made / about).write_text(json.dumps(
         {**facts, 'hash': files.sha256(made / tensors)}, indent=1), encoding='utf-8')
+
+
+def content(params):
+  """Return the bytes as which `{name: array}` is written, the same in every file."""
+  return save({k: np.asarray(v, order='C') for k, v in params.items()})
 
 
 def read(folder, names):

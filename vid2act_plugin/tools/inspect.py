@@ -1,4 +1,4 @@
-"""The command `vid2act inspect`: what recordings and teacher bundles hold."""
+"""The command `vid2act inspect`: what recordings, teacher bundles and behaviours hold."""
 
 import collections
 import itertools
@@ -14,16 +14,18 @@ from ..sources import recording
 from ..teacher import bundle
 from . import preview, tables
 
+FILES = recording.MANIFEST, bundle.FACTS  # By which a folder is known.
+
 
 def add_parser(sub):
   """Add the command `inspect` to the subparsers `sub`."""
   parser = sub.add_parser(
-      'inspect', help='show what recordings and teacher bundles hold', description=(
-          'Check every hash and show what recordings and teacher bundles hold. The status is 1 if '
-          'anything is damaged.'))
+      'inspect', help='show what recordings, teacher bundles and behaviours hold', description=(
+          'Check every hash and show what recordings, teacher bundles and behaviours hold. The status is 1 '
+          'if anything is damaged.'))
   parser.add_argument(
       'paths', nargs='+', metavar='PATH',
-      help='a recording, a teacher bundle, or a folder of either')
+      help='a recording, a teacher bundle, behaviours that the script clone has written, or a folder of any of them')
   parser.add_argument(
       '--out', default='.', metavar='DIR',
       help='gets NAME-episodes.png and NAME-episodes.mp4 of each PATH with recordings; '
@@ -51,16 +53,16 @@ def main(args):
 
 
 def find(path):
-  """Return the folders of recordings and bundles: `path` itself, or those directly in it."""
+  """Return the folders of recordings, bundles and behaviours: `path` itself, or those directly in it."""
   path = pathlib.Path(path).expanduser()
-  if (path / recording.MANIFEST).is_file():
+  if any((path / x).is_file() for x in FILES):
     return [path]
-  found = sorted(x.parent for x in path.glob(f'*/{recording.MANIFEST}'))
+  found = sorted({x.parent for name in FILES for x in path.glob(f'*/{name}')})
   found = [x for x in found if not x.name.startswith('.')]  # A bundle that is being written.
   if not found:
     raise UserError(
-        f'There is neither a recording nor a teacher bundle in {path} or in the folders directly '
-        'in it; name a folder that `vid2act collect` or pretraining has made.')
+        f'There is neither a recording nor a teacher bundle nor behaviours in {path} or in the folders '
+        'directly in it; name a folder that `vid2act collect`, pretraining or the script clone has made.')
   return found
 
 
@@ -74,7 +76,7 @@ def inspect(folders):
     for folder in folders:
       bar.text(folder.name)
       try:
-        report, intact = (_teacher if _is_bundle(folder) else _recording)(folder, bar)
+        report, intact = _reader(folder)(folder, bar)
       except UserError as e:
         report, intact = dict(kind='unreadable', path=str(folder), damaged=[str(e)]), []
       found.append(report)
@@ -159,12 +161,8 @@ def _teacher(folder, bar):
   rssm, guide = manifest['agent']['dyn']['rssm'], manifest.get('guide', True)
   rows = [int((memory == k).sum()) if guide else 0 for k in range(loaded.sources)]
   known = manifest.get('behaviours', dict.fromkeys(('error', 'success'), [None] * loaded.sources))
-  names = zip(manifest['sources'], manifest['act_sizes'], rows, known['error'], known['success'])
   return dict(
-      kind='teacher', path=str(folder),
-      sources=[
-          dict(source=x, act_size=y, memory=z, behaviour_error=e, behaviour_success=s)
-          for x, y, z, e, s in names],
+      kind='teacher', path=str(folder), sources=_sources(manifest, known, memory=rows),
       model='separate models' if manifest.get('kind') == 'separate' else 'one model',
       act_width=loaded.act_width, image=manifest['image'],
       **{k: rssm[k] for k in ('deter', 'stoch', 'classes')},
@@ -172,6 +170,30 @@ def _teacher(folder, bar):
       actions_seen=manifest.get('actions', True), env=manifest['env'],
       recordings=manifest['recordings'], host=manifest.get('host', ''),
       jax=manifest.get('jax', ''), hash=loaded.hash, damaged=[]), []
+
+
+def _behaviours(folder, bar):
+  from ..teacher import behaviours  # It imports JAX, which nothing else here needs.
+  made = behaviours.read(folder)
+  bar.advance(2)
+  told = 'act_width', 'image', 'settings', 'env', 'recordings', 'seed', 'holdout'
+  return dict(
+      kind='behaviours', path=str(folder), sources=_sources(made.facts, made.facts),
+      parameters=sum(x.size for x in made.params.values()),
+      **{k: made.facts[k] for k in told if k in made.facts}, damaged=[]), []
+
+
+def _sources(facts, learned, **more):
+  """Return of each source of `facts` its actions, `more`, and what is known of its behaviour."""
+  columns = dict(source=facts['sources'], act_size=facts['act_sizes'], **more,
+                 behaviour_error=learned['error'], behaviour_success=learned['success'])
+  return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def _reader(folder):
+  if not (folder / recording.MANIFEST).is_file():
+    return _behaviours
+  return _teacher if _is_bundle(folder) else _recording
 
 
 def _is_bundle(folder):
@@ -183,8 +205,9 @@ def _is_bundle(folder):
 
 def _files(folder):
   try:
-    return len(
-        bundle.FILES if _is_bundle(folder) else recording.load_manifest(folder)['episodes'])
+    if _reader(folder) is not _recording:
+      return 2  # Tensors, and memory or facts.
+    return len(recording.load_manifest(folder)['episodes'])
   except UserError:  # Reported where the folder is read.
     return 0
 

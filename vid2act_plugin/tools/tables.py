@@ -11,8 +11,8 @@ def show(found):
   if records:
     _recordings(records)
   for x in found:
-    if x['kind'] == 'teacher':
-      _teacher(x)
+    if x['kind'] in ('teacher', 'behaviours'):
+      _learned(x)
   for x in found:
     for reason in x.get('skipped') or ():
       say(f"Skipped in {x['path']}: {text(reason)}")
@@ -68,15 +68,16 @@ def _grouped(title, columns, records, key):
   table(title, columns, [(*key(x[0]), [y['source'] for y in x]) for x in groups.values()])
 
 
-def _teacher(report):
+def _learned(report):
   hidden = 'path', 'kind', 'damaged', 'sources'
-  table(f"Teacher {report['path']}", ('', ''), [
+  table(f"{report['kind'].capitalize()} {report['path']}", ('', ''), [
       (k.replace('_', ' '), text(v)) for k, v in report.items() if k not in hidden])
   blank = lambda x: '-' if x is None else text(x)
-  table('Its sources', (
-      'source', 'actions', 'states in memory', ['behaviour', 'held-out error'],
+  memory = ['memory'] * (report['kind'] == 'teacher')
+  table('Its sources' if memory else 'Their sources', (
+      'source', 'actions', *['states in memory'] * len(memory), ['behaviour', 'held-out error'],
       ['success on its own task', 'without, with noise']), [
-      (x['source'], x['act_size'], x['memory'], blank(x['behaviour_error']),
+      (x['source'], x['act_size'], *(x[k] for k in memory), blank(x['behaviour_error']),
        ', '.join(map(str, x['behaviour_success'] or ['-']))) for x in report['sources']])
 
 

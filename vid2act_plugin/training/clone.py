@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..common import lock, progress
-from ..common.errors import reason
+from ..common.errors import UserError, differences, reason
 from ..common.output import say
 from ..envs import suites
 from ..host import internals
@@ -23,18 +23,47 @@ def run(config, args):
   """Learn `vid2act.behaviours.updates` times and write `LOGDIR/behaviours`, unless it is there."""
   folder = pathlib.Path(config.logdir).expanduser() / 'behaviours'
   with lock.locked(config.logdir):
+    data = recordings(config)
     if behaviours.exists(folder):
+      check(behaviours.read(folder, behaviours.MADE).facts, config, data, folder)
       say(f'Behaviours: reused {folder}')
       return
-    with resume.Stop() as stop:
-      try:
-        made = learn(config, recordings(config), stop.check)
-      except resume.Stopped:
-        say('Stopped; repeat the command to continue to learn the behaviours.')
-        raise SystemExit(128 + stop.signal) from None
-    made.write(folder)
+    learned(config, data).write(folder)
     partial.discard(kept(config))
   say(f'Behaviours: {folder}')
+
+
+def check(facts, config, data, where):
+  """Raise a `UserError` unless behaviours with these `facts` are those that `learned` would return.
+
+  What they do not tell, as those of earlier versions, is taken for the same.
+  """
+  before, now = _keys(facts), _keys(dict(
+      sources=list(data.names), recordings=data.key, seed=data.seed, act_width=data.act_width,
+      holdout=data.holdout, settings=config.vid2act.behaviours))
+  other = [k for k in now if k in before and before[k] != now[k]]
+  if other:
+    raise UserError(
+        f"The behaviours in {where} were learned with {differences(other, before, 'now', now)}; repeat the "
+        'command with these, or learn others by --script clone with another --logdir.')
+
+
+def _keys(facts):
+  """Return what decided what was learned, under the names of the keys that set it."""
+  names = dict(sources='sources', recordings='recordings', seed='seed', act_width='vid2act.act_width',
+               holdout='vid2act.pretrain.holdout')
+  return {**{v: facts[k] for k, v in names.items() if k in facts},
+          **{f'vid2act.behaviours.{k}': v for k, v in facts['settings'].items()}}
+
+
+def learned(config, data):
+  """Return what `learn` does, or end with the status of the signal that stopped it."""
+  with resume.Stop() as stop:
+    try:
+      return learn(config, data, stop.check)
+    except resume.Stopped:
+      say('Stopped; repeat the command to continue to learn the behaviours.')
+      raise SystemExit(128 + stop.signal) from None
 
 
 def recordings(config):

@@ -10,8 +10,10 @@ import numpy as np
 from dreamerv3 import main as hostmain
 
 from ..common import images, lock, progress
+from ..common.errors import UserError
 from ..common.output import say
 from ..host import checkpoints, internals, processes, tree
+from ..sources import locate
 from ..teacher import bundle as bundles
 from ..teacher import memory
 from ..teacher.bundle import MODEL, Bundle
@@ -23,25 +25,51 @@ PARAMS = ('enc/', 'src/', 'dyn/', 'dec/', 'rew/', 'con/')
 
 
 def run(config, args):
-  """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there."""
+  """Pretrain for `vid2act.pretrain.updates` and write `LOGDIR/teacher`, unless it is there.
+
+  A bundle without behaviours gets them. Raises a `UserError` where it has others than are asked for.
+  """
   with lock.locked(config.logdir):  # Another run may be making the same one.
     data, path = clone.recordings(config), processes.home(config) / 'teacher'
-    if _made(path, data, config):
-      say(f'Teacher bundle: reused {path}')
-    else:
+    if not _made(path, data, config):
       with processes.linked(config):
         _run(config, data, path)
+      return
+    # Runs share what is in the cache and are tied to its hash; those that want others have them beside it.
+    if processes.writes(config) and locate.cache(config) not in path.parents:
+      _complete(path, data, config)
+    say(f'Teacher bundle: reused {path}')
 
 
 def _made(path, data, config):
-  """Return whether there is a bundle of this model and these recordings after as many updates."""
+  """Return whether there is a bundle of this model after as many updates; a `UserError` if it is of other recordings."""
   if not bundles.exists(path):
     return False
   made, options = bundles.verify(path), config.vid2act.pretrain
+  if made['recordings'] != data.key:  # Its checkpoint, which would be continued, is of these as well.
+    raise UserError(
+        f"The teacher bundle {path} was made of the recordings {made['recordings']} of {made['sources']}, not of "
+        f'{data.key} of {list(data.names)}; go back to these, or name another --logdir.')
   wanted = dict(
-      updates=options.updates, actions=options.actions, recordings=data.key,
+      updates=options.updates, actions=options.actions,
       agent={k: config.agent[k] for k in MODEL})
   return json.loads(json.dumps(wanted)) == {k: made.get(k) for k in wanted}
+
+
+def _complete(path, data, config):
+  """Let a bundle have the behaviours that the run's settings ask for, or raise a `UserError`."""
+  made = bundles.load(path)
+  if 'behaviours' in made.manifest:
+    clone.check(made.manifest['behaviours'], config, data, path)
+    return
+  made.manifest['before'] = made.hash
+  _adopt(made, clone.learned(config, data))
+  made.save(path)
+  partial.discard(clone.kept(config))
+
+
+def _adopt(made, learned):
+  made.clones, made.manifest['behaviours'] = learned.params, learned.facts
 
 
 def _run(config, data, path):
@@ -62,8 +90,7 @@ def _run(config, data, path):
       with progress.waiting('collecting states of the sources'):
         made = bundle(agent, data, config)
       # There is nothing left to save, for which all would have to stop together.
-      learned = clone.learn(config, data, stop.check if processes.alone(config) else lambda: None)
-      made.clones, made.manifest['behaviours'] = learned.params, learned.facts
+      _adopt(made, clone.learn(config, data, stop.check if processes.alone(config) else lambda: None))
     except resume.Stopped:
       logger.close()
       stop.save(cp, f'update {step.value} of {options.updates}')

@@ -203,18 +203,18 @@ def _finish(config, agent, learner, evaluation, logger, start):
   path = summary.write(logdir, dict(
       stages={**seconds, 'train': round(time.time() - start, 1)},
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
-      pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []), behaviours=_behaviours(teacher),
+      pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []), behaviours=_behaviours(agent),
       final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
   say(*summary.learned(curves.metrics(str(logdir))), *summary.useful(learner.execution),
       f'Summary: {path}' + f', curves: {logdir / "curves.png"}' * drawn)
 
 
-def _behaviours(teacher):
-  """Return of each source's behaviour the held-out error, and success on its own task without noise and with it."""
-  known = teacher.get('behaviours', {})
+def _behaviours(agent):
+  """Return of each behaviour that acts the held-out error, and success on its own task without noise and with it."""
+  known = getattr(agent, 'cloned', dict(sources=[], error=[], success=[]))
   return {name: dict(error=error, success=success) for name, error, success in zip(
-      teacher.get('sources', []), known.get('error', []), known.get('success', []))}
+      *(known[k] for k in ('sources', 'error', 'success')))}
 
 
 def _versions():
