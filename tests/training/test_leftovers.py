@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.foreign import play, write_v3
 
-from vid2act_plugin.agent import build, usefulness
+from vid2act_plugin.agent import acting, build, usefulness
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.training import chunks, curves, resume, scores, summary
 from vid2act_plugin.training import train as loop
@@ -64,22 +64,20 @@ def test_numbers_of_episodes_that_the_checkpoint_does_not_know_are_not_given_aga
   for step in range(30):
     made.add(dict(x=np.float32(step), episode=np.int32(1 + step // 6)))
   made.save()
-  again, agent = chunks.Chunks(replay(tmp_path / 'numbered')), types.SimpleNamespace(ledger=usefulness.Ledger())
-  ledger = agent.ledger
+  again, ledger = chunks.Chunks(replay(tmp_path / 'numbered')), usefulness.Ledger()
+  agent = types.SimpleNamespace(ledger=ledger)
   for gained in (1.0, 0.0):
     ledger.end(ledger.begin(0), gained)
   known = ledger.merit()
   again.load(None)
-  again.number_on(agent)
+  acting.Acting.number_on(agent, again.greatest)
   assert ledger.begin(usefulness.POLICY) == 6 and ledger.merit().tolist() == [*known, 0, 0, 0, 0]
   assert (len(ledger.earned(usefulness.POLICY)), (ledger.by[1:] == usefulness.POLICY).sum()) == (0, 1)
-  again.number_on(agent)
+  acting.Acting.number_on(agent, again.greatest)
   assert ledger.begin(0) == 7
-  # Neither of a replay without numbers, nor of an agent that gives none.
-  other = chunks.Chunks(replay(folder))
+  other = chunks.Chunks(replay(folder))  # Its steps have no numbers.
   other.load(None)
-  other.number_on(agent)
-  again.number_on(types.SimpleNamespace())
+  acting.Acting.number_on(agent, other.greatest)
   assert ledger.begin(0) == 8
 
 

@@ -110,6 +110,13 @@ class Acting:
     self.ledger.load(state)
     self.steps = int(state['steps'])
 
+  def number_on(self, greatest):
+    """Number episodes on behind those of a replay; greatest: function from a key to its greatest value there.
+
+    A run that was killed while it saved has episodes there that its checkpoint does not know.
+    """
+    self.ledger.skip(greatest(EPISODE))
+
   def _name(self, source):
     return 'policy' if source == POLICY else self.names[source]
 

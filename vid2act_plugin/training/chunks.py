@@ -6,7 +6,6 @@ import math
 import pathlib
 import re
 
-from ..agent.imitate import EPISODE
 from ..common.errors import UserError
 from ..common.output import note
 
@@ -44,14 +43,10 @@ class Chunks:
     self._note('cannot be read', self._wanted(found) - {
         x.filename for x in self.replay.chunks.values()})
 
-  def number_on(self, agent):
-    """Let an agent that numbers episodes go on behind those of the replay.
-
-    A run that was killed while it saved has episodes there that its checkpoint does not know.
-    """
-    if ledger := getattr(agent, 'ledger', None):
-      chunks = [x for x in list(self.replay.chunks.values()) if x.length and EPISODE in (x.data or {})]
-      ledger.skip(max((int(x.data[EPISODE][:x.length].max()) for x in chunks), default=0))
+  def greatest(self, key):
+    """Return the greatest value of a key in all steps, 0 where none has it."""
+    chunks = [x for x in list(self.replay.chunks.values()) if x.length and key in (x.data or {})]
+    return max((int(x.data[key][:x.length].max()) for x in chunks), default=0)
 
   def _note(self, what, names):
     if names:
