@@ -39,7 +39,7 @@ def test_chain_leaves_what_it_promises(first):
   assert 'Initialised from the teacher as' in page and 'Relevance along the episode' in page
   summary = json.loads((logdir / 'summary.json').read_text())
   assert summary['env_steps'] == 80 and summary['updates'] > 5
-  assert summary['pretrain_updates'] == 4
+  assert summary['pretrain_updates'] == 4 and f'"{summary["teacher"]}"' in (logdir / 'teacher.json').read_text()
   assert summary['sources'] == ['metaworld_door-close', 'metaworld_faucet-open']
   assert set(summary['final_relevance']) == set(summary['sources'])
   assert abs(sum(summary['final_relevance'].values()) - 1) < 1e-3

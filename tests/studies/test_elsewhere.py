@@ -11,6 +11,7 @@ from vid2act_plugin import cli
 from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablation, matrix
+from vid2act_plugin.teacher import bundle
 from vid2act_plugin.training import scores, summary
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -206,3 +207,16 @@ def test_a_setting_that_results_do_not_know_was_the_default(tmp_path):
   before['stock']['agent.vid2act.share'] = before['vid2act']['agent.vid2act.share'] = 1.0
   before['stock']['agent.vid2act.gone'] = 1
   assert changed() is None
+
+
+def test_runs_of_another_teacher_are_refused(tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)  # The plan names its teacher from there.
+  shutil.copytree(ROOT / 'bench/transfer/results/sparse', tmp_path / 'sparse')
+  path, plan = tmp_path / 'sparse/runs.json', matrix.Matrix(tmp_path / 'sparse/matrix.yaml')
+  listed, right = json.loads(path.read_text()), bundle.verify('bench/transfer/teachers/eight')['hash']
+  def merge(teacher):
+    path.write_text(json.dumps([{**listed[0], 'teacher': teacher}, *listed[1:]]))
+    return ablation.Ablation(plan, tmp_path / 'out', [tmp_path / 'sparse'])
+  assert len(merge(right).elsewhere) == len(merge('').elsewhere) == len(listed)
+  with pytest.raises(UserError, match=f'had the teacher {right[1:13]}, but bench/transfer/teachers/eight is {right[:12]}'):
+    merge(right[1:])

@@ -7,6 +7,7 @@ import pathlib
 from ..common import files
 from ..common.errors import UserError, reason
 from ..common.output import count, say
+from ..teacher import bundle
 from ..training import scores
 from . import matrix
 
@@ -82,6 +83,7 @@ def _finished(path, folder, ablation, only):
     raise UserError(
         f'The runs in {folder} were made with another {changed} than {plan.path} has; leave the folder out, delete it, '
         f'or go back to {path / MATRIX}.')
+  _check_teachers(mine, ablation, folder)
   rows = {k: {} for k, x in mine.items() if x['env_steps'] >= ablation.steps(k)}
   for metric, found in scores.read([path / 'scores']).items():
     for row in found:
@@ -94,6 +96,17 @@ def _finished(path, folder, ablation, only):
       + f'; {count(torn, "run")} there without scores or too short, made again' * bool(torn)
       + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others))
   return whole
+
+
+def _check_teachers(runs, ablation, folder):
+  """Raise a `UserError` where runs had another teacher than the one that the settings name; earlier ones do not tell."""
+  named = {k: ablation.configs[k.method, k.task].vid2act.teacher for k, x in runs.items() if x.get('teacher')}
+  hashes = {path: bundle.verify(path)['hash'] for path in set(named.values()) if path}
+  for run, path in named.items():
+    if path and runs[run]['teacher'] != hashes[path]:
+      raise UserError(
+          f"The run {run.name} in {folder} had the teacher {runs[run]['teacher'][:12]}, but {path} is {hashes[path][:12]}; "
+          'leave the folder out, or name that teacher as vid2act.teacher.')
 
 
 def _listed(path, folder):

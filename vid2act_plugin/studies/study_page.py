@@ -181,6 +181,7 @@ def _execution(runs):
 def _listed(runs):
   spent = lambda x: sum(x['stages'].values())
   return page.table('Every run', (
-      'method', 'task', 'seed', 'env steps', 'updates', 'time', 'last score', 'success at any step'), [
+      'method', 'task', 'seed', 'env steps', 'updates', 'time', 'last score', 'success at any step', 'teacher'), [
       (x['method'] or None, x['task'] or None, x['seed'], x['env_steps'], x['updates'],
-       (clock(spent(x)), spent(x)), x['eval'].get('score'), x['eval'].get('success_any')) for x in runs])
+       (clock(spent(x)), spent(x)), x['eval'].get('score'), x['eval'].get('success_any'),
+       (x['teacher'] or '')[:12] or None) for x in runs])
