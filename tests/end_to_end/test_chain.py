@@ -22,7 +22,7 @@ from vid2act_plugin.host import checkpoints
 RUNS = 'vid2act_published', 'actionfree', 'rehearse'  # By their command; the others in-process.
 VARIANTS = (
     *RUNS, 'vid2act_nodistill', 'vid2act_guide', 'vid2act_uniform', 'finetune',
-    'vid2act_scratch', 'vid2act_likeness', 'vid2act_noimitate', 'finetune_exec', 'finetune_rehearse')
+    'vid2act_scratch', 'vid2act_likeness', 'vid2act_noexecute', 'vid2act_noimitate', 'finetune_exec', 'finetune_rehearse')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 ACTIONS = {'action': elements.Space(np.float32, 4, -1, 1)}  # As the runs', whose compiled updates fit.
 SHARED = 'vid2act_published', 'vid2act_guide', 'vid2act_uniform'  # Those with gradient shares.
