@@ -224,7 +224,10 @@ def test_stages_and_evaluations_alone(tmp_path, quick):
     if script == 'eval_only':
       (folder / 'summary.json').write_text('{"eval": {"score": 3.5}}')
     assert said in shown(report.write(folder))[1]
-  (folder / 'config.yaml').write_text(json.dumps({**content, 'script': 'pretrain'}))
-  (folder / 'teacher').mkdir()
-  (folder / 'teacher/manifest.json').write_text('{}')
-  assert 'Ended after 400 updates' in shown(report.write(folder))[1]
+  for script, made in (('pretrain', 'teacher/manifest.json'), ('clone', 'behaviours/behaviours.json')):
+    (folder / 'config.yaml').write_text(json.dumps({**content, 'script': script}))
+    shutil.rmtree((folder / 'teacher'), ignore_errors=True)
+    assert 'Has not ended' in shown(report.write(folder))[1]
+    (folder / made).parent.mkdir()
+    (folder / made).write_text('{}')
+    assert 'Ended after 400 updates' in shown(report.write(folder))[1]

@@ -2,6 +2,7 @@
 
 from ..common import files, films, lock, page, safe_yaml
 from ..common.errors import reason
+from ..teacher import bundle
 from ..training import curves, evaluation, notes, summary, upstream
 
 CONFIG, TEACHER = 'config.yaml', 'teacher.json'
@@ -38,7 +39,7 @@ class Run:
     left = self._try(summary.FILE, lambda: files.parse(folder, summary.FILE))
     self.summary = page.fitting(left, SUMMARY)
     self.stage = self.at('script') in STAGES
-    made = (folder / x / 'manifest.json' for x in ('teacher', 'behaviours'))
+    made = folder / 'teacher' / bundle.MANIFEST, folder / 'behaviours' / bundle.FACTS
     self.ended = any(x.is_file() for x in made) if self.stage else isinstance(left, dict)
     self.teacher = page.fitting(self._try(TEACHER, lambda: files.parse(folder, TEACHER), ''),
                                 dict(hash=str, sources=[str]))
