@@ -204,10 +204,10 @@ def test_the_verdict_repeats_the_tables():
   rows = [x for x in tables.splitlines() if x.startswith('|')]
   cells = {x for row in rows for x in row.strip('| ').split(' | ')}
   told = re.findall(r'-?[\d.]+\s+\([^()]*\d\s+to\s+[^()]*\)', verdict)
-  assert len(told) == 9
+  assert len(told) == 10
   front = (README.parents[2] / 'README.md').read_text().split('With sources that act')[1].split('## Start')[0]
   told += re.findall(r'-?[.\d]+ \([^()]*\d to [^()]*\)', front)
-  assert len(told) == 15
+  assert len(told) == 17
   for text in told:
     cell = ' '.join(text.split()).replace('95 % interval ', '')
     assert cell in cells, cell
