@@ -60,7 +60,7 @@ def teacher(config, sources, memory=512):
       action=rng.uniform(-1, 1, (count, width)).astype(np.float32),
       source=(np.arange(count) % sources).astype(np.int32))
   facts = made.manifest['behaviours'] = dict(
-      {k: made.manifest[k] for k in ('sources', 'act_sizes', 'act_width', 'image', 'env')},
+      {k: made.manifest[k] for k in ('sources', 'act_sizes', 'act_width', 'image', 'env', 'recordings')},
       settings=dict(config.vid2act.behaviours), error=[0.0] * sources, success=[None] * sources)
   made.clones = {
       k: rng.normal(size=v).astype(np.float32) for k, v in behaviours.shapes(facts).items()}

@@ -205,7 +205,7 @@ def test_bundle_without_actions(bundle, configure, monkeypatch):
   params = bundles.load(bundle).params
   agent = types.SimpleNamespace(save=lambda: {'params': params})
   data = types.SimpleNamespace(
-      names=['a', 'b', 'c'], act_sizes=[2, 3, 3], image=(16, 16, 3), env={}, key='')
+      names=['a', 'b', 'c'], act_sizes=[2, 3, 3], image=(16, 16, 3), envs=[{}] * 3, key='')
   for name, rows in (('vid2act', 3), ('actionfree', 0)):
     made = pretrain.bundle(agent, data, configure(name))
     kernel = made.params['dyn/dynin2/kernel']
