@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import clones
 from helpers.suites import needs_dmc
 from PIL import Image
 
@@ -17,10 +18,7 @@ from vid2act_plugin.tools import rank
 from vid2act_plugin.training.trials import RANDOM, Trials
 
 ENV = dict(size=[16, 16], limit=8, render='fast', repeat=2)
-FACTS = dict(
-    sources=['up', 'narrow', 'down'], act_sizes=[4, 2, 4], act_width=4, image=[16, 16, 3], env=ENV,
-    recordings='none', error=[0.1] * 3, success=[None] * 3, settings=dict(
-        updates=1, batch_size=1, frames=2, shift=0, channels=4, hidden=8, episodes=0))
+FACTS = {**clones.FACTS, 'sources': ['up', 'narrow', 'down'], 'act_sizes': [4, 2, 4], 'act_width': 4, 'env': ENV}
 TASK = 'metaworld_reach'
 
 

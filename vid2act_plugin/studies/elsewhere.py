@@ -34,7 +34,8 @@ def read(folders, ablation, only=None):
   found = {}
   for folder, path in paths.items():
     found.update(_finished(path, folder, ablation, only))
-  scores.read([path / 'scores' for path in paths.values()])  # Raises that.
+  if len(paths) > 1:
+    scores.read([path / 'scores' for path in paths.values()])  # Raises that.
   return found
 
 

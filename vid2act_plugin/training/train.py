@@ -203,7 +203,8 @@ def _finish(config, agent, learner, evaluation, logger, start):
   path = summary.write(logdir, dict(
       stages={**seconds, 'train': round(time.time() - start, 1)},
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
-      teacher=teacher.get('hash', ''), pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []), behaviours=_behaviours(agent),
+      teacher=teacher.get('hash', ''), pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
+      behaviours=_behaviours(agent),
       final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
   say(*summary.learned(curves.metrics(str(logdir))), *summary.useful(learner.execution),
