@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dreamerv3 import agent as hostagent
 
-from vid2act_plugin.agent import rehearse
+from vid2act_plugin.agent import imitate, rehearse
 
 B, T, ROWS = 4, 6, 1
 TASK = 'rew', 'con', 'pol', 'val', 'retnorm', 'valnorm', 'advnorm'
@@ -19,15 +19,15 @@ WORLD = 'enc', 'dyn', 'dec'
 @pytest.fixture(scope='module')
 def gradient(configure, spaces):
   """Return a function batch -> gradients and statistics by module, losses by row, metrics."""
-  config = configure()
-  kind, model = rehearse.apart(hostagent.Agent, ROWS), None
-  model = object.__new__(kind)
+  config = configure(**{'agent.vid2act.imitate': 2.0})
+  model = object.__new__(rehearse.apart(imitate.imitating(hostagent.Agent, 2.0), ROWS))
   keys = 'batch_size', 'batch_length', 'replay_context', 'report_length'
   model.__init__(*spaces, elements.Config(
       **config.agent, logdir='', seed=0, jax=config.jax, **{k: config[k] for k in keys}))
 
   def fn(batch):
-    obs, prevact = {k: v for k, v in batch.items() if k != 'action'}, {'action': batch['action']}
+    obs, prevact = {k: v for k, v in batch.items() if k not in ('action', 'merit')}, {'action': batch['action']}
+    model.done = batch['action'], batch['merit']
     carry = model.init_train(B)[:3]
     loss, _, grads, (_, _, outs, metrics) = nj.grad(
         lambda: model.loss(carry, obs, prevact, training=True), model.modules, has_aux=True)()
@@ -57,7 +57,7 @@ def batch():
   return dict(
       image=rng.integers(0, 256, (B, T, 16, 16, 3), np.uint8),
       reward=rng.normal(size=(B, T)).astype(np.float32), is_first=flag, is_last=flag,
-      is_terminal=flag, action=rng.uniform(-1, 1, (B, T, 3)).astype(np.float32))
+      is_terminal=flag, merit=rng.uniform(size=(B, T)).astype(np.float32), action=rng.uniform(-1, 1, (B, T, 3)).astype(np.float32))
 
 
 def changed(one, two):
@@ -66,7 +66,7 @@ def changed(one, two):
 
 
 @pytest.mark.parametrize('key, value', [
-    ('reward', 7.0), ('is_terminal', True), ('is_last', True)])
+    ('reward', 7.0), ('is_terminal', True), ('is_last', True), ('merit', 0.5)])
 def test_a_task_of_rehearsed_rows_moves_nothing(gradient, key, value):
   (before, _, told), spoilt = gradient(), batch()[key].copy()
   spoilt[-ROWS:] = value
@@ -75,7 +75,7 @@ def test_a_task_of_rehearsed_rows_moves_nothing(gradient, key, value):
   np.testing.assert_allclose(told['loss'], again['loss'], rtol=1e-5)
   assert all(told[f'loss/{x}'] == again[f'loss/{x}'] for x in rehearse.TASK)
   spoilt[0] = value
-  assert {'rew', 'val'} & changed(before, gradient(**{key: spoilt})[0]) or key == 'is_terminal'
+  assert {'rew', 'val', 'pol'} & changed(before, gradient(**{key: spoilt})[0]) or key == 'is_terminal'
 
 
 def test_images_of_rehearsed_rows_move_the_world_model_alone(gradient):

@@ -39,11 +39,12 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
   """Build the agent; parts: functions class -> class, for the one that the host builds it from."""
   options = config.agent.vid2act
   taught = options.distill or options.guide
-  parts = [*parts]
+  own = []
   if options.folded:
-    parts.append(convolutions.folding)
+    own.append(convolutions.folding)
   if executes(config) and options.imitate:
-    parts.append(lambda kind: imitate.imitating(kind, options.imitate))
+    own.append(lambda kind: imitate.imitating(kind, options.imitate))
+  parts = [*own, *parts]  # Those of the caller see the losses that ours add.
   changed = lambda kind: functools.reduce(lambda x, part: part(x), parts, kind)
   if not needs_teacher(options):
     if executes(config):

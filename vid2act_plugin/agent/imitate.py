@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 EPISODE, MERIT = 'episode', 'merit'  # Of each step: the number of its episode; see `usefulness.Ledger`.
+LOSS = 'imitate'  # Its name among the agent's losses.
 
 
 def imitating(kind, scale):
@@ -42,8 +43,8 @@ def imitating(kind, scale):
       if trace and trace.noise is not None:
         trace.noise = trace.noise[:B]  # The guide's, one for each sequence.
       extra = imitate(self.pol(feat, 2)['action'].logp(action), merit * ~obs['is_last'])
-      metrics.update({'loss/imitate': extra.mean(), 'execute/merit': merit.mean()})
-      outs = {**outs, 'losses': {**outs['losses'], 'imitate': extra}}
+      metrics.update({f'loss/{LOSS}': extra.mean(), 'execute/merit': merit.mean()})
+      outs = {**outs, 'losses': {**outs['losses'], LOSS: extra}}
       return loss + scale * extra.mean(), (carry, entries, outs, metrics)
 
   return Agent

@@ -13,9 +13,10 @@ from ..common.errors import UserError
 from ..sources.dataset import KEYS, Sources
 from ..sources.locate import locate
 from ..teacher import bundle as bundles
+from .imitate import LOSS as IMITATED
 
 # Losses that know the task: the recordings have rewards, ends and returns of other tasks.
-TASK = 'rew', 'con', 'policy', 'value', 'repval'
+TASK = 'rew', 'con', 'policy', 'value', 'repval', IMITATED
 BEGUN = 4  # Episodes of the task whose first images recorded ones are compared with.
 
 
@@ -113,10 +114,11 @@ def apart(kind, rows):
 
     def loss(self, carry, obs, prevact, training):
       loss, (carry, entries, outs, metrics) = super().loss(carry, obs, prevact, training)
+      scales = {**self.scales, IMITATED: self.config.vid2act.imitate}
       for key in [x for x in TASK if x in outs['losses']]:
         every = outs['losses'][key]
         mine = every[:len(every) - rows].mean()
-        loss += self.scales[key] * (mine - every.mean())
+        loss += scales[key] * (mine - every.mean())
         metrics[f'loss/{key}'] = mine
       return loss, (carry, entries, outs, metrics)
 
