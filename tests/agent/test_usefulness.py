@@ -106,6 +106,23 @@ def test_merit():
   assert not same.merit().any()
 
 
+def test_merit_is_what_a_source_earned_beyond_the_policy():
+  """The policy repeats none of its own episodes, and none of a source that does worse than it."""
+  ledger = Ledger()
+  for source, gained in ((POLICY, 2), (0, 3), (1, 7), (POLICY, 9)):
+    play(ledger, source, gained)
+  np.testing.assert_allclose(ledger.merit(), [0, 0, 0, 1, 0])
+  play(ledger, 0, 6)
+  policy = (5.4 + 2 + 9) / 3
+  np.testing.assert_allclose(ledger.merit(), [0, 0, 0, 1, 0, (6 - policy) / (7 - policy)], rtol=1e-6)
+  for _ in range(RECENT):
+    play(ledger, POLICY, 8)
+  assert not ledger.merit().any()
+  for _ in range(RECENT):  # It has forgotten how.
+    play(ledger, POLICY, 0)
+  assert (ledger.merit()[ledger.by != POLICY] > 0).sum() == 3
+
+
 def test_episodes_that_did_not_end_count_for_nothing():
   ledger = Ledger()
   ledger.begin(0)

@@ -162,8 +162,7 @@ class Acting:
     """Add to a batch how much each step's episode earned, see `Ledger.merit`; once, as the ledger grows."""
     if not self.imitates or MERIT in data:
       return data
-    # Where no source can act there is nothing to be learned from one, and the policy is left to itself.
-    merit = self.ledger.merit() * bool(self.candidates)
+    merit = self.ledger.merit()
     room = 1024 << max(0, int(np.ceil(np.log2(len(merit) / 1024))))  # So that few shapes are compiled.
     merit = internals.put(
         np.pad(merit, (0, room - len(merit))), internals.replicated(self.agent.train_mesh))

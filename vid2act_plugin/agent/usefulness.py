@@ -49,12 +49,11 @@ class Ledger:
     N((m + sum g) / (n + 1), s^2 / (n + 1)). Among equals, the one that was tried least is chosen.
     """
     every = self.gained[~np.isnan(self.gained)]
-    mean, std = (every.mean(), every.std()) if len(every) else (0.0, 0.0)
+    std = every.std() if len(every) else 0.0
     drawn = []
     for source in candidates:
-      earned = self.earned(source)
-      n = len(earned) + 1
-      value = (mean + earned.sum()) / n + std / np.sqrt(n) * rng.standard_normal()
+      n = len(self.earned(source)) + 1
+      value = self._mean(source) + std / np.sqrt(n) * rng.standard_normal()
       begun = np.sum(self.by[1:] == source)
       drawn.append((value, -begun, rng.random()))
     return candidates[max(range(len(candidates)), key=lambda i: drawn[i])]
@@ -64,23 +63,25 @@ class Ledger:
 
     A source that has ended no episode is none of them.
     """
-    every = self.gained[~np.isnan(self.gained)]
-    if not len(every):
-      return POLICY
-    shrunk = lambda x: (every.mean() + x.sum()) / (len(x) + 1)
     tried = [k for k in candidates if k == POLICY or len(self.earned(k))]
-    return max(tried, key=lambda k: (shrunk(self.earned(k)), k == POLICY))
+    return max(tried, key=lambda k: (self._mean(k), k == POLICY))
 
   def merit(self):
-    """Return how far every episode earned more than the mean, `[E + 1]` float32 in [0, 1].
+    """Return how far every source's episode earned more than the policy does, `[E + 1]` float32 in [0, 1].
 
-    The best one has 1; those that earned no more than the mean, or have not ended, have 0.
+    The best one has 1; those that earned no more, have not ended, or are the policy's own have 0.
     """
-    every = self.gained[~np.isnan(self.gained)]
-    if not len(every) or every.max() <= every.mean():
-      return np.zeros(len(self.gained), np.float32)
-    merit = (self.gained - every.mean()) / (every.max() - every.mean())
-    return np.clip(np.nan_to_num(merit), 0, 1).astype(np.float32)
+    gained = np.where(self.by == POLICY, np.nan, self.gained)
+    mean = self._mean(POLICY)
+    most = np.nanmax(gained, initial=mean)
+    if most <= mean:
+      return np.zeros(len(gained), np.float32)
+    return np.clip(np.nan_to_num((gained - mean) / (most - mean)), 0, 1).astype(np.float32)
+
+  def _mean(self, source):
+    """Return what an episode of the source earns: the mean of its own and of one more, which earned that of all."""
+    every, earned = self.gained[~np.isnan(self.gained)], self.earned(source)
+    return ((every.mean() if len(every) else 0.0) + earned.sum()) / (len(earned) + 1)
 
   def save(self):
     return dict(by=self.by, gained=self.gained)
