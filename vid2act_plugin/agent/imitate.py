@@ -1,4 +1,4 @@
-"""The policy is drawn to what was done in episodes that earned more than the others.
+"""The policy is drawn to what sources did in episodes that earned more than it does itself.
 
 Axes: B batch, T time.
 """
