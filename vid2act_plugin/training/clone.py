@@ -100,8 +100,9 @@ def _own(made, found, envs, episodes, check):
   envs: of each source, the settings of its recording.
   """
   act, result = made.actor(), []
-  tasks = [x.entry.task if x.entry.suite in suites.SUITES else '' for x in found]
-  with progress.bar('try behaviours', len(tasks) * episodes * len(NOISES), 'episodes') as bar:
+  knows = lambda entry: entry.suite in suites.SUITES and suites.SUITES[entry.suite].success
+  tasks = [x.entry.task if knows(x.entry) else '' for x in found]
+  with progress.bar('try behaviours', sum(map(bool, tasks)) * episodes * len(NOISES), 'episodes') as bar:
     for source, (task, env) in enumerate(zip(tasks, envs)):
       result.append(None)
       trials = _trials(task, env) if task and episodes else None
@@ -111,7 +112,7 @@ def _own(made, found, envs, episodes, check):
                 _played(trials, act, source, made, noise, i, bar, check)
                 for i in range(episodes)])), 3)
             for noise in NOISES]
-      else:
+      elif task:
         bar.advance(episodes * len(NOISES))
       if trials:
         trials.close()
@@ -119,9 +120,7 @@ def _own(made, found, envs, episodes, check):
 
 
 def _trials(task, env):
-  """Return trials in a source's task; None where it knows no success, or cannot be made here."""
-  if not suites.SUITES[task.split('_')[0]].success:
-    return None
+  """Return trials in a source's task; None where it cannot be made here."""
   try:
     return Trials(task, env)
   except Exception as e:  # Recordings may be of a machine that draws, and learned from on another.
