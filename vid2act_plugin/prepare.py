@@ -8,7 +8,7 @@ import sys
 
 from ruamel.yaml import YAML
 
-from .agent import build, initialise, options
+from .agent import build, demonstrated, initialise, options
 from .common import files, lifeline, progress
 from .common.errors import UserError
 from .common.output import say
@@ -48,6 +48,7 @@ def prepare(config):
   if alone or recorded or taught and not given:
     found = locate.locate(config)
     _check(config, found, taught and not given and not alone)
+    demonstrated.check(config, [x.name for x in found])
     config = _recordings(config, found)
     if taught and not given and not alone:
       config = _teacher(config, found)
@@ -74,7 +75,7 @@ def _needs(config):
   chosen = config.agent.vid2act
   if config.agent.typ != 'vid2act':
     return False, False
-  recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online
+  recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online or bool(chosen.init_policy.source)
   return options.needs_teacher(chosen), recorded
 
 

@@ -16,7 +16,7 @@ from ..host import checkpoints, convolutions
 from ..sources.locate import locate
 from ..teacher import behaviours
 from ..teacher import bundle as bundles
-from . import acting, imitate, initialise, rehearse
+from . import acting, demonstrated, imitate, initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
 from .options import executes, needs_teacher
@@ -64,6 +64,7 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
     agent = _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config, bundle)
   if options.init:
     initialise.initialise(agent, bundle, config)
+    demonstrated.start(agent, config)
   return agent
 
 
@@ -155,8 +156,9 @@ def check_task(config):
         f"The task {config.task} has the observations {', '.join(obs)}, but vid2act needs 'image'; "
         'switch its images on, or choose another task.')
   check_actions(config, act, config.vid2act.act_width)
-  if config.agent.vid2act.rehearse:
-    rehearse.check_spaces(config, obs, act)
+  for key in [x for x, on in (('rehearse', config.agent.vid2act.rehearse),
+                              ('init_policy.source', config.agent.vid2act.init_policy.source)) if on]:
+    rehearse.check_spaces(config, obs, act, f'agent.vid2act.{key}')
 
 
 def _image(obs_space):

@@ -22,6 +22,10 @@ def check(config):
        'jax.num_processes to 1'),
       ('guide_from', from_start(options) and options.imitate > 0 and executes(config),
        'of what is imitated there is no start; set it to amortised, or imitate to 0'),
+      ('init_policy.source', options.init_policy.source and not options.init,
+       "it reads the features of the teacher's weights; set init to True, or this to ''"),
+      ('init_policy.source', options.init_policy.source and options.guide,
+       "a guided policy has the sources' actions already; set guide to False, or this to ''"),
       ('rehearse_from', options.rehearse and options.rehearse_from < 1 and processes > 1,
        f'episodes are compared before {processes} processes know each other; set it to 1.0, or '
        'jax.num_processes to 1'),

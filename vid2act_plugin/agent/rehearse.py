@@ -161,14 +161,13 @@ class Rehearsing:
     return self.agent.stream(embodied.streams.Map(st, mix))
 
 
-def check_spaces(config, obs_space, act_space):
+def check_spaces(config, obs_space, act_space, key='agent.vid2act.rehearse'):
   """Raise a `UserError` if the task has observations or actions that no recording has."""
   others = [k for k in obs_space if k not in KEYS]
   if others:
     raise UserError(
         f"The task {config.task} has the observations {', '.join(others)}, which no recording has, "
-        'so that agent.vid2act.rehearse cannot be above 0; set it to 0 or leave them out.')
+        f'which {key} needs; leave them out, or leave that key at its default.')
   if list(act_space) != ['action'] or act_space['action'].discrete:
     raise UserError(
-        f'The task {config.task} has the actions {dict(act_space)}, but agent.vid2act.rehearse '
-        "needs one continuous action named 'action'.")
+        f"The task {config.task} has the actions {dict(act_space)}, but {key} needs one continuous action named 'action'.")
