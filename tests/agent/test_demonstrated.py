@@ -100,3 +100,16 @@ def test_actions_that_are_less_sure_count_less(fresh):
   assert first != second
   np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-5)
   np.testing.assert_allclose(judged(fresh, **{**batch, 'is_last': late})[0], second, rtol=1e-5)
+
+
+def test_the_policy_is_not_told_what_it_is_to_do(fresh):
+  """Its error in a step is a parabola of the action there: what it does depends on earlier ones alone."""
+  batch, at = unseen(), np.ones((2, 8), bool)
+  at[:, 5] = False
+
+  def error(value):
+    action = batch['action'].copy()
+    action[:, 5] = value
+    return judged(fresh, **{**batch, 'is_last': at, 'action': action})[1]
+
+  np.testing.assert_allclose(error(1.0) + error(-1.0) - 2 * error(0.0), 2.0, rtol=1e-4)

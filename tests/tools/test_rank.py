@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import types
 import re
 
 import numpy as np
@@ -203,3 +204,11 @@ def test_teachers_without_behaviours_name_a_cure(tmp_path, capsys):
     run(tmp_path / 'teacher', capsys=capsys)
   with pytest.raises(UserError, match='is not a readable bundle'):
     run(tmp_path / 'none', capsys=capsys)
+
+
+def test_the_next_step_is_named_where_a_source_is_better(capsys):
+  won = lambda count: [[float(i < count), float(i < count)] for i in range(20)]
+  for good, told in ((15, True), (1, False)):
+    kept = types.SimpleNamespace(content={'episodes': {TASK: {'random actions': won(1), 'the good': won(good)}}})
+    rank._show(kept, types.SimpleNamespace(task=[TASK], json=False, out=None))
+    assert ("--agent.vid2act.init_policy.source 'the good'" in capsys.readouterr().out) == told

@@ -227,6 +227,8 @@ def _show(kept, args):
          '-' if x['success'] is None else
          f"{x['success']:.2f} ({x['success_interval'][0]:.2f} to {x['success_interval'][1]:.2f})",
          'yes' if x['better'] else '') for x in rows])
+    if rows[0]['better']:
+      say(f"A policy can start as the first of them: --agent.vid2act.init_policy.source '{rows[0]['source']}'")
   if args.out and found and images.drawing():
     say(f'Picture: {_draw(found, pathlib.Path(args.out).expanduser() / PICTURE)}')
 
