@@ -25,6 +25,7 @@ VARIANTS = (
     'vid2act_scratch', 'vid2act_likeness', 'vid2act_noexecute', 'vid2act_noimitate', 'finetune_exec', 'finetune_rehearse')
 SOURCES = ('metaworld_door-close', 'metaworld_faucet-open')
 ACTIONS = {'action': elements.Space(np.float32, 4, -1, 1)}  # As the runs', whose compiled updates fit.
+STARTED = '--agent.vid2act.init_policy.source', SOURCES[0], '--agent.vid2act.init_policy.updates', '3'
 SHARED = 'vid2act_published', 'vid2act_guide', 'vid2act_uniform'  # Those with gradient shares.
 
 
@@ -128,7 +129,7 @@ def runs(first, tiny):
     status, output, _ = command(
         '--configs', 'vid2act', 'metaworld', 'quickstart', name, tiny, '--logdir', logdir,
         '--run.steps', 60, '--run.eval_eps', 1, '--run.debug', 'True',
-        '--agent.vid2act.gradshare', name in SHARED)
+        '--agent.vid2act.gradshare', name in SHARED, *STARTED * (name == 'rehearse'))
     assert status == 0, (name, output[-3000:])
     rows = [json.loads(x) for x in (logdir / 'metrics.jsonl').read_text().splitlines()]
     return output, {k: v for row in rows for k, v in row.items()}
@@ -186,6 +187,7 @@ def test_execution_is_booked_and_told(runs, tiny):
   assert set(episodes) == {'policy', *SOURCES} and 3 <= sum(episodes.values()) <= 5
   assert 0 < metrics['train/execute/probability'] < 1
   assert 'train/loss/imitate' in metrics and 'policy/success_any' in metrics
+  assert f'The policy starts as {SOURCES[0]}, learned from ' in output
   logdir = tiny.parent / 'rehearse'
   summary = json.loads((logdir / 'summary.json').read_text())
   assert set(summary['execution']) == set(episodes)
