@@ -48,7 +48,8 @@ def prepare(config):
   if alone or recorded or taught and not given:
     found = locate.locate(config)
     _check(config, found, taught and not given and not alone)
-    demonstrated.check(config, [x.name for x in found])
+    if demonstrated.wanted(config):
+      demonstrated.check(config, [x.name for x in found])
     config = _recordings(config, found)
     if taught and not given and not alone:
       config = _teacher(config, found)
@@ -75,7 +76,7 @@ def _needs(config):
   chosen = config.agent.vid2act
   if config.agent.typ != 'vid2act':
     return False, False
-  recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online or bool(chosen.init_policy.source)
+  recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online or demonstrated.wanted(config)
   return options.needs_teacher(chosen), recorded
 
 

@@ -81,8 +81,17 @@ def test_a_run_that_goes_on_keeps_its_policy(fresh, config, start, monkeypatch):
   assert all(np.array_equal(v, start[k]) for k, v in loading.parameters(fresh).items())
 
 
+def test_an_evaluation_and_a_run_without_a_source_start_none(fresh, config, start):
+  for other in (config('metaworld_reach').update(script='eval_only'), config('')):
+    assert not demonstrated.wanted(other)
+    demonstrated.start(fresh, other)
+  assert all(np.array_equal(v, start[k]) for k, v in loading.parameters(fresh).items())
+  with pytest.raises(UserError, match=r"'metaworld_reach', whose episodes worth repeating have 80 steps, but batch_length is 99"):
+    demonstrated.start(fresh, config('metaworld_reach').update(batch_length=99))
+
+
 @pytest.mark.parametrize('source, told', [
-    ('metaworld_door', "init_policy.source is 'metaworld_door', but there are recordings of metaworld_reach, metaworld_p"),
+    ('metaworld_door', "init_policy.source is 'metaworld_door', but the sources are metaworld_reach, metaworld_push, metaworld_soccer; name"),
     ('metaworld_push', r'whose recordings have 2 actions and images of shape \(16, 16, 3\), but the task .* has 3 and'),
     ('metaworld_soccer', r'3 actions and images of shape \(8, 8, 3\)')])
 def test_a_source_that_cannot_be_started_as_is_refused(fresh, config, start, source, told):

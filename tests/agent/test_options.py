@@ -1,10 +1,11 @@
-"""Keys that have no effect beside others are told, if it was the user who set them."""
+"""Keys that do not go with others are refused, and those without effect told, if it was the user who set them."""
 
 import elements
 import pytest
 
 from vid2act_plugin import prepare
 from vid2act_plugin.agent import options
+from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import suites
 
 OFF = {'agent.vid2act.execute': {'start': 0.0, 'end': 0.0}}
@@ -54,3 +55,17 @@ def test_it_is_told_before_a_run_and_by_no_stage(configure, monkeypatch):
     with pytest.raises(Next):
       prepare.prepare(configure('vid2act', **{'run.eval_every': 10, 'script': script}))
   assert [x.script for x in asked] == ['train_eval']
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'run.from_checkpoint': 'RUN'}, 'run.from_checkpoint, RUN, brings a policy of its own; set one of them'),
+    ({'agent.vid2act.init': False}, 'it reads the features .* set init to True'),
+    ({'agent.vid2act.guide': True}, "a guided policy has the sources' actions already; set guide to False"),
+    ({'jax.num_processes': 2}, 'the policy would be cloned before 2 processes know each other; .* jax.num_processes to 1')])
+def test_a_policy_that_cannot_start_as_a_source(overlays, changes, words):
+  config = elements.Config(overlays['defaults']).update(overlays['vid2act']).update(overlays['metaworld'])
+  config = config.update({'agent.vid2act.init_policy.source': 'metaworld_reach'})
+  options.check(config)
+  with pytest.raises(UserError, match=f'init_policy.source is metaworld_reach, but {words}'):
+    options.check(config.update(changes))
+  options.check(config.update({'agent.vid2act.init_policy.source': '', **changes}))

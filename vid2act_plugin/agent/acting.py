@@ -159,7 +159,7 @@ class Acting:
     return action
 
   def judged(self, data):
-    """Add to a batch how much each step's episode earned, see `Ledger.merit`; once, as the ledger grows."""
+    """Add to a batch the merit of each step's episode, see `Ledger.merit`; once, as the ledger grows."""
     if not self.imitates or MERIT in data:
       return data
     merit = self.ledger.merit()

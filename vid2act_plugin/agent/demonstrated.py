@@ -23,25 +23,32 @@ RATE = 1e-3  # Of learning.
 HEAD = 'pol/'  # How the names of its parameters begin.
 
 
+def wanted(config):
+  """Whether the run has a policy to start: not one that goes on, or that evaluates what a checkpoint holds."""
+  if config.script == 'eval_only' or checkpoints.latest(processes.home(config)):
+    return False
+  return bool(config.agent.vid2act.init_policy.source)
+
+
 def check(config, names):
-  """Raise a `UserError` unless `agent.vid2act.init_policy.source` is one of the recorded sources, or ''."""
+  """Raise a `UserError` unless `agent.vid2act.init_policy.source` is among the names of the run's sources, or ''."""
   source = config.agent.vid2act.init_policy.source
   if source and source not in names:
     raise UserError(
-        f"The key agent.vid2act.init_policy.source is '{source}', but there are recordings of "
-        f"{', '.join(names)}; name one of these.")
+        f"The key agent.vid2act.init_policy.source is '{source}', but the sources are {', '.join(names)}; name one of "
+        'these, or add it to vid2act.sources.')
 
 
 def start(agent, config):
   """Give a new agent a policy that does what `agent.vid2act.init_policy.source` does in its recordings.
 
-  Only in those that are worth repeating, see `Sources.demonstrations`. Counters and optimiser start at 0. A run
-  that has a checkpoint is left alone. Raises a `UserError` if the source has another number of actions than
-  the task, or other images.
+  Only in those that are worth repeating, see `Sources.demonstrations`. Counters and optimiser start at 0. Does
+  nothing unless it is `wanted`. Raises a `UserError` if the source has another number of actions than
+  the task, other images, or too few steps.
   """
-  source, updates = (config.agent.vid2act.init_policy[k] for k in ('source', 'updates'))
-  if not source or checkpoints.latest(processes.home(agent.config)):
+  if not wanted(config):
     return
+  source, updates = (config.agent.vid2act.init_policy[k] for k in ('source', 'updates'))
   data = _demonstrations(agent, config, source)
   with jax.transfer_guard('allow'):
     params, error = _learned(agent, config, data, updates)
@@ -66,6 +73,11 @@ def _demonstrations(agent, config, source):
   good = {start for start, _ in data.demonstrations()[0]}
   starts = np.flatnonzero(data.streams['train'][0]['is_first']).tolist()
   data.only([i for i, start in enumerate(starts) if start in good])
+  have = len(data.streams['train'][0]['reward'])
+  if have < config.batch_length:
+    raise UserError(
+        f"The key agent.vid2act.init_policy.source is '{source}', whose episodes worth repeating have {have} steps, but "
+        f'batch_length is {config.batch_length}; collect more, or lower batch_length.')
   return data
 
 
@@ -73,7 +85,7 @@ def _learned(agent, config, data, updates):
   """Return all parameters after so many updates of the policy head, and the error at the end."""
   every, optimizer = loading.parameters(agent), optax.adam(RATE)
   head = {k: v for k, v in every.items() if k.startswith(HEAD)}
-  rest = {k: v for k, v in every.items() if not k.startswith((HEAD, 'opt/'))}
+  rest = jax.device_put({k: v for k, v in every.items() if not k.startswith((HEAD, 'opt/'))})
   judge = nj.pure(lambda batch: judged(agent.model, batch, config.agent.vid2act.burnin))
 
   @jax.jit

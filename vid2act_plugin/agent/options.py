@@ -26,6 +26,10 @@ def check(config):
        "it reads the features of the teacher's weights; set init to True, or this to ''"),
       ('init_policy.source', options.init_policy.source and options.guide,
        "a guided policy has the sources' actions already; set guide to False, or this to ''"),
+      ('init_policy.source', options.init_policy.source and config.run.from_checkpoint and config.script != 'eval_only',
+       f"run.from_checkpoint, {config.run.from_checkpoint}, brings a policy of its own; set one of them to ''"),
+      ('init_policy.source', options.init_policy.source and processes > 1,
+       f"the policy would be cloned before {processes} processes know each other; set it to '', or jax.num_processes to 1"),
       ('rehearse_from', options.rehearse and options.rehearse_from < 1 and processes > 1,
        f'episodes are compared before {processes} processes know each other; set it to 1.0, or '
        'jax.num_processes to 1'),
