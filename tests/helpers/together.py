@@ -33,7 +33,7 @@ def numbers(agent, config):
   for step in range(3):
     obs = {k: np.zeros((ENVS, *v.shape), v.dtype) for k, v in agent.obs_space.items()}
     obs['image'] = rng.integers(0, 256, obs['image'].shape, np.uint8)
-    obs['is_first'][:], obs['is_last'][:], obs['reward'][:] = step == 0, step == 2, [step, 0]
+    obs['is_first'][:], obs['is_last'][:], obs['reward'][:] = step == 0, step == 2, [0, step]
     acting, act, _ = agent.policy(acting, obs, mode='train')
     found[f'action/{step}'] = act['action']
   ledger = agent.ledger.save()

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-import types
 import re
+import types
 
 import numpy as np
 import pytest
