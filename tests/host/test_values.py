@@ -59,12 +59,12 @@ def test_our_own_table(config, key, value, words):
 
 
 def test_every_setting_of_the_method_has_a_rule(config):
-  """Switches apart, and the source whose name a bundle decides."""
+  """Switches apart, and the sources whose names bundle and recordings decide."""
   table = plugins.mapping(plugin()['values'], '')
   ours = {
       k for k, v in config.flat.items()
       if k.startswith('agent.vid2act.') and not isinstance(v, bool)}
-  assert ours - {'agent.vid2act.init_source'} <= {*table}
+  assert ours - {'agent.vid2act.init_source', 'agent.vid2act.init_policy.source'} <= {*table}
 
 
 @pytest.fixture
