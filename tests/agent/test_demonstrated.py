@@ -4,31 +4,25 @@ import jax
 import ninjax as nj
 import numpy as np
 import pytest
+from helpers import recordings
 
 from vid2act_plugin.agent import demonstrated
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import loading
-from vid2act_plugin.sources import recording
 
 UPDATES, STEPS = 200, 40
 
 
 def write(folder, size=16, actions=3, successes=(1, 1, 0)):
   """Write a source that goes one way where it is bright and the other where it is dark; failures are the reverse."""
-  entries = []
-  for i, success in enumerate(successes):
+  def change(i, episode):
     bright = np.random.default_rng(i).integers(0, 2, STEPS)
-    flags = np.zeros((3, STEPS), bool)
-    flags[0, 0] = flags[1, -1] = True
-    action = np.repeat((bright * 1.2 - 0.6)[:, None] * (1 if success else -1), actions, 1).astype(np.float32)
+    action = np.repeat((bright * 1.2 - 0.6)[:, None] * (1 if successes[i] else -1), actions, 1).astype(np.float32)
     action[-1] = 0
-    entries.append(recording.write_episode(folder, i, dict(
-        image=np.tile((255 * bright).astype(np.uint8)[:, None, None, None], (1, size, size, 3)), action=action,
-        reward=np.zeros(STEPS, np.float32), is_first=flags[0], is_last=flags[1], is_terminal=flags[2],
-        success=np.full(STEPS, success, np.float32))))
-  recording.write_manifest(folder, dict(
-      source=folder.name, suite='metaworld', task=folder.name.split('_')[1], behaviour={}, seed=0, env={}, versions={},
-      act_size=actions, episodes=entries))
+    return {
+        **episode, 'image': np.tile((255 * bright).astype(np.uint8)[:, None, None, None], (1, size, size, 3)),
+        'action': action, 'success': np.full(STEPS, successes[i], np.float32)}
+  recordings.write(folder, len(successes), change=change, length=STEPS, actions=actions)
 
 
 def unseen(rows=2, count=8):

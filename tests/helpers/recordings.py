@@ -20,9 +20,12 @@ def episode(length=6, actions=2, size=4, value=0):
       is_last=flags[1], is_terminal=flags[2], success=np.zeros(length, np.float32))
 
 
-def write(folder, count=3, env=None, **settings):
-  """Write a source of `count` episodes and return its folder; episode i has images of value i."""
-  entries = [recordings.write_episode(folder, i, episode(value=i, **settings)) for i in range(count)]
+def write(folder, count=3, env=None, change=lambda i, episode: episode, **settings):
+  """Write a source of `count` episodes and return its folder; episode i has images of value i.
+
+  change: function of i and the episode that returns what is written instead.
+  """
+  entries = [recordings.write_episode(folder, i, change(i, episode(value=i, **settings))) for i in range(count)]
   recordings.write_manifest(folder, dict(
       source=folder.name, suite='fake', task=folder.name, behaviour={}, seed=0, env=env or {},
       versions={}, act_size=settings.get('actions', 2), episodes=entries))

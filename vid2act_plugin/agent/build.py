@@ -156,9 +156,9 @@ def check_task(config):
         f"The task {config.task} has the observations {', '.join(obs)}, but vid2act needs 'image'; "
         'switch its images on, or choose another task.')
   check_actions(config, act, config.vid2act.act_width)
-  for key in [x for x, on in (('rehearse', config.agent.vid2act.rehearse),
-                              ('init_policy.source', config.agent.vid2act.init_policy.source)) if on]:
-    rehearse.check_spaces(config, obs, act, f'agent.vid2act.{key}')
+  for key in ('agent.vid2act.rehearse', 'agent.vid2act.init_policy.source'):
+    if config[key]:
+      rehearse.check_spaces(config, obs, act, key)
 
 
 def _image(obs_space):

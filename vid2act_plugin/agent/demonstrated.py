@@ -8,7 +8,6 @@ Axes: B batch, T time, A actions.
 import jax
 import jax.numpy as jnp
 import ninjax as nj
-import numpy as np
 import optax
 
 from ..common import progress
@@ -70,9 +69,7 @@ def _demonstrations(agent, config, source):
         f"The key agent.vid2act.init_policy.source is '{source}', whose recordings have {data.act_sizes[0]} actions and "
         f'images of shape {data.image}, but the task {config.task} has {actions} and {shape}; name a source that has '
         "as many of the same, or set it to ''.")
-  good = {start for start, _ in data.demonstrations()[0]}
-  starts = np.flatnonzero(data.streams['train'][0]['is_first']).tolist()
-  data.only([i for i, start in enumerate(starts) if start in good])
+  data.only_demonstrations()
   have = len(data.streams['train'][0]['reward'])
   if have < config.batch_length:
     raise UserError(

@@ -166,8 +166,8 @@ def check_spaces(config, obs_space, act_space, key='agent.vid2act.rehearse'):
   others = [k for k in obs_space if k not in KEYS]
   if others:
     raise UserError(
-        f"The task {config.task} has the observations {', '.join(others)}, which no recording has, "
-        f'which {key} needs; leave them out, or leave that key at its default.')
+        f"The task {config.task} has the observations {', '.join(others)}, which no recording has, but {key} learns from "
+        'recordings; leave them out, or that key at its default.')
   if list(act_space) != ['action'] or act_space['action'].discrete:
     raise UserError(
         f"The task {config.task} has the actions {dict(act_space)}, but {key} needs one continuous action named 'action'.")

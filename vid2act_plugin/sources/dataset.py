@@ -86,6 +86,13 @@ class Sources:
     self.streams['train'] = [{k: np.concatenate([x[k] for x in kept]) for k in kept[0]}]
     self.names = ['the nearest episodes']
 
+  def only_demonstrations(self):
+    """Keep of `train` only the episodes that are worth repeating, of every source."""
+    for k, episodes in enumerate(self.demonstrations()):
+      stream = self.streams['train'][k]
+      self.streams['train'][k] = {
+          key: np.concatenate([v[start: stop] for start, stop in episodes]) for key, v in stream.items()}
+
   def demonstrations(self, split='train'):
     """Return for each source (start, stop) in its stream of the episodes that are worth repeating.
 
