@@ -49,7 +49,7 @@ def prepare(config):
     found = locate.locate(config)
     _check(config, found, taught and not given and not alone)
     if demonstrated.wanted(config):
-      demonstrated.check(config, [x.name for x in found])
+      demonstrated.check(config, found)
     config = _recordings(config, found)
     if taught and not given and not alone:
       config = _teacher(config, found)

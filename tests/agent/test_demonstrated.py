@@ -86,8 +86,8 @@ def test_an_evaluation_and_a_run_without_a_source_start_none(fresh, config, star
 
 @pytest.mark.parametrize('source, told', [
     ('metaworld_door', "init_policy.source is 'metaworld_door', but the sources are metaworld_reach, metaworld_push, metaworld_soccer; name"),
-    ('metaworld_push', r'whose recordings have 2 actions and images of shape \(16, 16, 3\), but the task .* has 3 and'),
-    ('metaworld_soccer', r'3 actions and images of shape \(8, 8, 3\)')])
+    ('metaworld_push', "'metaworld_push', which has 2 actions, but the task .* has 3; name"),
+    ('metaworld_soccer', r'images of shape \(8, 8, 3\), but the task .* of \(16, 16, 3\)')])
 def test_a_source_that_cannot_be_started_as_is_refused(fresh, config, start, source, told):
   with pytest.raises(UserError, match=told):
     demonstrated.start(fresh, config(source))

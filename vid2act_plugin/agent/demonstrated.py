@@ -13,9 +13,10 @@ import optax
 from ..common import progress
 from ..common.errors import UserError
 from ..common.output import note
+from ..envs import suites
 from ..host import checkpoints, loading, processes
 from ..sources.dataset import Sources
-from ..sources.locate import locate
+from ..sources.locate import act_size, locate
 from . import rehearse
 
 RATE = 1e-3  # Of learning.
@@ -29,13 +30,31 @@ def wanted(config):
   return bool(config.agent.vid2act.init_policy.source)
 
 
-def check(config, names):
-  """Raise a `UserError` unless `agent.vid2act.init_policy.source` is among the names of the run's sources, or ''."""
-  source = config.agent.vid2act.init_policy.source
-  if source and source not in names:
+def check(config, found):
+  """Raise a `UserError` for what can be known of `agent.vid2act.init_policy.source` before its recording is there.
+
+  found: the located sources of the run. It has to be one of these, with as many actions as the task.
+  """
+  has = act_size(config, _named(config, found))
+  needs = suites.actions(config.task, dict(config.env.get(config.task.split('_')[0], {})))
+  if has and needs:
+    _check_actions(config, has, needs)
+
+
+def _named(config, found):
+  source, named = config.agent.vid2act.init_policy.source, {x.name: x for x in found}
+  if source not in named:
     raise UserError(
-        f"The key agent.vid2act.init_policy.source is '{source}', but the sources are {', '.join(names)}; name one of "
+        f"The key agent.vid2act.init_policy.source is '{source}', but the sources are {', '.join(named)}; name one of "
         'these, or add it to vid2act.sources.')
+  return named[source]
+
+
+def _check_actions(config, has, needs):
+  if has != needs:
+    raise UserError(
+        f"The key agent.vid2act.init_policy.source is '{config.agent.vid2act.init_policy.source}', which has {has} "
+        f"actions, but the task {config.task} has {needs}; name a source that has as many, or set it to ''.")
 
 
 def start(agent, config):
@@ -59,16 +78,14 @@ def start(agent, config):
 def _demonstrations(agent, config, source):
   """Return the `Sources` of that one alone, and of its episodes those worth repeating."""
   rehearse.check_spaces(config, agent.obs_space, agent.act_space, 'agent.vid2act.init_policy.source')
-  found = locate(config)
-  check(config, [x.name for x in found])
-  folder = next(x.folder for x in found if x.name == source)
+  folder = _named(config, locate(config)).folder
   data = Sources([folder], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
   actions, shape = agent.act_space['action'].shape[0], agent.obs_space['image'].shape
-  if data.act_sizes != [actions] or data.image != shape:
+  _check_actions(config, data.act_sizes[0], actions)
+  if data.image != shape:
     raise UserError(
-        f"The key agent.vid2act.init_policy.source is '{source}', whose recordings have {data.act_sizes[0]} actions and "
-        f'images of shape {data.image}, but the task {config.task} has {actions} and {shape}; name a source that has '
-        "as many of the same, or set it to ''.")
+        f"The key agent.vid2act.init_policy.source is '{source}', whose recordings have images of shape {data.image}, "
+        f"but the task {config.task} of {shape}; name a source that has the same, or set it to ''.")
   data.only_demonstrations()
   have = len(data.streams['train'][0]['reward'])
   if have < config.batch_length:

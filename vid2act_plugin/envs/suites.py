@@ -75,6 +75,12 @@ def check_options(name, options, what):
           'command of its own.')
 
 
+def actions(name, settings):
+  """Return how many actions a task such as metaworld_door-lock has; 0 in suites of the host's own."""
+  suite, _, task = name.partition('_')
+  return SUITES[suite].actions(task, settings) if suite in SUITES else 0
+
+
 def present():
   """Return `{name: suite}` of those whose package is installed."""
   package = lambda suite: suite.packages[0].replace('-', '_')

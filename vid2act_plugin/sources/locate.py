@@ -70,17 +70,13 @@ def check(config, found):
   It needs no recording; of data to import, the metadata are read. A note says where the run's own task is among them.
   """
   for source in found:
-    actions, image, entry = 0, size(config), source.entry
+    actions, image, entry = act_size(config, source), size(config), source.entry
     if (source.folder / recording.MANIFEST).exists():
-      manifest = recording.load_manifest(source.folder)
-      actions, image = manifest['act_size'], manifest['env'].get('size', image)
+      image = recording.load_manifest(source.folder)['env'].get('size', image)
     elif entry.film:
       shots.check(entry.path)
     elif entry.foreign:
       importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
-    elif entry.task:
-      actions = suites.SUITES[entry.suite].actions(
-          entry.task.partition('_')[2], settings(config, entry)['env'])
     if actions > config.vid2act.act_width:
       raise UserError(
           f"The key vid2act.act_width is {config.vid2act.act_width}, but the source '{source.name}' "
@@ -91,6 +87,16 @@ def check(config, found):
           f'import or collect it at that size, or set env.SUITE.size.')
     if suites.plain(entry.task) == suites.plain(config.task):
       note(f"Note: the run's own task is among its sources, as '{source.name}'.")
+
+
+def act_size(config, source):
+  """Return how many actions a located source has; 0 where only what is still to be imported will tell."""
+  entry = source.entry
+  if (source.folder / recording.MANIFEST).exists():
+    return recording.load_manifest(source.folder)['act_size']
+  if entry.task and not entry.foreign:
+    return suites.actions(entry.task, settings(config, entry)['env'])
+  return 0
 
 
 def settings(config, entry):
