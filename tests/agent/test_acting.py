@@ -230,6 +230,12 @@ def test_behaviours_that_do_not_fit_are_refused(settings, spaces, make_agent, bu
     make_agent(settings.update({'vid2act.cloned': ''}))
 
 
+def test_a_teacher_that_is_needed_for_nothing_else_has_them(settings, shared, bundle, monkeypatch):
+  monkeypatch.setattr(build.behaviours, 'of', lambda made: clones.make() if str(made.folder) == str(bundle) else None)
+  made = build._acting(shared.agent, settings.update({'vid2act.cloned': ''}))  # As without distillation, guide and init.
+  assert made.names == clones.FACTS['sources']
+
+
 def test_another_pace_or_camera_than_the_recordings_is_noted(settings, capsys):
   env = dict(settings.env.metaworld)
   told = lambda changes, source='metaworld_reach': build._note_other_settings(

@@ -200,7 +200,7 @@ def test_teachers_without_behaviours_name_a_cure(tmp_path, capsys):
       sources=['up'], act_sizes=[4], act_width=4, image=[16, 16, 3],
       agent={'dyn': {'rssm': dict(deter=4, stoch=2, classes=2)}}, env=ENV, recordings='', updates=1))
   made.save(tmp_path / 'teacher')
-  with pytest.raises(UserError, match='has no behaviours; make them with .* --script clone'):
+  with pytest.raises(UserError, match='has no behaviours; make them with .* --vid2act.sources up --script clone'):
     run(tmp_path / 'teacher', capsys=capsys)
   with pytest.raises(UserError, match='is not a readable bundle'):
     run(tmp_path / 'none', capsys=capsys)

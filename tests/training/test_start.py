@@ -44,9 +44,8 @@ def begin(small, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('changes, words', [
-    ({'env.metaworld.camera': 'nowhere'}, 'env.metaworld.camera'),
-    ({'env.metaworld.size': (0, 16)}, 'env.metaworld.size'),
-    ({'env.metaworld.reward': 'v3'}, 'env.metaworld.reward'),
+    ({'env.metaworld.camera': 'no'}, 'camera'), ({'vid2act.sources': ('metaworld_reach', 'metaworld_reach')}, 'named twice'),
+    ({'env.metaworld.size': (0, 16)}, 'env.metaworld.size'), ({'env.metaworld.reward': 'v3'}, 'env.metaworld.reward'),
     ({'env.metaworld.render': 'nice'}, 'env.metaworld.render'), ({'env.metaworld.orientation': 'left'}, 'orientation'),
     ({'env.metaworld.repeat': 0}, 'env.metaworld.repeat'), ({'env.metaworld.limit': 0}, 'env.metaworld.limit'),
     ({'vid2act.act_width': 3}, 'vid2act.act_width is 3.*set it to 4 or more'),
@@ -59,6 +58,8 @@ def begin(small, tmp_path, monkeypatch):
     pytest.param({
         'task': 'dmcontrol_walker_walk', 'vid2act.sources': ('metaworld_reach',), 'env.dmcontrol.size': (16, 16),
         'agent.vid2act.init_policy.source': 'metaworld_reach'}, 'has 4 actions, but the task .* has 6', marks=needs_dmc),
+    ({'task': 'gymnasium_Reacher-v5', 'vid2act.sources': ('metaworld_reach',), 'env.gymnasium.size': (16, 16),
+      'agent.vid2act.init_policy.source': 'metaworld_reach'}, 'has 4 actions, but the task gymnasium_Reacher-v5 has 2'),
     ({'task': 'dummy_disc'}, "'dummy' has no published sources"),
     ({'task': 'dummy_disc', 'vid2act.sources': ('metaworld_reach',)}, 'env.dummy.size.*metaworld or'),
     ({'task': 'crafter_reward', 'vid2act.sources': ('metaworld_reach',),
@@ -74,8 +75,7 @@ def begin(small, tmp_path, monkeypatch):
     ({'agent.vid2act.init_source': 'door'}, "agent.vid2act.init_source is 'door'.*door-close"),
     ({'vid2act.teacher': '/nowhere'}, 'vid2act.teacher.*/nowhere'),
     ({'vid2act.recordings': '/nowhere'}, 'vid2act.recordings.*vid2act collect'), ({'task': 'metaworld'}, 'task.*SUITE_TASK'),
-    ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'), ({'vid2act.sources': ('./nowhere',)}, 'vid2act.sources'),
-    ({'vid2act.sources': ('metaworld_reach', 'metaworld_reach')}, 'named twice'),
+    ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'), ({'vid2act.sources': ('./no',)}, 'vid2act.sources'),
     ({'replay.size': 10.0}, 'replay.size is 10.*36 steps'), ({'run.from_checkpoint': '/nowhere'}, 'run.from_checkpoint'),
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),

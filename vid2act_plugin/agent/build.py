@@ -72,9 +72,11 @@ def _acting(agent, config, bundle=None):
   """Return the agent with the sources' behaviours beside it, if any of its episodes are theirs."""
   if not executes(config):
     return agent
-  folder = config.vid2act.cloned
+  folder, teacher = config.vid2act.cloned, config.vid2act.teacher
+  if not folder and teacher and not bundle:  # Of which nothing else is needed.
+    bundle = bundles.load(teacher)
   found = behaviours.read(folder) if folder else bundle and behaviours.of(bundle)
-  where = folder or config.vid2act.teacher
+  where = folder or teacher
   if not found:
     raise UserError(
         f"The key agent.vid2act.execute is {dict(config.agent.vid2act.execute)}, but there are no "

@@ -13,10 +13,9 @@ import optax
 from ..common import progress
 from ..common.errors import UserError
 from ..common.output import note
-from ..envs import suites
 from ..host import checkpoints, loading, processes
+from ..sources import locate
 from ..sources.dataset import Sources
-from ..sources.locate import act_size, locate
 from . import rehearse
 
 RATE = 1e-3  # Of learning.
@@ -35,8 +34,7 @@ def check(config, found):
 
   found: the located sources of the run. It has to be one of these, with as many actions as the task.
   """
-  has = act_size(config, _named(config, found))
-  needs = suites.actions(config.task, dict(config.env.get(config.task.split('_')[0], {})))
+  has, needs = locate.act_size(config, _named(config, found)), locate.task_act_size(config)
   if has and needs:
     _check_actions(config, has, needs)
 
@@ -78,7 +76,7 @@ def start(agent, config):
 def _demonstrations(agent, config, source):
   """Return the `Sources` of that one alone, and of its episodes those worth repeating."""
   rehearse.check_spaces(config, agent.obs_space, agent.act_space, 'agent.vid2act.init_policy.source')
-  folder = _named(config, locate(config)).folder
+  folder = _named(config, locate.locate(config)).folder
   data = Sources([folder], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
   actions, shape = agent.act_space['action'].shape[0], agent.obs_space['image'].shape
   _check_actions(config, data.act_sizes[0], actions)

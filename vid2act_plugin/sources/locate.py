@@ -99,10 +99,16 @@ def act_size(config, source):
   return 0
 
 
+def task_act_size(config):
+  """Return how many actions the run's task has; 0 in suites of the host's own."""
+  suite = config.task.split('_')[0]
+  return suites.actions(config.task, _env(config, suite)) if suite in suites.SUITES else 0
+
+
 def settings(config, entry):
   """Return the settings that decide what is recorded, apart from the source itself."""
   collect = {k: v for k, v in config.vid2act.collect.items() if k != 'workers'}
-  env = {k: v for k, v in config.env[entry.suite].items() if k not in APART}
+  env = _env(config, entry.suite)
   # Whatever the suite, a teacher has images of one size: that of the run.
   env.update(size=size(config), limit=collect['limit'])
   found = dict(format=CACHE, collect=collect, env=env)
@@ -111,6 +117,10 @@ def settings(config, entry):
   if digest := suites.SUITES[entry.suite].digest(entry.task.partition('_')[2]):
     found['task'] = [entry.task, digest]
   return found
+
+
+def _env(config, suite):
+  return {k: v for k, v in config.env[suite].items() if k not in APART}
 
 
 def size(config):

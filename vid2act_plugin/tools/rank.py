@@ -196,11 +196,11 @@ def _better(played, chance):
 def behaviours_in(folder):
   if behaviours.exists(pathlib.Path(folder).expanduser()):
     return behaviours.read(pathlib.Path(folder).expanduser())
-  found = behaviours.of(bundle.load(folder))
+  found = behaviours.of(teacher := bundle.load(folder))
   if not found:
     raise UserError(
-        f'The teacher {folder} has no behaviours; make them with `python -m dreamerv3 --configs vid2act '
-        'metaworld --script clone --logdir DIR` and name DIR/behaviours as --teacher.')
+        f'The teacher {folder} has no behaviours; make them with `python -m dreamerv3 --configs vid2act metaworld (or dmc) '
+        f"--vid2act.sources {' '.join(teacher.manifest['sources'])} --script clone --logdir DIR`; --teacher is DIR/behaviours.")
   return found
 
 
