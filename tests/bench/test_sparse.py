@@ -8,26 +8,20 @@ import numpy as np
 import pytest
 
 from bench.transfer import study
-from vid2act_plugin.studies import comparison
+from vid2act_plugin.studies import comparison, matrix
 from vid2act_plugin.tools import rank
 from vid2act_plugin.training import scores
 
 RESULTS = study.RESULTS
 README = RESULTS.parent / 'README.md'
-
-
 FRONT = RESULTS.parents[2] / 'README.md'
+ABLATIONS = FRONT.parent / 'configs' / 'ablations'
 
 
 def means(metric, study='sparse'):
   """Return `{(task, seed, method): mean over training}` of what is committed."""
   rows = scores.load(RESULTS / study / 'scores' / f'{metric}.json.gz')
   return {(x['task'], x['seed'], x['method']): comparison.mean_over(x, 0, x['xs'][-1]) for x in rows}
-
-
-def before(metric):
-  """Return the same with `vid2act` as it was when it imitated the policy's own episodes too."""
-  return {k: v for k, v in means(metric).items() if k[2] != 'vid2act'} | means(metric, 'sparse_before')
 
 
 def paired(found, *methods):
@@ -43,13 +37,20 @@ def rows_of(beginning):
       lambda x: x.startswith('|'), lines[start + 2:])]
 
 
+def interval(*differences, places=2):
+  """Return how the README tells a mean over targets and its interval."""
+  short = lambda x: re.sub(r'^(-?)0\.', r'\1.', f'{x + 0:.{places}f}') if places > 1 else f'{x + 0:.{places}f}'
+  low, high = comparison.student(*differences)
+  return f'{short(comparison.mean(*differences))} ({short(low)} to {short(high)})'
+
+
 def number(text):
   return [float(x) for x in re.findall(r'-?[.0-9]+', text)]
 
 
 def test_the_readme_has_the_sparse_study():
   """Its table tells every pair of runs that is committed, and no other."""
-  found = before('success_any')
+  found = means('success_any')
   pairs = paired(found, 'vid2act', 'finetune')
   *told, every = rows_of('| target (sparse) |')
   assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
@@ -78,25 +79,26 @@ def test_the_readme_has_the_sparse_study():
   assert f'{len(listed)} of its 125 runs are made' in ' '.join(README.read_text().split())
 
 
-def test_the_readme_has_what_the_rule_of_today_gives():
-  """Beside the rule before, pair by pair; all that is committed, and no other."""
-  now, was, told = means('success_any'), before('success_any'), rows_of('| target (rule of today) |')
-  alone = means('policy_success_any'), means('policy_success_any', 'sparse_before')
-  pairs = paired(now, 'vid2act', 'finetune')
-  assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
-  better = sum(now[*x, 'vid2act'] > now[*x, 'finetune'] for x in pairs)
-  assert f'`finetune` in {better} of {len(pairs)} pairs' in ' '.join(README.read_text().split())
-  for target, seeds, *cells in told:
-    task = f'metaworld_{target}'
-    mine = [seed for x, seed in pairs if x == task]
-    assert mine == list(range(len(mine))) and seeds == ('0' if mine == [0] else f'0 to {mine[-1]}')
-    wanted = ((now, 'finetune'), (was, 'vid2act'), (now, 'vid2act'), (alone[1], 'vid2act'), (alone[0], 'vid2act'))
-    for cell, (found, method) in zip(cells, wanted, strict=True):
-      assert number(cell) == pytest.approx([found[task, seed, method] for seed in mine], abs=.006), (target, method)
+def test_the_readme_has_what_the_rule_before_gave():
+  """Beside that of today, seed by seed; all that is committed, and no other."""
+  found = [means(metric, study) for metric in ('success_any', 'policy_success_any') for study in ('sparse_before', 'sparse')]
+  told = rows_of('| target | `vid2act` before |')
+  assert sorted(f'metaworld_{x[0]}' for x in told) == sorted({task for task, _, _ in found[0]})
+  for target, *cells in told:
+    for cell, values in zip(cells, found, strict=True):
+      seeds = sorted(seed for task, seed, method in values if (task, method) == (f'metaworld_{target}', 'vid2act'))
+      assert seeds == [0, 1, 2, 3, 4]
+      assert number(cell) == pytest.approx(
+          [values[f'metaworld_{target}', seed, 'vid2act'] for seed in seeds], abs=.006), target
+  text = ' '.join(README.read_text().split())
+  for was, now, whose in ((*found[:2], 'the agent'), (*found[2:], 'its policy alone')):
+    changes = [np.array([now[task, seed, 'vid2act'] - was[task, seed, 'vid2act'] for seed in range(5)])
+               for task in sorted({x[0] for x in was})]
+    assert f'{interval(*changes)} of {whose}' in text
 
 
 def test_the_readme_has_what_other_beginnings_give():
-  found, was, told = means('success_any', 'started'), before('success_any'), rows_of('| target | starts as |')
+  found, was, told = means('success_any', 'started'), means('success_any'), rows_of('| target | starts as |')
   assert sorted((f'metaworld_{x[0]}', f'as_{x[1]}') for x in told) == sorted({(task, x) for task, _, x in found})
   for target, source, seeds, *cells in told:
     task = f'metaworld_{target}'
@@ -115,10 +117,12 @@ def test_the_readme_has_what_random_sources_do():
   one, two = ([found['metaworld_button-press-topdown', seed, x] for seed in seeds] for x in ('finetune', 'vid2act'))
   told = lambda values: ' '.join(f'{x:.0f}' for x in values)
   assert seeds == [*range(1, len(seeds) + 1)] and f'`finetune` {told(one)}, `vid2act` {told(two)} (seeds 1 to' in text
+  difference = interval(np.array(two) - one, places=1)
+  assert f'a difference of {difference}' in text and f"differs from `finetune`'s by {difference}" in text
 
 
 def test_the_readme_has_the_sparse_study_by_other_measures():
-  found = {x: before(x) for x in ('success_any', 'success_last', 'policy_success_any', 'score')}
+  found = {x: means(x) for x in ('success_any', 'success_last', 'policy_success_any', 'score')}
   *told, every = rows_of('| `vid2act` minus `finetune` | success')
   gained = {x: [] for x in found}
   for target, *cells in told:
@@ -129,13 +133,16 @@ def test_the_readme_has_the_sparse_study_by_other_measures():
           for task, seed in paired(found['success_any'], 'vid2act', 'finetune') if task == f'metaworld_{target}']))
       wanted = gained[metric][-1].mean(), *comparison.student(gained[metric][-1])
       assert number(cell) == pytest.approx(wanted, abs=.06 if metric == 'score' else .006), (target, metric)
+    if target in ('button-press-wall', 'handle-press-side'):
+      last = interval(gained['success_last'][-1])
+      assert f' {last}' in ' '.join(FRONT.read_text().split())
   for cell, (metric, differences) in zip(every[1:], gained.items(), strict=True):
     wanted = comparison.mean(*differences), *comparison.student(*differences)
     assert number(cell) == pytest.approx(wanted, abs=.06 if metric == 'score' else .006), metric
 
 
 def test_the_readme_has_what_execution_alone_gives():
-  found, told = before('success_any'), rows_of('| target | seeds | `finetune` |')
+  found, told = means('success_any'), rows_of('| target | seeds | `finetune` |')
   methods = 'finetune', 'finetune_exec', 'vid2act'
   pairs, better = paired(found, *methods), 0
   assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
@@ -171,3 +178,14 @@ def test_the_readme_has_what_imitation_gives():
       found = {x['seed']: comparison.mean_over(x, 0, x['xs'][-1]) for x in rows if (
           x['method'] == method and x['task'] == 'metaworld_handle-press-side')}
       assert [float(x) for x in cell.split()] == pytest.approx([found[0], found[1]], abs=.006)
+
+
+def test_the_readme_tells_how_much_of_each_study_was_run():
+  kept, told = {path.parent.name: path for path in RESULTS.glob('*/runs.json')}, rows_of('| study | file in configs/ablations |')
+  for _, file, made, _ in told:
+    plan, folder = matrix.Matrix(str(ABLATIONS / file)), re.search(r'`results/(\w+)`', made)
+    path = kept.pop(folder[1] if folder else file.removesuffix('.yaml'), None)
+    count, *of = number(made.split(',')[0].replace('none', '0'))
+    assert count == (len(json.loads(path.read_text())) if path else 0) and of in ([], [len(plan.runs)]), file
+  assert not kept
+  assert {x[1] for x in told} == {x.name for x in ABLATIONS.glob('*.yaml')} - {'small.yaml'}

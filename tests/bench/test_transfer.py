@@ -203,11 +203,12 @@ def test_the_verdict_repeats_the_tables():
   verdict, tables = README.read_text().split('## Control')
   rows = [x for x in tables.splitlines() if x.startswith('|')]
   cells = {x for row in rows for x in row.strip('| ').split(' | ')}
+  cells |= set(re.findall(r'a difference of (-?[\d.]+ \([^()]*\))', ' '.join(tables.split())))
   told = re.findall(r'-?[\d.]+\s+\([^()]*\d\s+to\s+[^()]*\)', verdict)
-  assert len(told) == 10
-  front = (README.parents[2] / 'README.md').read_text().split('With sources that act')[1].split('## Start')[0]
+  assert len(told) == 12
+  front = (README.parents[2] / 'README.md').read_text().split('## Does it help?')[1].split('## Start')[0]
   told += re.findall(r'-?[.\d]+ \([^()]*\d to [^()]*\)', front)
-  assert len(told) == 17
+  assert len(told) == 19
   for text in told:
     cell = ' '.join(text.split()).replace('95 % interval ', '')
     assert cell in cells, cell
