@@ -39,7 +39,9 @@ def rows_of(beginning):
 
 def interval(*differences, places=2):
   """Return how the README tells a mean over targets and its interval."""
-  short = lambda x: re.sub(r'^(-?)0\.', r'\1.', f'{x + 0:.{places}f}') if places > 1 else f'{x + 0:.{places}f}'
+  def short(x):
+    text = f'{x:.{places}f}'
+    return re.sub(r'^(-?)0\.', r'\1.', text) if places > 1 else text  # Shares are told without the 0.
   low, high = comparison.student(*differences)
   return f'{short(comparison.mean(*differences))} ({short(low)} to {short(high)})'
 
@@ -162,9 +164,8 @@ def test_the_readme_has_what_irrelevant_sources_do():
     rows = [x for x in scores.load(RESULTS / 'irrelevant' / 'scores' / 'score.json.gz') if x['method'] == method]
     found[method] = np.array([comparison.mean_over(x, 0, x['xs'][-1]) for x in sorted(rows, key=lambda x: x['seed'])])
     assert f'`{method}` {" ".join(f"{x:.0f}" for x in found[method])}' in text
-  differences = found['vid2act'] - found['finetune']
-  low, high = comparison.student(differences)
-  assert f'a difference of {differences.mean():.1f} ({low:.1f} to {high:.1f})' in text
+  difference = interval(found['vid2act'] - found['finetune'], places=1)
+  assert f'a difference of {difference}' in text
 
 
 def test_the_readme_has_what_imitation_gives():

@@ -44,8 +44,8 @@ def begin(small, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('changes, words', [
-    ({'env.metaworld.camera': 'no'}, 'camera'), ({'vid2act.sources': ('metaworld_reach', 'metaworld_reach')}, 'named twice'),
-    ({'env.metaworld.size': (0, 16)}, 'env.metaworld.size'), ({'env.metaworld.reward': 'v3'}, 'env.metaworld.reward'),
+    ({'env.metaworld.camera': 'nowhere'}, 'env.metaworld.camera'), ({'env.metaworld.size': (0, 16)}, 'env.metaworld.size'),
+    ({'env.metaworld.reward': 'v3'}, 'env.metaworld.reward'), ({'vid2act.sources': ('metaworld_reach',) * 2}, 'named twice'),
     ({'env.metaworld.render': 'nice'}, 'env.metaworld.render'), ({'env.metaworld.orientation': 'left'}, 'orientation'),
     ({'env.metaworld.repeat': 0}, 'env.metaworld.repeat'), ({'env.metaworld.limit': 0}, 'env.metaworld.limit'),
     ({'vid2act.act_width': 3}, 'vid2act.act_width is 3.*set it to 4 or more'),
@@ -71,17 +71,17 @@ def begin(small, tmp_path, monkeypatch):
     ({'agent.vid2act': {'guide': True, 'guide_from': 'start', 'share': 1.0, 'imitate': 1.0, 'execute.start': 1.0}},
      'agent.vid2act.guide_from is start.*set it to amortised, or imitate to 0'),
     ({'agent.vid2act.init_policy.source': 'door'}, "is 'door', but the sources are metaworld_.* add it to vid2act.sources"),
-    ({'agent.vid2act.rehearse': 0.1}, 'rehearse is 0.1.*batch of 4'), ({'agent.vid2act.rehearse': 0.9}, 'leave one to the task'),
+    ({'agent.vid2act.rehearse': 0.1}, 'agent.vid2act.rehearse is 0.1.*batch of 4'),
+    ({'agent.vid2act.rehearse': 0.9}, 'agent.vid2act.rehearse is 0.9.*leave one to the task'),
     ({'agent.vid2act.init_source': 'door'}, "agent.vid2act.init_source is 'door'.*door-close"),
     ({'vid2act.teacher': '/nowhere'}, 'vid2act.teacher.*/nowhere'),
     ({'vid2act.recordings': '/nowhere'}, 'vid2act.recordings.*vid2act collect'), ({'task': 'metaworld'}, 'task.*SUITE_TASK'),
-    ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'), ({'vid2act.sources': ('./no',)}, 'vid2act.sources'),
+    ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'), ({'vid2act.sources': ('./nowhere',)}, 'vid2act.sources'),
     ({'replay.size': 10.0}, 'replay.size is 10.*36 steps'), ({'run.from_checkpoint': '/nowhere'}, 'run.from_checkpoint'),
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'), ({'task': 'metaworld_nothing'}, 'task'),
-    ({'logger.outputs': ('jsonl', 'expa')}, 'logger.outputs has expa, .*a_missing_one.*leave expa out'),
-    ({'task': 'metaworld_nothing'}, 'task')])
+    ({'logger.outputs': ('jsonl', 'expa')}, 'logger.outputs has expa, .*a_missing_one.*leave expa out')])
 def test_before_the_first_stage(begin, tmp_path, changes, words):
   with pytest.raises(UserError, match=words):
     begin(**changes)

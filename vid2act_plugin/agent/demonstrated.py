@@ -34,7 +34,7 @@ def check(config, found):
 
   found: the located sources of the run. It has to be one of these, with as many actions as the task.
   """
-  has, needs = locate.act_size(config, _named(config, found)), locate.task_act_size(config)
+  (has, _), needs = locate.shape(config, _named(config, found)), locate.task_act_size(config)
   if has and needs:
     _check_actions(config, has, needs)
 

@@ -70,12 +70,11 @@ def check(config, found):
   It needs no recording; of data to import, the metadata are read. A note says where the run's own task is among them.
   """
   for source in found:
-    actions, image, entry = act_size(config, source), size(config), source.entry
-    if (source.folder / recording.MANIFEST).exists():
-      image = recording.load_manifest(source.folder)['env'].get('size', image)
-    elif entry.film:
+    (actions, image), entry = shape(config, source), source.entry
+    missing = not (source.folder / recording.MANIFEST).exists()
+    if missing and entry.film:
       shots.check(entry.path)
-    elif entry.foreign:
+    elif missing and entry.foreign:
       importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
     if actions > config.vid2act.act_width:
       raise UserError(
@@ -89,20 +88,22 @@ def check(config, found):
       note(f"Note: the run's own task is among its sources, as '{source.name}'.")
 
 
-def act_size(config, source):
-  """Return how many actions a located source has; 0 where only what is still to be imported will tell."""
-  entry = source.entry
+def shape(config, source):
+  """Return how many actions a located source has, and height and width of its images.
+
+  The first is 0 where only what is still to be imported will tell.
+  """
+  entry, image = source.entry, size(config)
   if (source.folder / recording.MANIFEST).exists():
-    return recording.load_manifest(source.folder)['act_size']
-  if entry.task and not entry.foreign:
-    return suites.actions(entry.task, settings(config, entry)['env'])
-  return 0
+    manifest = recording.load_manifest(source.folder)
+    return manifest['act_size'], manifest['env'].get('size', image)
+  native = entry.task and not entry.foreign
+  return suites.actions(entry.task, settings(config, entry)['env']) if native else 0, image
 
 
 def task_act_size(config):
   """Return how many actions the run's task has; 0 in suites of the host's own."""
-  suite = config.task.split('_')[0]
-  return suites.actions(config.task, _env(config, suite)) if suite in suites.SUITES else 0
+  return suites.actions(config.task, _env(config, config.task.split('_')[0]))
 
 
 def settings(config, entry):
@@ -120,7 +121,7 @@ def settings(config, entry):
 
 
 def _env(config, suite):
-  return {k: v for k, v in config.env[suite].items() if k not in APART}
+  return {k: v for k, v in config.env.get(suite, {}).items() if k not in APART}
 
 
 def size(config):
