@@ -58,27 +58,25 @@ def test_chunks_that_are_gone_are_missed(chain, lost, capsys):
 
 
 def test_numbers_of_episodes_that_the_checkpoint_does_not_know_are_not_given_again(chain, tmp_path):
-  """A run that was killed while it saved has them in its replay; what they earned is not known."""
-  folder, _ = chain
-  made = replay(tmp_path / 'numbered')
+  """A run that was killed has them in its replay, whoever's loop it was; what they earned is not known."""
+  made = replay(tmp_path / 'replay/numbered')
   for step in range(30):
     made.add(dict(x=np.float32(step), episode=np.int32(1 + step // 6)))
   made.save()
-  again, ledger = chunks.Chunks(replay(tmp_path / 'numbered')), usefulness.Ledger()
-  agent = types.SimpleNamespace(ledger=ledger)
+  ledger = usefulness.Ledger()
+  inner = types.SimpleNamespace(logdir=elements.Path(tmp_path), load=lambda data: None)
+  agent = types.SimpleNamespace(agent=inner, ledger=ledger, recall=lambda data: None)
   for gained in (1.0, 0.0):
     ledger.end(ledger.begin(0), gained)
   known = ledger.merit()
-  again.load(None)
-  acting.Acting.number_on(agent, again.greatest)
+  acting.Acting.load(agent, {})
   assert ledger.begin(usefulness.POLICY) == 6 and ledger.merit().tolist() == [*known, 0, 0, 0, 0]
   assert (len(ledger.earned(usefulness.POLICY)), (ledger.by[1:] == usefulness.POLICY).sum()) == (0, 1)
-  acting.Acting.number_on(agent, again.greatest)
+  acting.Acting.load(agent, {})
   assert ledger.begin(0) == 7
-  other = chunks.Chunks(replay(folder))  # Its steps have no numbers.
-  other.load(None)
-  acting.Acting.number_on(agent, other.greatest)
-  assert ledger.begin(0) == 8
+  path, = (tmp_path / 'replay/numbered').iterdir()
+  path.write_bytes(path.read_bytes()[:100])  # The replay does without it as well.
+  assert acting.numbered(tmp_path / 'replay') == acting.numbered(tmp_path / 'none') == 0
 
 
 @pytest.mark.parametrize('index', [0, 2, 4])

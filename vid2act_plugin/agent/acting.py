@@ -3,9 +3,13 @@
 Axes: E environments, F frames, H W image, B batch, T time.
 """
 
+import contextlib
+import pathlib
+
 import jax
 import numpy as np
 
+from ..common import npz
 from ..common.errors import UserError, differences
 from ..host import internals
 from .imitate import EPISODE, MERIT
@@ -86,6 +90,8 @@ class Acting:
   def load(self, data, *args):
     self.agent.load({k: v for k, v in data.items() if k != STATE}, *args)
     self.recall(data)
+    # A run that was killed has episodes in its replay that its checkpoint does not know.
+    self.ledger.skip(numbered(pathlib.Path(str(self.agent.logdir)) / 'replay'))
 
   def recall(self, data):
     """Take from what an agent has saved only what its episodes have earned, if any of it is there.
@@ -109,13 +115,6 @@ class Acting:
           "teacher's), or choose another --logdir.")
     self.ledger.load(state)
     self.steps = int(state['steps'])
-
-  def number_on(self, greatest):
-    """Number episodes on behind those of a replay; greatest: function from a key to its greatest value there.
-
-    A run that was killed while it saved has episodes there that its checkpoint does not know.
-    """
-    self.ledger.skip(greatest(EPISODE))
 
   def _name(self, source):
     return 'policy' if source == POLICY else self.names[source]
@@ -178,3 +177,16 @@ class Acting:
       if len(earned):
         found[f'execute/earned/{name}'] = float(earned.mean())
     return found
+
+
+def numbered(folder):
+  """Return the greatest number of an episode in the files of a replay, 0 if none has a number.
+
+  A damaged file counts for nothing, as the replay does without it too.
+  """
+  most = 0
+  for path in folder.rglob('*.npz'):
+    with contextlib.suppress(UserError):
+      if EPISODE in npz.keys(path):
+        most = max(most, int(npz.read(path, EPISODE).max(initial=0)))
+  return most

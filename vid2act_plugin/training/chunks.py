@@ -43,11 +43,6 @@ class Chunks:
     self._note('cannot be read', self._wanted(found) - {
         x.filename for x in self.replay.chunks.values()})
 
-  def greatest(self, key):
-    """Return the greatest value of a key in all steps, 0 where none has it."""
-    chunks = [x for x in list(self.replay.chunks.values()) if x.length and key in (x.data or {})]
-    return max((int(x.data[key][:x.length].max()) for x in chunks), default=0)
-
   def _note(self, what, names):
     if names:
       steps = sum(int(x.removesuffix('.npz').rpartition('-')[2]) for x in names)

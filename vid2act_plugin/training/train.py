@@ -84,7 +84,6 @@ def _run(config, args, evaluate, agent, start):
     _load(agent, args)
   if not resume.load_or_save(cp, logdir):
     place.evaluated = _due(args, logger)
-  getattr(agent, 'number_on', bool)(cp.replay.greatest)
   notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
   driver = environments.driver(envs, parallel=not args.debug)
