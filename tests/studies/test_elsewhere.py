@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 KEPT = ROOT / 'bench/transfer/results/control'
 PLAN = KEPT / 'matrix.yaml'
 GONE = 'vid2act', 'metaworld_door-lock', 4
+RIGHT = bundle.verify(ROOT / 'bench/transfer/teachers/eight')['hash']
 
 
 @pytest.fixture
@@ -213,10 +214,29 @@ def test_runs_of_another_teacher_are_refused(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)  # The plan names its teacher from there.
   shutil.copytree(ROOT / 'bench/transfer/results/sparse', tmp_path / 'sparse')
   path, plan = tmp_path / 'sparse/runs.json', matrix.Matrix(tmp_path / 'sparse/matrix.yaml')
-  listed, right = json.loads(path.read_text()), bundle.verify('bench/transfer/teachers/eight')['hash']
+  listed, right = json.loads(path.read_text()), RIGHT
   def merge(teacher):
     path.write_text(json.dumps([{**listed[0], 'teacher': teacher}, *listed[1:]]))
     return ablation.Ablation(plan, tmp_path / 'out', [tmp_path / 'sparse'])
   assert len(merge(right).elsewhere) == len(merge('').elsewhere) == len(listed)
   with pytest.raises(UserError, match=f'had the teacher {right[1:13]}, but bench/transfer/teachers/eight is {right[:12]}'):
     merge(right[1:])
+
+
+def test_a_teacher_that_was_made_and_is_named_now_is_the_same(tmp_path, monkeypatch):
+  """By its hash; runs that do not tell it may have had any, and stock has none."""
+  monkeypatch.chdir(ROOT)
+  shutil.copytree(ROOT / 'bench/transfer/results/sparse', tmp_path / 'sparse')
+  path, settings = tmp_path / 'sparse/runs.json', tmp_path / 'sparse/settings.json'
+  plan, listed, made = matrix.Matrix(tmp_path / 'sparse/matrix.yaml'), *(
+      json.loads(x.read_text()) for x in (path, settings))
+  settings.write_text(json.dumps({k: {**x, 'vid2act.teacher': ''} for k, x in made.items()}))
+  assert {x['method'] for x in listed} >= {'stock', 'vid2act'}
+  merge = lambda: ablation.Ablation(plan, tmp_path / 'out', [tmp_path / 'sparse'])
+  told = [x if x.get('teacher') or x['method'] == 'stock' else {**x, 'teacher': RIGHT} for x in listed]
+  path.write_text(json.dumps(told))
+  assert len(merge().elsewhere) == len(listed)
+  for method, hidden, found in (('vid2act', '', "vid2act.teacher '' there"), ('finetune', RIGHT[1:], 'had the teacher')):
+    path.write_text(json.dumps([{**x, 'teacher': hidden} if x['method'] == method else x for x in told]))
+    with pytest.raises(UserError, match=found):
+      merge()

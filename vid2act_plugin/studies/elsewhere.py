@@ -79,7 +79,7 @@ def _finished(path, folder, ablation, only):
     raise UserError(
         f"The folder {folder} has runs of the variant '{min(strange)}', of which its {MATRIX} says nothing; leave "
         'them out of its runs.json, or the option --merge.')
-  changed = plan.changed(before, ablation.settings, {x.method for x in mine})
+  changed = plan.changed(before, ablation.settings, {x.method for x in mine}, _known_by_hash(mine, ablation))
   if changed:
     raise UserError(
         f'The runs in {folder} were made with another {changed} than {plan.path} has; leave the folder out, delete it, '
@@ -97,6 +97,16 @@ def _finished(path, folder, ablation, only):
       + f'; {count(torn, "run")} there without scores or too short, made again' * bool(torn)
       + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others))
   return whole
+
+
+def _known_by_hash(runs, ablation):
+  """Return the methods whose teacher is not told by its path: `_check_teachers` knows it better, or they have none."""
+  from .. import prepare
+  configs = ablation.configs
+  def known(run):
+    config = configs[run.method, run.task]
+    return config.vid2act.teacher and runs[run].get('teacher') or not prepare.shares(config)
+  return {x.method for x in runs} - {x.method for x in runs if not known(x)}
 
 
 def _check_teachers(runs, ablation, folder):

@@ -119,12 +119,13 @@ class Matrix:
       found.setdefault(method, {k: v for k, v in config.flat.items() if k not in OF_A_RUN})
     return _plain(found)
 
-  def changed(self, before, now, methods):
+  def changed(self, before, now, methods, apart=()):
     """Return the key of the file by which runs of `methods` were made with other settings, and which; None if none.
 
     before: `(matrix, settings)` that these runs were made with; settings: those of `settings`, or None
     where they were not kept, so that they are worked out anew. now: the present ones. Runs that do not
-    know a setting did what its default is now, and one that is gone is no difference.
+    know a setting did what its default is now, and one that is gone is no difference. apart: the methods
+    whose teachers are compared otherwise.
     """
     import elements
     matrix, known = before
@@ -136,7 +137,7 @@ class Matrix:
     for method in sorted(methods):
       for key, value in now[method].items():
         there = known[method].get(key, plain.get(key, value))
-        if there != value:
+        if there != value and not (key == 'vid2act.teacher' and method in apart):
           place = 'configs' if matrix.variants[method] == self.variants[method] else f'variants.{method}'
           return f'{place} ({key} {reprlib.repr(there)} there, {reprlib.repr(value)} now)'
     return None
