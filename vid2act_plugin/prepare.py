@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 
 from .agent import build, demonstrated, initialise, options
 from .common import files, lifeline, progress
-from .common.errors import UserError
-from .common.output import say
+from .common.errors import UserError, differences
+from .common.output import note, say
 from .envs import suites
-from .host import platform, processes
+from .host import checkpoints, loading, platform, processes
 from .sources import commands, locate, recording, report
 from .teacher import behaviours, bundle
 from .training import start
@@ -31,8 +31,9 @@ def prepare(config):
   if not (ours or taught or recorded):
     return config
   suites.check(config.task)
+  config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.
   start.check(config)
-  config = start.own(start.as_begun(config))
+  config = _taught_as_begun(start.own(start.as_begun(config)))
   acting = options.executes(config) and config.script in start.LOOPS
   if taught or recorded or acting:
     options.check(config)
@@ -47,7 +48,9 @@ def prepare(config):
     build.tied(config.logdir, teacher)
   if alone or recorded or taught and not given:
     found = locate.locate(config)
-    _check(config, found, taught and not given and not alone)
+    locate.check(config, found)
+    if taught and not given and not alone:
+      initialise.check(config, [x.name for x in found])
     if demonstrated.wanted(config):
       demonstrated.check(config, found)
     config = _recordings(config, found)
@@ -61,14 +64,25 @@ def prepare(config):
   return config
 
 
-def _check(config, found, teacher):
-  """Raise a `UserError` for what would fail after the first stage, if there is one to come."""
-  locate.check(config, found)
-  if teacher:
-    initialise.check(config, [x.name for x in found])
-    missing = not all(x.complete for x in found)
-    if missing or not bundle.exists(_teacher_folder(config, found)):
-      build.check_task(config)
+def _taught_as_begun(config):
+  """Return `config` with the teacher and behaviours of the run to be continued or evaluated, where it names none."""
+  folder = (loading.checkpoint(config.run.from_checkpoint) if config.script == 'eval_only'
+            else config.script in start.LOOPS and checkpoints.latest(config.logdir))
+  if not folder or folder.parent.name not in checkpoints.FOLDERS:
+    return config
+  run = folder.parent.parent
+  before = start.begun(run)
+  for key, there in (('vid2act.teacher', bundle.exists), ('vid2act.cloned', behaviours.exists)):
+    path = before.get(key)
+    if not path or config[key]:
+      continue
+    if there(path):
+      note(f'Note: {key} is {path}, as in the run {run}.')
+      config = config.update({key: path})
+    elif locate.cache(config) not in pathlib.Path(path).expanduser().parents:
+      raise UserError(
+          f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
+  return config
 
 
 def _needs(config):
@@ -102,6 +116,8 @@ def _recordings(config, found):
     raise UserError(
         f"There are no recordings of {', '.join(x.name for x in missing)} and the key "
         f'vid2act.auto is False; make them with {commands.shown(config, missing)}.')
+  if missing:
+    _check_task(config)
   for stage, names, command in commands.commands(config, missing):
     config = _stage(config, stage, f"recordings of {', '.join(names)}", [
         'vid2act_plugin.cli', *command[1:]])
@@ -132,6 +148,9 @@ def _behaviours(config, given):
   manifest = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
   have = manifest.get('behaviours')
   if have and (given or have['settings'] == settings):
+    if other := [k for k, v in settings.items() if have['settings'].get(k) != v]:
+      note(f"Note: the key vid2act.behaviours has {differences(other, settings, 'those of the teacher', have['settings'])}, "
+           'and these are used; others are made by --script clone and named as vid2act.cloned.')
     return config
   found = locate.locate(config)
   if manifest and manifest['sources'] != [x.name for x in found]:
@@ -159,8 +178,15 @@ def _behaviours(config, given):
   return config.update({'vid2act.cloned': str(folder)})
 
 
+def _check_task(config):
+  """Raise a `UserError`, before a stage that may take hours, where the run could not use what it makes."""
+  if config.script in start.LOOPS:
+    build.check_task(config)
+
+
 def _script(config, name, what, logdir):
   """Run one of `start.STAGES` with the run's settings as a stage, in a logdir of its own."""
+  _check_task(config)
   logdir.mkdir(parents=True, exist_ok=True)
   child = config.update(script=name, logdir=str(logdir), **processes.ALONE)
   with files.atomic_write(logdir / 'stage.yaml') as part:  # Others may be reading it.

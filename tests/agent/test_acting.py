@@ -111,7 +111,8 @@ def test_evaluation_is_the_policys_alone(agent):
   carry = agent.init_policy(ENVS)
   for i in range(7):
     carry, act, out = agent.policy(carry, observe(i), mode='eval')
-    assert out[f'{acting.BY}policy'].tolist() == [1] * ENVS and imitate.EPISODE not in out and (carry[0]['by'] == POLICY).all()
+    assert out[f'{acting.BY}policy'].tolist() == [1] * ENVS and (carry[0]['by'] == POLICY).all()
+    assert out[imitate.EPISODE].tolist() == [0] * ENVS and out[imitate.EPISODE].dtype == np.int32  # As spaces of a replay have it.
   assert len(agent.ledger.by) == 1 and agent.steps == 0
 
 

@@ -7,6 +7,7 @@ import elements
 import pytest
 from helpers import lerobot, moves
 from helpers.commands import command
+from helpers.stages import Stage
 from helpers.suites import needs_dmc
 
 from vid2act_plugin import prepare
@@ -15,10 +16,6 @@ from vid2act_plugin.sources import locate, recording
 
 WRIST = {'observation.images.wrist': dict(dtype='image', shape=[32, 32, 3])}
 TASKS = ('open', 'close')
-
-
-class Stage(Exception):
-  """A stage has begun."""
 
 
 @pytest.fixture

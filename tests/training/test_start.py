@@ -9,38 +9,17 @@ import tempfile
 import elements
 import pytest
 from helpers.payloads import touch, works
+from helpers.stages import Stage
 from helpers.suites import needs_dmc
 from ruamel.yaml import YAML
 
 from vid2act_plugin import prepare
 from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import checkpoints
 from vid2act_plugin.training import start
 
 NOBODY = 65534
-
-
-class Stage(Exception):
-  """A stage has begun."""
-
-
-@pytest.fixture(scope='module')
-def small(overlays, tiny):
-  config = elements.Config(overlays['defaults'])
-  for name in ('vid2act', 'metaworld', 'quickstart', str(tiny)):
-    config = config.update(overlays[name])
-  return config
-
-
-@pytest.fixture
-def begin(small, tmp_path, monkeypatch):
-  """Return a function changes -> what `prepare` does with an empty cache, up to its first stage."""
-  def stage(*args):
-    raise Stage
-  monkeypatch.setattr(prepare, '_stage', stage)
-  monkeypatch.setitem(start.WRITERS, 'expa', 'a_missing_one')
-  places = {'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache')}
-  return lambda **changes: prepare.prepare(small.update({**places, **changes}))
 
 
 @pytest.mark.parametrize('changes, words', [
@@ -115,22 +94,6 @@ def test_a_folder_that_cannot_be_made():
       os.seteuid(before)
 
 
-@pytest.fixture
-def continued(small, tmp_path):
-  """Return a function (settings then, settings now) -> check of a run that has a checkpoint."""
-  base = small.update(logdir=str(tmp_path), script='train_eval')
-  def fn(then, now):
-    base.update(then).save(elements.Path(tmp_path) / 'config.yaml')
-    (tmp_path / 'ckpt').mkdir(exist_ok=True)
-    (tmp_path / 'ckpt/latest').write_text('x')
-    before = (tmp_path / 'config.yaml').read_bytes()
-    try:
-      start.check(base.update(now))
-    finally:
-      assert (tmp_path / 'config.yaml').read_bytes() == before
-  return fn
-
-
 @pytest.mark.parametrize('then, now, words', [
     ({}, {'task': 'metaworld_door-open'}, "task 'metaworld_door-lock' .now 'metaworld_door-open'"),
     ({}, {'seed': 1}, 'seed 0 .now 1'), ({}, {'method': 'other'}, 'method'),
@@ -177,20 +140,21 @@ def test_a_damaged_checkpoint_is_known_at_the_start(continued, tmp_path):
 @pytest.mark.parametrize('every', [0, 30])
 def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, tmp_path, every):
   """With `run.eval_every` 0 the host's own loop would load the checkpoint."""
-  folder = tmp_path / 'ckpt/x'
+  folder = tmp_path / checkpoints.kept(every) / 'x'
   folder.mkdir(parents=True)
   for name in ('agent', 'step', 'other'):
     (folder / f'{name}.pkl').write_bytes(pickle.dumps(3))
   (folder / 'done').touch()
-  continued({}, {'run.eval_every': every})
+  changes = {'run.eval_every': every}
+  continued(changes, changes)
   (folder / 'other.pkl').write_bytes(pickle.dumps(touch()))
   works(owned, pickle.loads, (folder / 'other.pkl').read_bytes())
   if every:  # Ours reads what it needs, and reads it so.
-    continued({}, {'run.eval_every': every})
+    continued(changes, changes)
     return
-  for changes in ({}, {'logdir': str(tmp_path / 'new'), 'run.from_checkpoint': str(tmp_path)}):
+  for more in ({}, {'logdir': str(tmp_path / 'new'), 'run.from_checkpoint': str(tmp_path)}):
     with pytest.raises(UserError, match='x/other.pkl'):
-      continued({}, {'run.eval_every': every, **changes})
+      continued(changes, {**changes, **more})
 
 
 def test_another_teacher_is_known_at_the_start(small, bundle, tmp_path):

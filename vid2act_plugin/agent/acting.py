@@ -66,7 +66,7 @@ class Acting:
       # What the policy is told next has to be what was done.
       done = internals.split(self.agent, internals.put(act, self.agent.policy_sharded))
       inner = (*inner[:internals.PREVACT], done, *inner[internals.PREVACT + 1:])
-    if training and self.imitates:
+    if self.imitates:  # In evaluations it is `NONE`: DreamerV3's own loop reports their replay as well.
       out[EPISODE] = np.int32(state['number'])
     if not training:
       out.update({f'{BY}{self._name(x)}': np.float32(state['by'] == x) for x in (POLICY, *self.candidates)})

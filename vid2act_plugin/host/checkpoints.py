@@ -1,6 +1,7 @@
 """Checkpoints of the host on disk: which one is the newest whole one, and what it holds."""
 
 import contextlib
+import inspect
 import json
 import pathlib
 import re
@@ -12,7 +13,7 @@ from ..common import files, safe_pickle
 from ..common.errors import UserError, reading, reason
 from ..common.output import say
 
-FOLDERS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
+FOLDERS = OURS, THEIRS = ('ckpt', 'checkpoint.pkl')  # Ours and a checkout's; those of PyPI's scripts.
 COUNTERS = ('updates', 'batches', 'actions')
 HASHES = 'sha256.json'  # Of its files; checkpoints of the host and of earlier versions have none.
 CURE = 'copy the checkpoint again, or name another run or --logdir'
@@ -43,6 +44,12 @@ class Checkpoint(elements.Checkpoint):
     for folder in self._directory.glob('*'):
       if folder.name not in ('latest', newest.name):
         folder.remove(recursive=True)
+
+
+def kept(ours):
+  """Return the name of the folder in which our loops, or those of the host that is installed, keep checkpoints."""
+  import embodied  # With JAX, which not all who read checkpoints need.
+  return OURS if ours or THEIRS not in inspect.getsource(embodied.run.train) else THEIRS
 
 
 def latest(path):

@@ -11,6 +11,7 @@ from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, differences, reading
 from ..common.output import note
 from ..host import checkpoints, loading, sizes
+from ..sources import locate
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
 FREE = re.compile(
@@ -51,7 +52,7 @@ def check(config):
     _free(pathlib.Path(own(config).logdir).expanduser())
   checkpoint = checkpoints.latest(logdir)
   if checkpoint:
-    _continued(config, logdir)
+    _continued(config, logdir, checkpoint, ours)
     checkpoints.check(checkpoint, read=not ours)
 
 
@@ -109,10 +110,11 @@ def _replay(config):
         '(batch_size, batch_length, consec_train and replay_context); set it to more.')
 
 
-def _continued(config, logdir):
+def _continued(config, logdir, checkpoint, ours):
   """Compare with the settings that the run was begun with, before anything is written."""
-  before = _begun(logdir)
-  now = config.flat
+  if config.script in STAGES and locate.cache(config) in logdir.parents:
+    return  # Its name is that of all that matters, and other runs want the same.
+  before, now = begun(logdir), config.flat
   changed = [k for k, v in now.items() if k in before and before[k] != v and _matters(k, config)]
   if (before.get('script') in LOOPS) != (config.script in LOOPS):
     changed.append('script')
@@ -121,6 +123,20 @@ def _continued(config, logdir):
     raise UserError(
         f'The run {logdir} was begun with {shown}; continue it with these, or begin another '
         f'--logdir, from its weights with --run.from_checkpoint {logdir}.')
+  if config.script == 'eval_only':
+    raise UserError(
+        f'The folder {logdir} has a run, whose log and summary would become those of an evaluation; give --script '
+        'eval_only another --logdir.')
+  if config.script in LOOPS and checkpoint.parent != logdir / checkpoints.kept(ours):
+    raise UserError(
+        f'The checkpoints of the run {logdir} are in {checkpoint.parent.name}, where the loops with run.eval_every '
+        f"{config.run.eval_every:g} do not look; give that as the run was begun with, {before.get('run.eval_every')}, or "
+        'choose another --logdir.')
+  made = checkpoints.step(checkpoint) if checkpoints.whole(checkpoint) else 0
+  if config.script == 'pretrain' and made > config.vid2act.pretrain.updates:
+    raise UserError(
+        f'The key vid2act.pretrain.updates is {config.vid2act.pretrain.updates}, but {logdir} has made {made}; give as '
+        'many or more, or choose another --logdir.')
 
 
 def as_begun(config):
@@ -129,7 +145,7 @@ def as_begun(config):
   Their keys are not in its `config.yaml`, and off in our defaults.
   """
   logdir = pathlib.Path(config.logdir).expanduser()
-  before = _begun(logdir) if checkpoints.latest(logdir) else {}
+  before = begun(logdir) if checkpoints.latest(logdir) else {}
   plain = elements.Config({'agent': {'vid2act': resources.defaults()['agent']['vid2act']}}).flat
   absent = {k: v for k, v in plain.items() if before and k not in before and config.flat[k] != v}
   if absent:
@@ -138,7 +154,7 @@ def as_begun(config):
   return config.update(absent)
 
 
-def _begun(logdir):
+def begun(logdir):
   """Return the flat settings that a run was begun with; empty where it has none."""
   path = logdir / 'config.yaml'
   if not path.exists():

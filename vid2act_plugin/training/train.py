@@ -84,6 +84,7 @@ def _run(config, args, evaluate, agent, start):
     _load(agent, args)
   if not resume.load_or_save(cp, logdir):
     place.evaluated = _due(args, logger)
+  catch_up(place, args, logger)
   notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
   driver = environments.driver(envs, parallel=not args.debug)
@@ -158,6 +159,11 @@ def _chooses(config, agent):
 def _due(args, logger):
   """Return how many evaluations after the first one were due until now."""
   return int(logger.step) // max(1, args.eval_every // logger.multiplier)
+
+
+def catch_up(place, args, logger):
+  """Let no more evaluations have been made than are due: `run.eval_every` may be greater than it was then."""
+  place.evaluated = min(place.evaluated, _due(args, logger))
 
 
 def _interruptible(agent, stop):

@@ -1,0 +1,146 @@
+"""What a run was begun with holds when it continues, or is evaluated; what can only fail is told at the start."""
+
+import pathlib
+import pickle
+import shutil
+import types
+
+import elements
+import pytest
+from helpers import clones
+from helpers.stages import Stage
+from helpers.suites import needs_dmc
+
+from vid2act_plugin import prepare
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.host import checkpoints
+from vid2act_plugin.teacher import bundle as bundles
+from vid2act_plugin.training import resume, scores, start
+from vid2act_plugin.training import train as loop
+
+
+def saved(folder, **values):
+  """Write a whole checkpoint, of which only these values are read."""
+  folder.mkdir(parents=True)
+  for name, value in {'agent': 0, 'step': 0, **values}.items():
+    (folder / f'{name}.pkl').write_bytes(pickle.dumps(value))
+  (folder / 'done').touch()
+
+
+@pytest.mark.parametrize('then, now', [(0, 40), (40, 0)])
+@pytest.mark.parametrize('script', ['train', 'train_eval'])
+def test_a_loop_that_would_not_see_the_checkpoint_is_refused(continued, then, now, script):
+  """It would begin anew, in the same folder and without the teacher's weights."""
+  every = lambda x: {'run.eval_every': x, 'script': script}
+  for same in (now, then):
+    for place in checkpoints.FOLDERS:
+      shutil.rmtree(continued.folder / place, ignore_errors=True)
+    continued(every(same), every(same))
+  with pytest.raises(UserError, match=f'run.eval_every {now} do not look; give that as the run was begun with, {then},'):
+    continued(every(then), every(now))
+
+
+def test_the_folder_of_a_checkout_is_ours(monkeypatch):
+  import embodied
+  monkeypatch.setattr(embodied.run, 'train', lambda: 'ckpt')
+  assert checkpoints.kept(False) == checkpoints.kept(True) == checkpoints.OURS
+
+
+def test_a_cached_stage_is_the_same_for_all_that_want_it(continued, small, tmp_path):
+  """Its folder is named by what matters; a run that differs in anything else waits for it, or goes on with it."""
+  cache = {'vid2act.cache': str(tmp_path / 'cache'), 'script': 'pretrain'}
+  other = {**cache, 'agent.vid2act.guide': True, 'batch_size': 5}
+  with pytest.raises(UserError, match='batch_size'):
+    continued(cache, other)
+  folder = tmp_path / 'cache/teachers/key'
+  saved(folder / 'ckpt/x')
+  shutil.copy(continued.folder / 'config.yaml', folder)
+  start.check(small.update({**other, 'logdir': str(folder)}))
+
+
+def test_fewer_updates_than_were_made_are_refused(continued, tmp_path):
+  """The bundle would be written again, as one of fewer."""
+  settings = lambda updates: {'script': 'pretrain', 'vid2act.pretrain.updates': updates}
+  continued(settings(9), settings(7))
+  saved(tmp_path / 'ckpt/x', step=8)
+  for updates in (8, 9):
+    continued(settings(9), settings(updates))
+  with pytest.raises(UserError, match=f'vid2act.pretrain.updates is 7, but {tmp_path} has made 8; .* --logdir'):
+    continued(settings(9), settings(7))
+
+
+def test_an_evaluation_has_a_folder_of_its_own(continued, tmp_path):
+  saved(tmp_path / 'other/ckpt/x')
+  with pytest.raises(UserError, match=f'The folder {tmp_path} has a run.*another --logdir'):
+    continued({}, {'script': 'eval_only', 'run.from_checkpoint': str(tmp_path / 'other')})
+
+
+@pytest.mark.parametrize('key', ['vid2act.teacher', 'vid2act.cloned'])
+@pytest.mark.parametrize('script', ['train_eval', 'eval_only'])
+def test_a_teacher_that_was_named_once_need_not_be_again(small, bundle, tmp_path, capsys, key, script):
+  """Hours of making another one would end in its refusal."""
+  run, made = tmp_path / 'run', tmp_path / 'made'
+  (shutil.copytree(bundle, made) if key == 'vid2act.teacher' else clones.make().write(made))
+  saved(run / 'ckpt/x')
+  begun = small.update({'logdir': str(run), 'vid2act.cache': str(tmp_path / 'cache'), 'script': 'train_eval'})
+  def as_begun(path, **changes):
+    begun.update({key: str(path)}).save(elements.Path(run) / 'config.yaml')
+    now = begun.update(script=script, **changes)
+    if script == 'eval_only':
+      now = now.update({'logdir': str(tmp_path / 'evaluated'), 'run.from_checkpoint': str(run)})
+    return prepare._taught_as_begun(now)
+  assert as_begun(made)[key] == str(made) and f'Note: {key} is {made}, as in the run {run}' in capsys.readouterr().out
+  assert as_begun(made, **{key: '/other'})[key] == '/other' and as_begun('')[key] == ''
+  with pytest.raises(UserError, match=f'was begun with {tmp_path}/gone as {key}, .*give --{key} its folder'):
+    as_begun(tmp_path / 'gone')
+  assert as_begun(tmp_path / 'cache/teachers/x/teacher')[key] == ''  # It is made again, the same.
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'agent.vid2act.rehearse': 0.25}, 'images of shape'),
+    pytest.param({
+        'task': 'dmcontrol_humanoid_walk', 'vid2act.teacher': '', 'agent.vid2act.init': False,
+        'agent.vid2act.distill': False, 'agent.vid2act.guide': False, 'vid2act.sources': ('metaworld_reach',),
+        'env.dmcontrol.size': (16, 16)}, '21 action dimensions', marks=needs_dmc)])
+def test_a_task_that_does_not_fit_is_known_before_any_stage(begin, bundle, tmp_path, changes, words):
+  """Also where a teacher is given, or none is needed."""
+  teacher = shutil.copytree(bundle, tmp_path / 'teacher')
+  with pytest.raises(UserError, match=words):
+    begin(**{'vid2act.teacher': str(teacher), 'env.metaworld.size': (24, 24), 'agent.vid2act.execute.start': 1.0, **changes})
+  with pytest.raises(Stage):
+    begin(**{'agent.vid2act.execute.start': 1.0})
+
+
+def test_behaviours_that_settings_do_not_reach_are_told(small, bundle, tmp_path, capsys):
+  made = bundles.load(bundle)
+  learned = clones.make()
+  made.clones, made.manifest['behaviours'] = learned.params, learned.facts
+  made.save(tmp_path / 'teacher')
+  config = small.update({'vid2act.teacher': str(tmp_path / 'teacher'), 'vid2act.behaviours.updates': 9})
+  assert prepare._behaviours(config, given=True) == config
+  text = capsys.readouterr().out
+  assert 'vid2act.behaviours has updates 9 (those of the teacher 1), ' in text and 'vid2act.cloned' in text
+  prepare._behaviours(config.update({'vid2act.behaviours': learned.facts['settings']}), given=True)
+  assert capsys.readouterr().out == ''
+
+
+def test_evaluations_go_on_where_they_are_rarer_now(tmp_path):
+  """`evaluated` counts in units of the interval that was; the next one is after one interval of now, not of many."""
+  place, config = resume.Place(elements.when.Ratio(1)), elements.Config(eval_every=20)
+  place.load(dict(prev=None, evaluated=4, begun={}))
+  logger = types.SimpleNamespace(step=elements.Counter(40), multiplier=1)
+  loop.catch_up(place, config, logger)
+  assert place.evaluated == 2 and loop._due(config, logger) == 2
+  place.evaluated = 1
+  loop.catch_up(place, config, logger)
+  assert place.evaluated == 1  # One is due.
+
+
+def test_a_folder_below_home_is_one(begin, bundle, tmp_path, monkeypatch):
+  """As the usual one of DreamerV3 is, ~/logdir/TIME: all that a run leaves is found there."""
+  monkeypatch.setenv('HOME', str(tmp_path))
+  config = begin(**{
+      'logdir': '~/logdir/run', 'agent.vid2act.execute': dict(start=0.0, end=0.0, evaluate='policy'), 'vid2act.teacher': str(shutil.copytree(bundle, tmp_path / 'teacher'))})
+  assert config.logdir == str(tmp_path / 'logdir/run') and (tmp_path / 'logdir/run/config.yaml').is_file()
+  (pathlib.Path(config.logdir) / 'metrics.jsonl').write_text('{"step": 3, "eval/score": 1}\n')
+  assert [x.is_file() for x in scores.write(config)] == [True]
