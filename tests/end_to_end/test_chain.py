@@ -16,6 +16,7 @@ from helpers.commands import command
 
 from bench.timings import agents
 from vid2act_plugin import prepare as chain
+from vid2act_plugin.common import resources
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import checkpoints
 
@@ -45,7 +46,7 @@ def test_chain_leaves_what_it_promises(first):
   assert set(summary['final_relevance']) == set(summary['sources'])
   assert abs(sum(summary['final_relevance'].values()) - 1) < 1e-3
   assert all(summary['stages'][k] > 0 for k in ('collect', 'pretrain', 'train'))
-  assert summary['host'] and summary['jax']
+  assert summary['host'] and summary['jax'] and summary['code'] == resources.code()
   assert silence < 20, silence
 
 

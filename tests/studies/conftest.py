@@ -17,7 +17,7 @@ def study(tmp_path, monkeypatch):
   """Return a function that writes the results of an ablation."""
   monkeypatch.setattr(comparison, 'REPS', 50)
   def fn(methods=('stock', 'vid2act'), task='metaworld_door-lock', metric='score'):
-    rows = [row(m, s, task, [i, i + s, 3 * i + s]) for i, m in enumerate(methods) for s in range(3)]
+    rows = [row(m, s, task, [i, i + s, 3 * i + s + i * s]) for i, m in enumerate(methods) for s in range(3)]
     scores.save(tmp_path / 'results/scores' / f'{metric}.json.gz', rows)
     run = lambda x: dict(
         method=x['method'], task=task, seed=x['seed'], env_steps=20, updates=5, stages={'train': 90.0},

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from helpers import orphans
 from ruamel.yaml import YAML
 
-from vid2act_plugin import cli
+from vid2act_plugin import cli, prepare
 from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablation as ablations
@@ -210,3 +211,18 @@ def test_a_matrix_is_run_continued_and_compared(tiny, write, tmp_path, capsys):
     cli.main(['ablate', str(write(configs=configs[:3], variants=mended)), '--out', str(out)])
   ablation = ablations.Ablation(matrix.Matrix(plan(mended)), out)
   assert [ablation.step(x) for x in ablation.plan.runs] == [80, 80]
+
+
+def test_runs_share_behaviours_as_they_share_teachers(write, tmp_path, monkeypatch):
+  """Those that each variant asks for, not those that the teacher happens to have."""
+  few, many = ({'vid2act.behaviours.updates': x} for x in (7, 9))
+  plan = matrix.Matrix(write(variants={'stock': [], 'few': ['vid2act', few], 'many': ['vid2act', many]}))
+  monkeypatch.setattr(prepare, 'prepare', lambda config: config.update({
+      'vid2act.teacher': '/teacher', 'vid2act.cloned': f'/behaviours-{config.vid2act.behaviours.updates}'}))
+  study = ablations.Ablation(plan, tmp_path / 'out')
+  study.prepare()
+  for run in plan.runs:
+    if run.method != 'stock':
+      command = study._command(run)
+      last = YAML(typ='safe').load(Path(command[command.index('--task') - 1]))
+      assert last == {'vid2act.teacher': '/teacher', 'vid2act.cloned': '/behaviours-' + ('7' if run.method == 'few' else '9')}

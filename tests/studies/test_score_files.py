@@ -92,7 +92,7 @@ def test_published_pickles_of_another_shape(given, tmp_path):
 
 def test_seeds_are_numbers_however_they_are_written(plot):
   text = plot([row(seed='2'), row(seed=3.0), row('ours', 2, (2, 3, 4)), row('ours', 3, (2, 3, 4))])
-  assert '| a_b | ours | paired_difference | 1 | 1 | 1 to 1 | 2 | 20 |' in text
+  assert '| a_b | ours | paired_difference | 1 | 1 |  | 2 | 20 |' in text
 
 
 def test_names_are_shown_as_they_are_written(plot):
@@ -172,3 +172,19 @@ def test_scores_of_a_long_run_take_no_time_that_grows_with_its_square():
   rows[30_000:30_000] = [dict(step=20_000, **{'eval/score': -1.0})]
   xs, ys = scores.points(rows, 'eval/score')
   assert len(xs) == 40_001 and xs[20_000:20_002] == [20_000, 30_000] and ys[20_000] == -1
+
+
+def test_the_policy_alone_is_compared_where_nobody_else_acts(tmp_path, capsys):
+  """Its evaluations are the others' whole ones; the metric that is asked for comes first."""
+  found = {
+      'score': [row(x, s) for x in ('stock', 'ours') for s in (0, 1)],
+      'success_any': [row(x, s, [y + s / 10] * 3) for x, y in (('stock', .1), ('ours', .8)) for s in (0, 1)],
+      'policy_success_any': [row('ours', s, [.5 + s / 5] * 3) for s in (0, 1)]}
+  for name, rows in found.items():
+    scores.save(tmp_path / f'in/{name}.json.gz', rows)
+  cli.main(['plot', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), '--metric', 'policy_success_any'])
+  lines = [[y.strip() for y in x.split('|')[1:-1]] for x in capsys.readouterr().out.splitlines() if x.startswith('| all')]
+  assert lines[0][2] == 'policy_success_any_auc'
+  told = {(x[1], x[2]): float(x[3]) for x in lines}
+  assert told['ours', 'paired_difference_policy_success_any'] == pytest.approx(.45)
+  assert told['ours', 'paired_difference_success_any'] == pytest.approx(.7)

@@ -15,6 +15,7 @@ from ..envs import suites
 from ..training import curves, scores, summary
 from . import elsewhere, plot, report
 
+SHARED = 'vid2act.teacher', 'vid2act.cloned'
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
 TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
 
@@ -96,7 +97,7 @@ class Ablation:
         made = prepare.prepare(config.update(seed=0, logdir=str(path.parent)))
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(path) as part:
-          YAML().dump({'vid2act.teacher': made.vid2act.teacher}, part)
+          YAML().dump({x: made[x] for x in SHARED}, part)
 
   def after(self, name):
     """Return the name of the command that a run waits for; None if it takes nothing from others."""

@@ -23,7 +23,7 @@ def compare(rows, against, metric='score'):
   `METRIC_auc` is the mean over training, `final_METRIC` the last value, both up to
   the step that all runs of a task reached; low and high bound their IQM.
   `paired_difference` is that of METRIC_auc to the method `against` with the same
-  seed, with bounds of its mean, NaN where a task has one pair; and
+  seed, with bounds of its mean, NaN where `student` has none; and
   `probability_of_improvement` that a run of the method has a higher METRIC_auc. Of
   both, metrics other than `score` have their name appended. `all` has those methods
   that every task has: a mean is that of the tasks' means, an IQM is over all runs,
@@ -102,11 +102,12 @@ def interval(statistic, samples):
 def student(*tasks):
   """Return 95 % bounds of the `mean` of normal samples `[S]`, one of each task, by Student's t.
 
-  Degrees of freedom are Welch's and Satterthwaite's. NaN where a task has one sample.
+  Degrees of freedom are Welch's and Satterthwaite's. NaN where a task has one sample, or
+  the samples of all tasks are equal, which does not tell how far they spread.
   """
-  if min(map(len, tasks)) == 1:
+  parts = np.array([x.var(ddof=1) / len(x) for x in tasks if len(x) > 1])  # Variances of the tasks' means.
+  if len(parts) < len(tasks) or np.allclose(parts, 0, atol=1e-18):
     return 2 * (np.nan,)
-  parts = np.array([x.var(ddof=1) / len(x) for x in tasks])  # Variances of the tasks' means.
   freedom = parts.sum() ** 2 / max((parts ** 2 / [len(x) - 1 for x in tasks]).sum(), 1e-300)
   reach = scipy.stats.t.ppf(0.975, max(freedom, 1)) * np.sqrt(parts.sum()) / len(tasks)
   return mean(*tasks) - reach, mean(*tasks) + reach

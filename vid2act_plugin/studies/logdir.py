@@ -11,7 +11,7 @@ PNG = b'\x89PNG\r\n'  # How such a file begins.
 NUMBERS = {str: float}
 SUMMARY = dict(
     stages=NUMBERS, env_steps=float, updates=float, teacher=str, pretrain_updates=float, sources=[str], seed=float,
-    final_relevance=NUMBERS, execution={str: NUMBERS}, eval=NUMBERS, task=str, host=str, jax=str)
+    final_relevance=NUMBERS, execution={str: NUMBERS}, eval=NUMBERS, task=str, host=str, jax=str, code=str)
 ALONG = dict(step=float, by=str, reward=[float], success=[float], relevance={str: [float]})
 FILES = {  # What is said where one is missing.
     'metrics.jsonl': 'No log, so that there are no curves.',

@@ -69,7 +69,7 @@ def gather(paths, metric=None):
   And what the picture shows: `metric`, or by default the one that fits; and notes on what is
   left out. Raises a `UserError` if nothing is left.
   """
-  found = scores.read(paths)
+  found = _policies(scores.read(paths))
   where = ', '.join(map(str, paths))
   metric = metric or ('score' if 'score' in found or 'train_score' not in found else 'train_score')
   if metric not in found:
@@ -88,14 +88,23 @@ def gather(paths, metric=None):
   return found, metric, notes
 
 
+def _policies(found):
+  """Return the rows `{metric: rows}`, with those of the policy alone also for methods of which nobody else acts."""
+  for metric in [x for x in found if x.startswith('policy_')]:
+    told = {x['method'] for x in found[metric]}
+    found[metric] = found[metric] + [x for x in found.get(_quantity(metric), ()) if x['method'] not in told]
+  return found
+
+
 def tabulate(found, metric, against):
   """Return the table of all metrics that are compared, see `comparison.compare`."""
   return [row for x in compared(found, metric) for row in comparison.compare(found[x], against, x)]
 
 
 def compared(found, metric):
-  """Return the metrics that a comparison has, in order."""
-  return [x for x in scores.METRICS if x in found and x not in ('length', 'train_score')] or [metric]
+  """Return the metrics that a comparison has, the one that is asked for first."""
+  first = [metric] if metric in found else []
+  return list(dict.fromkeys([*first, *(x for x in scores.METRICS if x in found and x not in ('length', 'train_score'))]))
 
 
 def _published(path, metric, tasks, found):

@@ -143,7 +143,8 @@ def _ran(run):
       ('sources', len(run.sources) or None), ('teacher', at('vid2act', 'teacher')),
       ("hash of the teacher's files", (run.teacher['hash'] or '')[:16]),
       ("the teacher's updates", made['pretrain_updates'] or None), ('DreamerV3', made['host']),
-      ('JAX', made['jax']), ('platform', at('jax', 'platform')), ('cores', used('total_cpu_count')),
+      ('JAX', made['jax']), ("hash of this project's code", made['code']), ('platform', at('jax', 'platform')),
+      ('cores', used('total_cpu_count')),
       ('memory of the process', memory and f'{memory:.1f} GiB'), ('logdir', run.folder),
       ('last change', _changed(run.folder))])]
   if made['stages']:

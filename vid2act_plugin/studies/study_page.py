@@ -38,7 +38,7 @@ def content(folder, against=None):
   tasks = list(dict.fromkeys(x['task'] for x in found[metric]))
   sections = [
       ('curves', 'Learning curves', [x for k in plot.compared(found, metric) for x in _curves(found[k], k)]),
-      ('differences', f'Differences to {against}', _differences(table, tasks, against)),
+      ('differences', f'Differences to {against}', _differences(table, tasks, against, metric)),
       ('table', 'Comparison', [_table(table)]),
       ('sources', 'Relevance and usefulness of the sources', _relevance(runs) + _execution(runs)),
       ('runs', 'Runs', [_listed(runs)] if runs else []),
@@ -82,7 +82,7 @@ def _lead(table, against, metric):
          'tasks, with 95 % intervals:') if rows else 'Nothing to compare with.'
   for row in rows:
     if row['low'] != row['low']:
-      yield f"{row['method']}: {row['mean']:+.3g}, of one pair in a task, which tells no interval."
+      yield f"{row['method']}: {row['mean']:+.3g}, of one pair in a task, or of pairs that are all alike, which tells no interval."
       continue
     side = 'more than' if row['low'] > 0 else 'less than' if row['high'] < 0 else 'no difference shown to'
     yield f"{row['method']}: {row['mean']:+.3g} ({row['low']:.3g} to {row['high']:.3g}), {side} {against}."
@@ -104,9 +104,10 @@ def _curves(rows, metric):
   return blocks
 
 
-def _differences(table, tasks, against):
+def _differences(table, tasks, against, first):
   blocks, methods = [], list(dict.fromkeys(x['method'] for x in table))
-  for metric, name in (('score', 'score'), ('success_any', 'success at any step')):
+  for metric in dict.fromkeys((first, 'score', 'success_any')):
+    name = NAMES.get(metric, metric)
     for task in (*tasks, 'all') if len(tasks) > 1 else tasks:
       rows = [
           (f"{x['method']} ({count(x['seeds'], 'pair')})", x['mean'], x['low'], x['high'], methods.index(x['method']))

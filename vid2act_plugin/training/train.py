@@ -14,7 +14,7 @@ import elements
 import jax
 from dreamerv3 import main as hostmain
 
-from ..common import images, lock, progress
+from ..common import images, lock, progress, resources
 from ..common.errors import UserError, reading
 from ..common.output import say
 from ..host import checkpoints, loading, processes, tree
@@ -224,4 +224,4 @@ def _behaviours(agent):
 
 
 def _versions():
-  return dict(host=tree.title(), jax=jax.__version__)
+  return dict(host=tree.title(), jax=jax.__version__, code=resources.code())
