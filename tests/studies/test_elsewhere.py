@@ -223,7 +223,7 @@ def test_runs_of_another_teacher_are_refused(tmp_path, monkeypatch):
     merge(right[1:])
 
 
-def test_a_teacher_that_was_made_and_is_named_now_is_the_same(tmp_path, monkeypatch):
+def test_a_teacher_that_was_made_and_is_named_now_is_the_same(tmp_path, monkeypatch, capsys):
   """By its hash; runs that do not tell it may have had any, and stock has none."""
   monkeypatch.chdir(ROOT)
   shutil.copytree(ROOT / 'bench/transfer/results/sparse', tmp_path / 'sparse')
@@ -235,7 +235,10 @@ def test_a_teacher_that_was_made_and_is_named_now_is_the_same(tmp_path, monkeypa
   merge = lambda: ablation.Ablation(plan, tmp_path / 'out', [tmp_path / 'sparse'])
   told = [x if x.get('teacher') or x['method'] == 'stock' else {**x, 'teacher': RIGHT} for x in listed]
   path.write_text(json.dumps(told))
+  assert len(merge().elsewhere) == len(listed) and 'versions of the code' not in capsys.readouterr().out
+  path.write_text(json.dumps([{**x, 'code': 'ab' if x['seed'] else 'cd'} for x in told]))
   assert len(merge().elsewhere) == len(listed)
+  assert '; made by 2 versions of the code (ab, cd)' in capsys.readouterr().out
   for method, hidden, found in (('vid2act', '', "vid2act.teacher '' there"), ('finetune', RIGHT[1:], 'had the teacher')):
     path.write_text(json.dumps([{**x, 'teacher': hidden} if x['method'] == method else x for x in told]))
     with pytest.raises(UserError, match=found):

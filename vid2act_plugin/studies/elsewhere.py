@@ -92,10 +92,12 @@ def _finished(path, folder, ablation, only):
       if run in rows:
         rows[run][metric] = row
   whole = {k: Finished(mine[k], v) for k, v in rows.items() if v}
+  codes = {x.about.get('code') for x in whole.values()} - {None}  # Earlier ones do not tell.
   others, torn = (len(about) - len(mine)) * (only is None), len(mine) - len(whole)
   say(f'{count(len(whole), "run")} finished elsewhere, in {folder}'
       + f'; {count(torn, "run")} there without scores or too short, made again' * bool(torn)
-      + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others))
+      + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others)
+      + f'; made by {len(codes)} versions of the code ({", ".join(sorted(codes))})' * (len(codes) > 1))
   return whole
 
 
