@@ -13,7 +13,7 @@ from .common import files, lifeline, progress
 from .common.errors import UserError, differences
 from .common.output import note, say
 from .envs import suites
-from .host import checkpoints, loading, platform, processes
+from .host import platform, processes
 from .sources import commands, locate, recording, report
 from .teacher import behaviours, bundle
 from .training import start
@@ -33,8 +33,9 @@ def prepare(config):
   suites.check(config.task)
   config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.
   start.check(config)
-  config = _taught_as_begun(start.own(start.as_begun(config)))
+  config = start.as_begun(config)
   acting = options.executes(config) and config.script in start.LOOPS
+  config = start.own(start.taught_as_begun(config, taught, acting))
   if taught or recorded or acting:
     options.check(config)
   if config.agent.typ == 'vid2act' and config.script in start.LOOPS:
@@ -61,27 +62,6 @@ def prepare(config):
   logdir = pathlib.Path(config.logdir).expanduser()
   logdir.mkdir(parents=True, exist_ok=True)
   config.save(logdir / 'config.yaml')  # As the host does next, but outside of `as_user_errors`.
-  return config
-
-
-def _taught_as_begun(config):
-  """Return `config` with the teacher and behaviours of the run to be continued or evaluated, where it names none."""
-  folder = (loading.checkpoint(config.run.from_checkpoint) if config.script == 'eval_only'
-            else config.script in start.LOOPS and checkpoints.latest(config.logdir))
-  if not folder or folder.parent.name not in checkpoints.FOLDERS:
-    return config
-  run = folder.parent.parent
-  before = start.begun(run)
-  for key, there in (('vid2act.teacher', bundle.exists), ('vid2act.cloned', behaviours.exists)):
-    path = before.get(key)
-    if not path or config[key]:
-      continue
-    if there(path):
-      note(f'Note: {key} is {path}, as in the run {run}.')
-      config = config.update({key: path})
-    elif locate.cache(config) not in pathlib.Path(path).expanduser().parents:
-      raise UserError(
-          f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
   return config
 
 

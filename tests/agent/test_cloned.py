@@ -20,13 +20,13 @@ DISCRETE = {'action': elements.Space(np.int32, (), 0, 5)}
 
 
 @pytest.fixture
-def beside(configure):
+def beside(configure, tmp_path):
   """Return a function behaviours -> `Acting` around an agent that does nothing."""
   options = configure().agent.vid2act
   def fn(found):
     agent = types.SimpleNamespace(
         act_space={'action': elements.Space(np.float32, 3, -1, 1)}, obs_space={'reward': FLAG},
-        save=lambda: {'params': {}}, load=lambda data: None)
+        save=lambda: {'params': {}}, load=lambda data: None, logdir=elements.Path(tmp_path))
     return acting.Acting(agent, found, options, 1)
   return fn
 

@@ -223,3 +223,16 @@ def test_the_readme_tells_what_the_mean_hides():
   assert f'of the policy alone by {wall} and {side}' in text and f'Of the policy alone, it is {wall} and {side}' in front
   chance = [f'{5 * scipy.stats.ttest_1samp(gained[t], 0).pvalue:.2f}'.lstrip('0') for t in DEVELOPED]
   assert f'is {chance[0]} on button-press-wall and {chance[1]} on handle-press-side' in text
+
+
+def test_the_readme_tells_how_seldom_a_source_is_of_use():
+  content = json.loads((RESULTS / 'rank_others/rank.json').read_text())
+  found = {task: rank.summary(x) for task, x in content['episodes'].items()}
+  seen = json.loads((RESULTS / 'rank/rank.json').read_text())
+  assert content['settings']['behaviours'] == seen['settings']['behaviours'] and not found.keys() & {
+      *seen['episodes'], *content['settings']['behaviours']['sources']}
+  assert not any(row['better'] for rows in found.values() for row in rows)
+  task, best = max(((task, rows[0]) for task, rows in found.items()), key=lambda x: x[1]['success'])
+  text, front = (' '.join(x.read_text().split()) for x in (README, FRONT))
+  assert (f"Of {len(found)} further tasks" in text and f"{best['success'] * best['episodes']:.0f} successes in {best['episodes']} "
+          f"episodes, of {best['source'][10:]} on {task[10:]}" in text and f'all {len(found)} further tasks' in front)

@@ -1,5 +1,6 @@
 """What a run was begun with holds when it continues, or is evaluated; what can only fail is told at the start."""
 
+import contextlib
 import pathlib
 import pickle
 import shutil
@@ -9,7 +10,6 @@ import elements
 import pytest
 from helpers import clones
 from helpers.stages import Stage
-from helpers.suites import needs_dmc
 
 from vid2act_plugin import prepare
 from vid2act_plugin.common.errors import UserError
@@ -27,17 +27,33 @@ def saved(folder, **values):
   (folder / 'done').touch()
 
 
-@pytest.mark.parametrize('then, now', [(0, 40), (40, 0)])
+@pytest.mark.parametrize('then, now, cure', [(0, 40, '0'), (40, 0, 'above 0')])
 @pytest.mark.parametrize('script', ['train', 'train_eval'])
-def test_a_loop_that_would_not_see_the_checkpoint_is_refused(continued, then, now, script):
+def test_a_loop_that_would_not_see_the_checkpoint_is_refused(continued, then, now, cure, script):
   """It would begin anew, in the same folder and without the teacher's weights."""
   every = lambda x: {'run.eval_every': x, 'script': script}
   for same in (now, then):
     for place in checkpoints.FOLDERS:
       shutil.rmtree(continued.folder / place, ignore_errors=True)
     continued(every(same), every(same))
-  with pytest.raises(UserError, match=f'run.eval_every {now} do not look; give that as the run was begun with, {then},'):
+  with pytest.raises(UserError, match=f'is of another loop than --script {script} with run.eval_every {now}.*; give that {cure},'):
     continued(every(then), every(now))
+
+
+@pytest.mark.parametrize('ours', [True, False])
+def test_a_loop_that_asks_for_other_replays_is_refused(continued, ours):
+  """That of DreamerV3 that also evaluates has two, and a checkout of it keeps checkpoints where we do."""
+  settings = lambda script: {'run.eval_every': 40 * ours, 'script': script}
+  place = continued.folder / checkpoints.kept(ours) / 'x'
+  saved(place, replay_train=0, replay_eval=0)
+  for script, refused in (('train', True), ('train_eval', ours)):
+    with pytest.raises(UserError, match='is of another loop than') if refused else contextlib.nullcontext():
+      continued(settings(script), settings(script))
+  shutil.rmtree(place)
+  saved(place, replay=0)
+  for script, refused in (('train', False), ('train_eval', not ours)):
+    with pytest.raises(UserError, match='is of another loop than') if refused else contextlib.nullcontext():
+      continued(settings(script), settings(script))
 
 
 def test_the_folder_of_a_checkout_is_ours(monkeypatch):
@@ -82,26 +98,51 @@ def test_a_teacher_that_was_named_once_need_not_be_again(small, bundle, tmp_path
   run, made = tmp_path / 'run', tmp_path / 'made'
   (shutil.copytree(bundle, made) if key == 'vid2act.teacher' else clones.make().write(made))
   saved(run / 'ckpt/x')
-  begun = small.update({'logdir': str(run), 'vid2act.cache': str(tmp_path / 'cache'), 'script': 'train_eval'})
-  def as_begun(path, **changes):
+  begun = small.update({'logdir': str(run), 'script': 'train_eval'})
+  def as_begun(path, needed=True, **changes):
     begun.update({key: str(path)}).save(elements.Path(run) / 'config.yaml')
     now = begun.update(script=script, **changes)
     if script == 'eval_only':
       now = now.update({'logdir': str(tmp_path / 'evaluated'), 'run.from_checkpoint': str(run)})
-    return prepare._taught_as_begun(now)
+    return start.taught_as_begun(now, taught=needed, acting=needed)
   assert as_begun(made)[key] == str(made) and f'Note: {key} is {made}, as in the run {run}' in capsys.readouterr().out
   assert as_begun(made, **{key: '/other'})[key] == '/other' and as_begun('')[key] == ''
   with pytest.raises(UserError, match=f'was begun with {tmp_path}/gone as {key}, .*give --{key} its folder'):
     as_begun(tmp_path / 'gone')
-  assert as_begun(tmp_path / 'cache/teachers/x/teacher')[key] == ''  # It is made again, the same.
+  assert as_begun('/elsewhere/teachers/x/teacher')[key] == ''  # It is made again, the same.
+  for path in (made, tmp_path / 'gone'):  # Stock has no use for it.
+    assert as_begun(path, needed=False)[key] == '' and not capsys.readouterr().out
+  (run / 'config.yaml').write_text('mine: 3')
+  if script == 'eval_only':  # Whoever's it is.
+    shutil.copytree(run, tmp_path / 'copy')
+    assert start.taught_as_begun(begun.update({
+        'script': script, 'run.from_checkpoint': str(tmp_path / 'copy'), 'logdir': '/x'}), True, True)[key] == ''
+
+
+def test_other_behaviours_are_refused_before_anything_is_written_and_the_cure_works(small, bundle, tmp_path):
+  """Otherwise the settings would tell those that were refused, and these be taken next time."""
+  for draw, name in enumerate(('first', 'second')):
+    clones.make(draw).write(tmp_path / name)
+  shutil.copytree(bundle, tmp_path / 'teacher')
+  saved(tmp_path / 'run/ckpt/x')
+  begun = small.update({
+      'logdir': str(tmp_path / 'run'), 'agent.vid2act.execute.start': 1.0, 'vid2act.teacher': str(tmp_path / 'teacher'),
+      'vid2act.cloned': str(tmp_path / 'first'), 'script': 'train_eval', 'vid2act.sources': ('auto',)})
+  begun.save(elements.Path(tmp_path) / 'run/config.yaml')
+  before = (tmp_path / 'run/config.yaml').read_bytes()
+  with pytest.raises(UserError, match=f'behaviours of {tmp_path}/first, not by those of {tmp_path}/second; leave vid2act.cloned out'):
+    prepare.prepare(begun.update({'vid2act.cloned': str(tmp_path / 'second')}))
+  assert (tmp_path / 'run/config.yaml').read_bytes() == before
+  for named in ('', str(shutil.copytree(tmp_path / 'first', tmp_path / 'same'))):
+    found = start.taught_as_begun(begun.update({'vid2act.cloned': named}), True, True)
+    assert found.vid2act.cloned == (named or str(tmp_path / 'first'))
 
 
 @pytest.mark.parametrize('changes, words', [
     ({'agent.vid2act.rehearse': 0.25}, 'images of shape'),
-    pytest.param({
-        'task': 'dmcontrol_humanoid_walk', 'vid2act.teacher': '', 'agent.vid2act.init': False,
-        'agent.vid2act.distill': False, 'agent.vid2act.guide': False, 'vid2act.sources': ('metaworld_reach',),
-        'env.dmcontrol.size': (16, 16)}, '21 action dimensions', marks=needs_dmc)])
+    ({'task': 'gymnasium_CartPole-v1', 'vid2act.teacher': '', 'agent.vid2act.init': False, 'agent.vid2act.distill': False,
+      'agent.vid2act.guide': False, 'vid2act.sources': ('metaworld_reach',), 'env.gymnasium.size': (16, 16)},
+     'one continuous Box is needed')])
 def test_a_task_that_does_not_fit_is_known_before_any_stage(begin, bundle, tmp_path, changes, words):
   """Also where a teacher is given, or none is needed."""
   teacher = shutil.copytree(bundle, tmp_path / 'teacher')
@@ -129,11 +170,13 @@ def test_evaluations_go_on_where_they_are_rarer_now(tmp_path):
   place, config = resume.Place(elements.when.Ratio(1)), elements.Config(eval_every=20)
   place.load(dict(prev=None, evaluated=4, begun={}))
   logger = types.SimpleNamespace(step=elements.Counter(40), multiplier=1)
-  loop.catch_up(place, config, logger)
+  loop.catch_up(place, config, logger, known=True)
   assert place.evaluated == 2 and loop._due(config, logger) == 2
   place.evaluated = 1
-  loop.catch_up(place, config, logger)
+  loop.catch_up(place, config, logger, known=True)
   assert place.evaluated == 1  # One is due.
+  loop.catch_up(place, config, logger, known=False)
+  assert place.evaluated == 2  # The host's loop does not tell.
 
 
 def test_a_folder_below_home_is_one(begin, bundle, tmp_path, monkeypatch):

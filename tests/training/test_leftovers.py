@@ -65,7 +65,7 @@ def test_numbers_of_episodes_that_the_checkpoint_does_not_know_are_not_given_aga
   made.save()
   ledger = usefulness.Ledger()
   inner = types.SimpleNamespace(logdir=elements.Path(tmp_path), load=lambda data: None)
-  agent = types.SimpleNamespace(agent=inner, ledger=ledger, recall=lambda data: None)
+  agent = types.SimpleNamespace(agent=inner, ledger=ledger, recall=lambda data: None, imitates=True)
   for gained in (1.0, 0.0):
     ledger.end(ledger.begin(0), gained)
   known = ledger.merit()

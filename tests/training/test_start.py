@@ -142,7 +142,7 @@ def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, t
   """With `run.eval_every` 0 the host's own loop would load the checkpoint."""
   folder = tmp_path / checkpoints.kept(every) / 'x'
   folder.mkdir(parents=True)
-  for name in ('agent', 'step', 'other'):
+  for name in ('agent', 'step', 'other', *['replay_train'] * (not every)):
     (folder / f'{name}.pkl').write_bytes(pickle.dumps(3))
   (folder / 'done').touch()
   changes = {'run.eval_every': every}

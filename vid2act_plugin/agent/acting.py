@@ -90,8 +90,8 @@ class Acting:
   def load(self, data, *args):
     self.agent.load({k: v for k, v in data.items() if k != STATE}, *args)
     self.recall(data)
-    # A run that was killed has episodes in its replay that its checkpoint does not know.
-    self.ledger.skip(numbered(pathlib.Path(str(self.agent.logdir)) / 'replay'))
+    if self.imitates:  # A run that was killed has episodes in its replay that its checkpoint does not know.
+      self.ledger.skip(numbered(pathlib.Path(str(self.agent.logdir)) / 'replay'))
 
   def recall(self, data):
     """Take from what an agent has saved only what its episodes have earned, if any of it is there.

@@ -157,9 +157,10 @@ def check_task(config):
     raise UserError(
         f"The task {config.task} has the observations {', '.join(obs)}, but vid2act needs 'image'; "
         'switch its images on, or choose another task.')
-  check_actions(config, act, config.vid2act.act_width)
-  if config.vid2act.teacher:
-    check(bundles.load(config.vid2act.teacher), config, obs, act)
+  taught, given = needs_teacher(config.agent.vid2act), config.vid2act.teacher
+  if taught and given:
+    check(bundles.load(given), config, obs, act)
+  check_actions(config, act, config.vid2act.act_width if taught and not given else math.inf)
   for key in ('agent.vid2act.rehearse', 'agent.vid2act.init_policy.source'):
     if config[key]:
       rehearse.check_spaces(config, obs, act, key)

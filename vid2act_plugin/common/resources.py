@@ -8,9 +8,11 @@ import sys
 
 from .errors import reason
 
+BESIDE = 'patches', 'configs'  # Of the package in a source tree, in it in a wheel.
+
 
 def data(name):
-  """Return the folder `patches` or `configs`, of a wheel or of a source tree."""
+  """Return one of the folders `BESIDE`, of a wheel or of a source tree."""
   package = pathlib.Path(__file__).resolve().parent.parent
   packaged = package / name
   return packaged if packaged.is_dir() else package.parent / name
@@ -26,7 +28,7 @@ def code():
   """Return what tells this code from any other: the beginning of a hash of all of the package's modules."""
   package = pathlib.Path(__file__).resolve().parent.parent
   digest = hashlib.sha256()
-  for path in sorted(package.rglob('*.py')):
+  for path in sorted(x for x in package.rglob('*.py') if x.relative_to(package).parts[0] not in BESIDE):
     digest.update(f'{path.relative_to(package).as_posix()}\n'.encode() + path.read_bytes())
   return digest.hexdigest()[:12]
 

@@ -28,7 +28,7 @@ def add_parser(sub):
   add('--minutes', type=float, default=0,
       help='stop after so long: runs save, and the same command continues')
   add('--dry-run', action='store_true', help='only list the runs')
-  add('--prepare', action='store_true', help='only make what the runs share, recordings and teachers')
+  add('--prepare', action='store_true', help='only make what the runs share: recordings, teachers, behaviours')
   parser.set_defaults(run=main)
 
 

@@ -55,8 +55,8 @@ class Ablation:
       say(f'{run.name}: {state}')
       say('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
       shown += self.step(run)
-    say(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; every run of a method with a '
-          'teacher gets --vid2act.teacher, made once.')
+    say(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; what runs '
+          'share, recordings, teachers and behaviours, is made once.')
 
   def run(self, start, here=True):
     """Run what is not finished, and return the names of the runs that failed.
@@ -88,7 +88,7 @@ class Ablation:
     return failed
 
   def prepare(self):
-    """Make recordings and teachers, once for all seeds, and overlays that name them for the runs."""
+    """Make recordings, teachers and behaviours, once for all seeds, and overlays that name them for the runs."""
     from .. import prepare
     with lock.locked(self.out / PREPARED):
       for run in {(x.method, x.task): x for x in self.plan.runs if not self.finished(x)}.values():

@@ -108,7 +108,7 @@ def _known_by_hash(runs, ablation):
   def known(run):
     config = configs[run.method, run.task]
     return config.vid2act.teacher and runs[run].get('teacher') or not prepare.shares(config)
-  return {x.method for x in runs} - {x.method for x in runs if not known(x)}
+  return {m for m in (x.method for x in runs) if all(known(x) for x in runs if x.method == m)}
 
 
 def _check_teachers(runs, ablation, folder):

@@ -78,7 +78,7 @@ def gather(paths, metric=None):
         "runs have them in LOGDIR/scores/, and DreamerV3's own, which have train_score alone, in "
         'metrics.jsonl beside their config.yaml.')
   notes = _without(found, metric)
-  for name in dict.fromkeys([*compared(found, metric), metric]):
+  for name in compared(found, metric):
     found[name], more = comparable(found[name], f'the curves of {name}')
     notes += more
     if name == metric and not found[name]:
@@ -89,10 +89,10 @@ def gather(paths, metric=None):
 
 
 def _policies(found):
-  """Return the rows `{metric: rows}`, with those of the policy alone also for methods of which nobody else acts."""
+  """Return the rows `{metric: rows}`, with those of the policy alone also for runs in which nobody else acts."""
   for metric in [x for x in found if x.startswith('policy_')]:
-    told = {x['method'] for x in found[metric]}
-    found[metric] = found[metric] + [x for x in found.get(_quantity(metric), ()) if x['method'] not in told]
+    told = set(map(_run, found[metric]))
+    found[metric] = found[metric] + [x for x in found.get(_quantity(metric), ()) if _run(x) not in told]
   return found
 
 
@@ -128,10 +128,13 @@ def _quantity(metric):
   return metric.removeprefix('train_').removeprefix('policy_')
 
 
+def _run(row):
+  return row['method'], row['task'], row['seed']
+
+
 def _without(found, metric):
   """Return notes on runs that have other metrics alone."""
-  runs = lambda rows: {(x['method'], x['task'], x['seed']) for x in rows}
-  lacking = sorted(runs(found.get('train_score', [])) - runs(found[metric]))
+  lacking = sorted(set(map(_run, found.get('train_score', []))) - set(map(_run, found[metric])))
   if not lacking:
     return []
   method, task, seed = lacking[0]

@@ -1,5 +1,6 @@
 """What can be known of a run before its first stage, which may take hours."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -12,6 +13,7 @@ from ..common.errors import UserError, differences, reading
 from ..common.output import note
 from ..host import checkpoints, loading, sizes
 from ..sources import locate
+from ..teacher import behaviours, bundle
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
 FREE = re.compile(
@@ -21,6 +23,7 @@ FREE = re.compile(
 TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
 LOOPS = ('train', 'train_eval', 'eval_only')
 TOGETHER = ('pretrain', 'train', 'train_eval')  # What several processes may do as one.
+MADE = ('teachers', 'behaviours')  # Folders of the cache, wherever it was: what is not there is made again.
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
 
@@ -127,13 +130,15 @@ def _continued(config, logdir, checkpoint, ours):
     raise UserError(
         f'The folder {logdir} has a run, whose log and summary would become those of an evaluation; give --script '
         'eval_only another --logdir.')
-  if config.script in LOOPS and checkpoint.parent != logdir / checkpoints.kept(ours):
+  whole = checkpoints.whole(checkpoint)
+  if config.script in LOOPS and (
+      checkpoint.parent != logdir / checkpoints.kept(ours)
+      or whole and checkpoints.holds(checkpoint, 'replay_train') != (not ours and config.script == 'train_eval')):
     raise UserError(
-        f'The checkpoints of the run {logdir} are in {checkpoint.parent.name}, where the loops with run.eval_every '
-        f"{config.run.eval_every:g} do not look; give that as the run was begun with, {before.get('run.eval_every')}, or "
-        'choose another --logdir.')
-  made = checkpoints.step(checkpoint) if checkpoints.whole(checkpoint) else 0
-  if config.script == 'pretrain' and made > config.vid2act.pretrain.updates:
+        f'The checkpoint {checkpoint} is of another loop than --script {config.script} with run.eval_every '
+        f"{config.run.eval_every:g}, which would not continue it; give that {'0' if ours else 'above 0'}, or the script that the "
+        'run was begun with, or choose another --logdir.')
+  if config.script == 'pretrain' and whole and (made := checkpoints.step(checkpoint)) > config.vid2act.pretrain.updates:
     raise UserError(
         f'The key vid2act.pretrain.updates is {config.vid2act.pretrain.updates}, but {logdir} has made {made}; give as '
         'many or more, or choose another --logdir.')
@@ -152,6 +157,46 @@ def as_begun(config):
     note(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
          'without.')
   return config.update(absent)
+
+
+def taught_as_begun(config, taught, acting):
+  """Return `config` with the teacher and behaviours of the run to be continued or evaluated, where it names none.
+
+  taught: whether it needs a teacher; acting: whether sources carry out episodes. Raises a `UserError` where what the
+  run was begun with is gone, or other behaviours are named now.
+  """
+  folder = (loading.checkpoint(config.run.from_checkpoint) if config.script == 'eval_only'
+            else config.script in LOOPS and checkpoints.latest(config.logdir))
+  run, before = folder and folder.parent.parent, {}
+  if folder and folder.parent.name in checkpoints.FOLDERS:
+    with contextlib.suppress(UserError):  # A run that is continued has been read by `check`.
+      before = begun(run)
+  for key, there, needed in (
+      ('vid2act.teacher', bundle.exists, taught or acting), ('vid2act.cloned', behaviours.exists, acting)):
+    path = before.get(key)
+    if not path or config[key] or not needed:
+      continue
+    if there(path):
+      note(f'Note: {key} is {path}, as in the run {run}.')
+      config = config.update({key: path})
+    elif pathlib.Path(path).parent.parent.name not in MADE:
+      raise UserError(
+          f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
+  learned = before.get('vid2act.cloned', '')
+  if acting and before and config.vid2act.cloned != learned:
+    then, now = _learned(learned, before.get('vid2act.teacher', '')), _learned(config.vid2act.cloned, '')
+    if then and now and then.identity()['hash'] != now.identity()['hash']:
+      raise UserError(
+          f"Episodes of the run {run} were carried out by the behaviours of {learned or 'its teacher'}, not by those of "
+          f'{config.vid2act.cloned}; leave vid2act.cloned out, and they are taken, or choose another --logdir.')
+  return config
+
+
+def _learned(folder, teacher):
+  """Return the behaviours of a folder, or else of a teacher, if they are there."""
+  if folder:
+    return behaviours.exists(folder) and behaviours.read(folder)
+  return bundle.exists(teacher) and behaviours.of(bundle.load(teacher))
 
 
 def begun(logdir):

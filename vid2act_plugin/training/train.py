@@ -23,6 +23,8 @@ from . import chunks, curves, environments, finite, notes, resume, scores, summa
 from .evaluation import Episodes, Evaluation
 from .learner import Learner
 
+CODE = resources.code()  # Now, as another version may be there when the run ends.
+
 
 def train(config, args):
   """Train without evaluation."""
@@ -82,9 +84,7 @@ def _run(config, args, evaluate, agent, start):
   cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, chunks.Chunks(replay), place
   if args.from_checkpoint and not cp.exists():
     _load(agent, args)
-  if not resume.load_or_save(cp, logdir):
-    place.evaluated = _due(args, logger)
-  catch_up(place, args, logger)
+  catch_up(place, args, logger, resume.load_or_save(cp, logdir))
   notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
   driver = environments.driver(envs, parallel=not args.debug)
@@ -161,9 +161,13 @@ def _due(args, logger):
   return int(logger.step) // max(1, args.eval_every // logger.multiplier)
 
 
-def catch_up(place, args, logger):
-  """Let no more evaluations have been made than are due: `run.eval_every` may be greater than it was then."""
-  place.evaluated = min(place.evaluated, _due(args, logger))
+def catch_up(place, args, logger, known):
+  """Let as many evaluations have been made as are due, or fewer where that is known.
+
+  They are counted, and `run.eval_every` may be greater than it was then.
+  """
+  due = _due(args, logger)
+  place.evaluated = min(place.evaluated, due) if known else due
 
 
 def _interruptible(agent, stop):
@@ -224,4 +228,4 @@ def _behaviours(agent):
 
 
 def _versions():
-  return dict(host=tree.title(), jax=jax.__version__, code=resources.code())
+  return dict(host=tree.title(), jax=jax.__version__, code=CODE)
