@@ -180,11 +180,13 @@ def test_the_policy_alone_is_compared_where_nobody_else_acts(tmp_path, capsys):
       'score': [row(x, s) for x in ('stock', 'ours') for s in (0, 1)],
       'success_any': [row(x, s, [y + s / 10] * 3) for x, y in (('stock', .1), ('ours', .8)) for s in (0, 1)],
       'policy_success_any': [row('ours', s, [.5 + s / 5] * 3) for s in (0, 1)]}
+  found['success_any'].append(row('ours', 2, [.3] * 3))  # No source could act in it.
+  found['success_any'].append(row('stock', 2, [.3] * 3))
   for name, rows in found.items():
     scores.save(tmp_path / f'in/{name}.json.gz', rows)
   cli.main(['plot', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), '--metric', 'policy_success_any'])
   lines = [[y.strip() for y in x.split('|')[1:-1]] for x in capsys.readouterr().out.splitlines() if x.startswith('| all')]
   assert lines[0][2] == 'policy_success_any_auc'
   told = {(x[1], x[2]): float(x[3]) for x in lines}
-  assert told['ours', 'paired_difference_policy_success_any'] == pytest.approx(.45)
-  assert told['ours', 'paired_difference_success_any'] == pytest.approx(.7)
+  assert told['ours', 'paired_difference_policy_success_any'] == pytest.approx(.3)  # .4, .5 and 0.
+  assert told['ours', 'paired_difference_success_any'] == pytest.approx(1.4 / 3, abs=.001)

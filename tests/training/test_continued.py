@@ -7,11 +7,14 @@ import shutil
 import types
 
 import elements
+import numpy as np
 import pytest
+from dreamerv3 import main as hostmain
 from helpers import clones
 from helpers.stages import Stage
 
 from vid2act_plugin import prepare
+from vid2act_plugin.agent import build
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import checkpoints
 from vid2act_plugin.teacher import bundle as bundles
@@ -27,17 +30,19 @@ def saved(folder, **values):
   (folder / 'done').touch()
 
 
-@pytest.mark.parametrize('then, now, cure', [(0, 40, '0'), (40, 0, 'above 0')])
-@pytest.mark.parametrize('script', ['train', 'train_eval'])
-def test_a_loop_that_would_not_see_the_checkpoint_is_refused(continued, then, now, cure, script):
+@pytest.mark.parametrize('then, now', [(0, 40), (40, 0)])
+@pytest.mark.parametrize('script, other', [
+    ('train', 'train'), ('train_eval', 'train_eval'), ('train', 'train_eval'), ('train_eval', 'train')])
+def test_a_loop_that_would_not_see_the_checkpoint_is_refused(continued, then, now, script, other):
   """It would begin anew, in the same folder and without the teacher's weights."""
-  every = lambda x: {'run.eval_every': x, 'script': script}
-  for same in (now, then):
+  begun, wanted = ({'run.eval_every': x, 'script': y} for x, y in ((then, script), (now, other)))
+  for same in (wanted, begun):
     for place in checkpoints.FOLDERS:
       shutil.rmtree(continued.folder / place, ignore_errors=True)
-    continued(every(same), every(same))
-  with pytest.raises(UserError, match=f'is of another loop than --script {script} with run.eval_every {now}.*; give that {cure},'):
-    continued(every(then), every(now))
+    continued(same, same)
+  with pytest.raises(UserError, match=f'is of another loop than --script {other} with run.eval_every {now}') as error:
+    continued(begun, wanted)
+  assert f'give --script {script} and --run.eval_every {then}, as' in str(error.value)  # Which was no error above.
 
 
 @pytest.mark.parametrize('ours', [True, False])
@@ -106,10 +111,13 @@ def test_a_teacher_that_was_named_once_need_not_be_again(small, bundle, tmp_path
       now = now.update({'logdir': str(tmp_path / 'evaluated'), 'run.from_checkpoint': str(run)})
     return start.taught_as_begun(now, taught=needed, acting=needed)
   assert as_begun(made)[key] == str(made) and f'Note: {key} is {made}, as in the run {run}' in capsys.readouterr().out
-  assert as_begun(made, **{key: '/other'})[key] == '/other' and as_begun('')[key] == ''
+  other = str(shutil.copytree(made, tmp_path / 'other'))
+  assert as_begun(made, **{key: other})[key] == other and as_begun('')[key] == ''
   with pytest.raises(UserError, match=f'was begun with {tmp_path}/gone as {key}, .*give --{key} its folder'):
     as_begun(tmp_path / 'gone')
-  assert as_begun('/elsewhere/teachers/x/teacher')[key] == ''  # It is made again, the same.
+  with pytest.raises(UserError, match='give --vid2act'):
+    as_begun('/my/teachers/eight/teacher')
+  assert as_begun('/elsewhere/teachers/0123456789ab/teacher')[key] == ''  # It is made again, the same.
   for path in (made, tmp_path / 'gone'):  # Stock has no use for it.
     assert as_begun(path, needed=False)[key] == '' and not capsys.readouterr().out
   (run / 'config.yaml').write_text('mine: 3')
@@ -130,9 +138,13 @@ def test_other_behaviours_are_refused_before_anything_is_written_and_the_cure_wo
       'vid2act.cloned': str(tmp_path / 'first'), 'script': 'train_eval', 'vid2act.sources': ('auto',)})
   begun.save(elements.Path(tmp_path) / 'run/config.yaml')
   before = (tmp_path / 'run/config.yaml').read_bytes()
-  with pytest.raises(UserError, match=f'behaviours of {tmp_path}/first, not by those of {tmp_path}/second; leave vid2act.cloned out'):
+  with pytest.raises(UserError, match=(
+      f'behaviours of {tmp_path}/first, not by those of {tmp_path}/second; leave vid2act.cloned out')):
     prepare.prepare(begun.update({'vid2act.cloned': str(tmp_path / 'second')}))
   assert (tmp_path / 'run/config.yaml').read_bytes() == before
+  evaluated = {'script': 'eval_only', 'run.from_checkpoint': str(tmp_path / 'run'), 'logdir': '/x', 'vid2act.cloned': str(
+      tmp_path / 'second')}
+  assert start.taught_as_begun(begun.update(evaluated), True, True).vid2act.cloned == evaluated['vid2act.cloned']
   for named in ('', str(shutil.copytree(tmp_path / 'first', tmp_path / 'same'))):
     found = start.taught_as_begun(begun.update({'vid2act.cloned': named}), True, True)
     assert found.vid2act.cloned == (named or str(tmp_path / 'first'))
@@ -150,6 +162,28 @@ def test_a_task_that_does_not_fit_is_known_before_any_stage(begin, bundle, tmp_p
     begin(**{'vid2act.teacher': str(teacher), 'env.metaworld.size': (24, 24), 'agent.vid2act.execute.start': 1.0, **changes})
   with pytest.raises(Stage):
     begin(**{'agent.vid2act.execute.start': 1.0})
+
+
+def test_behaviours_of_the_cache_that_are_gone_are_made_again_as_they_were(small, bundle, tmp_path):
+  """Not replaced by those that the teacher happens to have, so that the teacher is not named either."""
+  teacher = shutil.copytree(bundle, tmp_path / 'teacher')
+  saved(tmp_path / 'run/ckpt/x')
+  now = small.update({'logdir': str(tmp_path / 'run'), 'script': 'train_eval'})
+  now.update({'vid2act.teacher': str(teacher), 'vid2act.cloned': '/c/behaviours/0123456789ab/behaviours'}).save(
+      elements.Path(tmp_path) / 'run/config.yaml')
+  assert start.taught_as_begun(now, True, True) == now
+
+
+def test_a_task_is_no_wider_than_what_is_used(small, monkeypatch):
+  """Sources with fewer actions can be rehearsed, or not act; a teacher's width counts where there is one."""
+  wide = types.SimpleNamespace(
+      obs_space={'image': elements.Space(np.uint8, (16, 16, 3))}, close=lambda: None,
+      act_space={'action': elements.Space(np.float32, 17, -1, 1), 'reset': elements.Space(bool)})
+  monkeypatch.setattr(hostmain, 'make_env', lambda *args: wide)
+  off = {f'agent.vid2act.{x}': False for x in ('init', 'distill', 'guide')}
+  build.check_task(small.update(off))
+  with pytest.raises(UserError, match="17 action dimensions, more than the teacher's 16"):
+    build.check_task(small)
 
 
 def test_behaviours_that_settings_do_not_reach_are_told(small, bundle, tmp_path, capsys):

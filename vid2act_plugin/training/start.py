@@ -23,7 +23,7 @@ FREE = re.compile(
 TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
 LOOPS = ('train', 'train_eval', 'eval_only')
 TOGETHER = ('pretrain', 'train', 'train_eval')  # What several processes may do as one.
-MADE = ('teachers', 'behaviours')  # Folders of the cache, wherever it was: what is not there is made again.
+MADE = re.compile(r'(.*/)?(teachers|behaviours)/[0-9a-f]{12}/[^/]*')  # In a cache, wherever that was: it is made again.
 STAGES = ('pretrain', 'clone')  # Scripts that make what others need.
 WRITERS = {'scope': 'scope', 'tensorboard': 'tensorboard', 'wandb': 'wandb'}  # What outputs import.
 
@@ -136,8 +136,8 @@ def _continued(config, logdir, checkpoint, ours):
       or whole and checkpoints.holds(checkpoint, 'replay_train') != (not ours and config.script == 'train_eval')):
     raise UserError(
         f'The checkpoint {checkpoint} is of another loop than --script {config.script} with run.eval_every '
-        f"{config.run.eval_every:g}, which would not continue it; give that {'0' if ours else 'above 0'}, or the script that the "
-        'run was begun with, or choose another --logdir.')
+        f"{config.run.eval_every:g}, which would not continue it; give --script {before.get('script', 'train_eval')} and "
+        f"--run.eval_every {before.get('run.eval_every', 0):g}, as the run was begun with, or choose another --logdir.")
   if config.script == 'pretrain' and whole and (made := checkpoints.step(checkpoint)) > config.vid2act.pretrain.updates:
     raise UserError(
         f'The key vid2act.pretrain.updates is {config.vid2act.pretrain.updates}, but {logdir} has made {made}; give as '
@@ -171,32 +171,35 @@ def taught_as_begun(config, taught, acting):
   if folder and folder.parent.name in checkpoints.FOLDERS:
     with contextlib.suppress(UserError):  # A run that is continued has been read by `check`.
       before = begun(run)
+  named, learned = config.vid2act.cloned, before.get('vid2act.cloned', '')
   for key, there, needed in (
-      ('vid2act.teacher', bundle.exists, taught or acting), ('vid2act.cloned', behaviours.exists, acting)):
+      ('vid2act.cloned', behaviours.exists, acting), ('vid2act.teacher', bundle.exists, taught or acting)):
     path = before.get(key)
     if not path or config[key] or not needed:
       continue
     if there(path):
       note(f'Note: {key} is {path}, as in the run {run}.')
       config = config.update({key: path})
-    elif pathlib.Path(path).parent.parent.name not in MADE:
+    elif MADE.fullmatch(path):
+      return config  # With nothing named, all that it was begun with is found or made again.
+    else:
       raise UserError(
           f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
-  learned = before.get('vid2act.cloned', '')
-  if acting and before and config.vid2act.cloned != learned:
-    then, now = _learned(learned, before.get('vid2act.teacher', '')), _learned(config.vid2act.cloned, '')
-    if then and now and then.identity()['hash'] != now.identity()['hash']:
+  if acting and named and named != learned and config.script != 'eval_only':
+    then, now = _learned(learned, before.get('vid2act.teacher', '')), behaviours.read(named)
+    if then and then.identity()['hash'] != now.identity()['hash']:
       raise UserError(
           f"Episodes of the run {run} were carried out by the behaviours of {learned or 'its teacher'}, not by those of "
-          f'{config.vid2act.cloned}; leave vid2act.cloned out, and they are taken, or choose another --logdir.')
+          f'{named}; leave vid2act.cloned out, and they are taken, or choose another --logdir.')
   return config
 
 
 def _learned(folder, teacher):
-  """Return the behaviours of a folder, or else of a teacher, if they are there."""
-  if folder:
-    return behaviours.exists(folder) and behaviours.read(folder)
-  return bundle.exists(teacher) and behaviours.of(bundle.load(teacher))
+  """Return the behaviours of a folder, or else of a teacher, if they are there and whole."""
+  with contextlib.suppress(UserError):
+    if folder:
+      return behaviours.exists(folder) and behaviours.read(folder)
+    return bundle.exists(teacher) and behaviours.of(bundle.load(teacher))
 
 
 def begun(logdir):
