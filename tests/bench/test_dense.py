@@ -1,0 +1,31 @@
+"""The dense study: what the README says of it is what is committed."""
+
+import numpy as np
+from helpers.told import README, interval, means, paired, rows_of
+
+
+def test_the_readme_has_the_dense_study():
+  """Its table tells every pair of runs that is committed, and no other."""
+  found = {x: means(x, 'dense') for x in ('score', 'policy_score', 'success_any', 'success_last')}
+  *told, every = rows_of('| target (dense) |')
+  pairs = paired(found['score'], 'vid2act', 'finetune')
+  assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
+  short, gained = lambda values: ' '.join(f'{x:.0f}' for x in values), {x: [] for x in found}
+  for target, seeds, finetune, ours, *cells in told:
+    task = f'metaworld_{target}'
+    mine = [seed for x, seed in pairs if x == task]
+    assert mine == list(range(len(mine))) and seeds == f'0 to {mine[-1]}'
+    for cell, method in ((finetune, 'finetune'), (ours, 'vid2act')):
+      assert cell == short([found['score'][task, seed, method] for seed in mine])
+    for cell, (metric, values) in zip(cells, found.items(), strict=True):
+      base = found[metric.removeprefix('policy_')]
+      gained[metric].append(np.array([values[task, seed, 'vid2act'] - base[task, seed, 'finetune'] for seed in mine]))
+      assert cell == interval(gained[metric][-1], places=1 if 'score' in metric else 2), (target, metric)
+  for cell, (metric, differences) in zip(every[4:], gained.items(), strict=True):
+    assert cell == interval(*differences, places=1 if 'score' in metric else 2), metric
+  text, front = (' '.join(x.read_text().split()) for x in (README, README.parents[2] / 'README.md'))
+  assert f"is higher than `finetune`'s by {interval(*gained['score'], places=1)}" in front
+  assert f"at {interval(np.array([x.mean() for x in gained['score']]), places=1)}. Two seeds" in text
+  assert f"in {sum((x > 0).sum() for x in gained['score'])} of {len(pairs)} pairs, also on" in text
+  assert f"more score than `finetune` by {interval(*gained['score'], places=1)} over three targets" in text
+  assert f"success at any step by {interval(*gained['success_any'])}" in text
