@@ -133,7 +133,7 @@ def test_the_readme_has_what_execution_alone_gives():
     assert mean == interval(gained[-1])
   assert every[-1] == interval(*gained)
   text = ' '.join(README.read_text().split())
-  assert f'(`finetune_exec`): {every[-1]} over the five targets, in {better} of {len(pairs)} pairs, where 25' in text
+  assert f'(`finetune_exec`): {every[-1]} over the five targets, in {better} of {len(pairs)} pairs; of the policy' in text
   alone = interval(*(np.array([
       found[task, seed, 'finetune_exec'] - found[task, seed, 'finetune'] for task, seed in pairs
       if task == f'metaworld_{x[0]}']) for x in told))
