@@ -217,7 +217,8 @@ def test_a_folder_below_home_is_one(begin, bundle, tmp_path, monkeypatch):
   """As the usual one of DreamerV3 is, ~/logdir/TIME: all that a run leaves is found there."""
   monkeypatch.setenv('HOME', str(tmp_path))
   config = begin(**{
-      'logdir': '~/logdir/run', 'agent.vid2act.execute': dict(start=0.0, end=0.0, evaluate='policy'), 'vid2act.teacher': str(shutil.copytree(bundle, tmp_path / 'teacher'))})
+      'logdir': '~/logdir/run', 'vid2act.teacher': str(shutil.copytree(bundle, tmp_path / 'teacher')),
+      'agent.vid2act.execute': dict(start=0.0, end=0.0, evaluate='policy')})
   assert config.logdir == str(tmp_path / 'logdir/run') and (tmp_path / 'logdir/run/config.yaml').is_file()
   (pathlib.Path(config.logdir) / 'metrics.jsonl').write_text('{"step": 3, "eval/score": 1}\n')
   assert [x.is_file() for x in scores.write(config)] == [True]

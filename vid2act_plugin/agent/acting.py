@@ -182,11 +182,10 @@ class Acting:
 def numbered(folder):
   """Return the greatest number of an episode in the files of a replay, 0 if none has a number.
 
-  A damaged file counts for nothing, as the replay does without it too.
+  A file without numbers, or a damaged one, which the replay does without too, counts for nothing.
   """
   most = 0
   for path in folder.rglob('*.npz'):
     with contextlib.suppress(UserError):
-      if EPISODE in npz.keys(path):
-        most = max(most, int(npz.read(path, EPISODE).max(initial=0)))
+      most = max(most, int(npz.read(path, EPISODE).max(initial=0)))
   return most

@@ -103,8 +103,7 @@ def tabulate(found, metric, against):
 
 def compared(found, metric):
   """Return the metrics that a comparison has, the one that is asked for first."""
-  first = [metric] if metric in found else []
-  return list(dict.fromkeys([*first, *(x for x in scores.METRICS if x in found and x not in ('length', 'train_score'))]))
+  return list(dict.fromkeys([metric, *(x for x in scores.METRICS if x in found and x not in ('length', 'train_score'))]))
 
 
 def _published(path, metric, tasks, found):
