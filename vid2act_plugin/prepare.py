@@ -193,19 +193,24 @@ def _stage(config, name, what, command):
 def _run(command):
   """Return the status of a child process that gets the signals we get, and the time to save.
 
-  If we are killed, it gets SIGTERM.
+  If we are killed, it gets SIGTERM. A signal that comes while it ends well counts as well.
   """
-  child = subprocess.Popen(lifeline.tied(command), env=_environ())
-  before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+  child, got = subprocess.Popen(lifeline.tied(command), env=_environ()), []
+
+  def note(number, _):  # An exception raised while the child ends would lose its status, for a 0.
+    got.append(number)
+    if number == signal.SIGTERM:  # Ctrl-C reaches the child as well.
+      child.terminate()
+  both = [x for x in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(x) != signal.SIG_IGN]
+  before = {x: signal.signal(x, note) for x in both}
   try:
-    while True:
-      try:
-        status = child.wait()
-        return status if status >= 0 else 128 - status  # As a shell has it: 143 after SIGTERM.
-      except KeyboardInterrupt:
-        pass  # Ctrl-C reaches the child as well.
+    status = child.wait()
   finally:
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+      signal.signal(number, handler)
+  if status:
+    return status if status > 0 else 128 - status  # As a shell has it: 143 after SIGTERM.
+  return 128 + got[0] if got else 0
 
 
 def _environ():

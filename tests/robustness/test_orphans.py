@@ -28,14 +28,43 @@ def test_the_chain_is_killed_while_a_stage_collects(tiny, tmp_path):
   assert len(children) > 2 and orphans.gone(children, 10)  # The stage and its workers.
 
 
+@pytest.fixture
+def interruptible():
+  """Ctrl-C interrupts, also where this was begun in the background of a script."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_stage_gets_the_signals_that_we_get(number):
   code = f'import os; os.kill(os.getppid(), {number}); import time; time.sleep(60)'
   if number == signal.SIGINT:  # The terminal's, which goes to all of its processes.
     code = f'import os; os.kill(os.getppid(), {number}); os.kill(os.getpid(), {number})'
-  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  assert prepare._run([sys.executable, '-c', code]) == 128 + number
+
+
+@pytest.mark.usefixtures('interruptible')
+@pytest.mark.parametrize('status', [3, 0])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_neither_a_signal_nor_a_status_is_lost_as_a_stage_ends(number, status):
+  code = f'import os; os.kill(os.getppid(), {number}); os._exit({status})'
+  command = [sys.executable, '-I', '-S', '-c', code]
+  expected = {status or 128 + number} | ({128 + number} if number == signal.SIGTERM else set())
+  cores = os.sched_getaffinity(0)
+  os.sched_setaffinity(0, [min(cores)])  # Where the signal and the end are seen at once one time in five.
   try:
-    assert prepare._run([sys.executable, '-c', code]) == 128 + number
+    assert {prepare._run(command) for _ in range(30)} <= expected
+  finally:
+    os.sched_setaffinity(0, cores)
+
+
+def test_an_interrupt_that_we_ignore_stays_ignored():
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As of a script's background job.
+  try:
+    code = 'import os; os.kill(os.getppid(), 2); os.kill(os.getpid(), 2)'
+    assert prepare._run([sys.executable, '-c', code]) == 0
   finally:
     signal.signal(signal.SIGINT, before)
 
