@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import signal
-import subprocess
 import sys
 
 from ruamel.yaml import YAML
@@ -177,7 +175,7 @@ def _script(config, name, what, logdir):
 def _stage(config, name, what, command):
   """Run one stage as a child process and note its time in the config."""
   with progress.stage(f'{name}: {what}') as stage:
-    code = _run([sys.executable, '-m', *command])
+    code = lifeline.attend([sys.executable, '-m', *command], _environ())
   if code in INTERRUPTED:
     raise SystemExit(code)  # The stage has said what it saved.
   if code and (name, code) != ('import', report.PARTIAL):  # What it left out, it has said.
@@ -188,29 +186,6 @@ def _stage(config, name, what, command):
         'to continue where it stopped.')
   seconds = config.vid2act.seconds[name] + stage.seconds
   return config.update({f'vid2act.seconds.{name}': round(seconds, 1)})
-
-
-def _run(command):
-  """Return the status of a child process that gets the signals we get, and the time to save.
-
-  If we are killed, it gets SIGTERM. A signal that comes while it ends well counts as well.
-  """
-  child, got = subprocess.Popen(lifeline.tied(command), env=_environ()), []
-
-  def note(number, _):  # An exception raised while the child ends would lose its status, for a 0.
-    got.append(number)
-    if number == signal.SIGTERM:  # Ctrl-C reaches the child as well.
-      child.terminate()
-  both = [x for x in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(x) != signal.SIG_IGN]
-  before = {x: signal.signal(x, note) for x in both}
-  try:
-    status = child.wait()
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
-  if status:
-    return status if status > 0 else 128 - status  # As a shell has it: 143 after SIGTERM.
-  return 128 + got[0] if got else 0
 
 
 def _environ():

@@ -11,13 +11,13 @@ set -euo pipefail
 
 . "${VENV:-.venv}/bin/activate"
 HOST="$(getent ahostsv4 "$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)" | awk '{print $1; exit}')"
-export HOST PORT="${PORT:-6379}" RAY_USAGE_STATS_ENABLED=0
+export HOST PORT="${PORT:-6379}" RAY_USAGE_STATS_ENABLED=0 RAY_gcs_server_port_wait_time_s=120
 # Ray listens on every interface and runs what it is sent: from whoever has the token.
 RAY_AUTH_TOKEN="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
 # The same on every node: the first one is the head, the others join it.
-srun bash -c '
+srun --kill-on-bad-exit=1 bash -c '
   if [ "$SLURM_PROCID" = 0 ]; then
     exec ray start --head --block --node-ip-address="$HOST" --port="$PORT" --include-dashboard=false
   fi
@@ -36,9 +36,10 @@ do
   sleep 2
 done
 
+RUNS=
+trap 'kill -TERM $RUNS 2> /dev/null' TERM
 vid2act ablate "$@" --ray "$HOST:$PORT" &
 RUNS=$!
-trap 'kill -TERM "$RUNS" 2> /dev/null' TERM
-STATUS=0
-while kill -0 "$RUNS" 2> /dev/null; do wait "$RUNS" && STATUS=0 || STATUS=$?; done
+while kill -0 "$RUNS" 2> /dev/null; do wait "$RUNS" || true; done
+wait "$RUNS" && STATUS=0 || STATUS=$?  # A wait that the signal interrupts has the signal's status.
 exit "$STATUS"

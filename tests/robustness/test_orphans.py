@@ -10,6 +10,7 @@ import pytest
 from helpers import orphans
 
 from vid2act_plugin import prepare
+from vid2act_plugin.common import lifeline
 from vid2act_plugin.common.errors import UserError
 
 
@@ -42,7 +43,7 @@ def test_a_stage_gets_the_signals_that_we_get(number):
   code = f'import os; os.kill(os.getppid(), {number}); import time; time.sleep(60)'
   if number == signal.SIGINT:  # The terminal's, which goes to all of its processes.
     code = f'import os; os.kill(os.getppid(), {number}); os.kill(os.getpid(), {number})'
-  assert prepare._run([sys.executable, '-c', code]) == 128 + number
+  assert lifeline.attend([sys.executable, '-c', code]) == 128 + number
 
 
 @pytest.mark.usefixtures('interruptible')
@@ -55,7 +56,7 @@ def test_neither_a_signal_nor_a_status_is_lost_as_a_stage_ends(number, status):
   cores = os.sched_getaffinity(0)
   os.sched_setaffinity(0, [min(cores)])  # Where the signal and the end are seen at once one time in five.
   try:
-    assert {prepare._run(command) for _ in range(30)} <= expected
+    assert {lifeline.attend(command) for _ in range(30)} <= expected
   finally:
     os.sched_setaffinity(0, cores)
 
@@ -64,7 +65,7 @@ def test_an_interrupt_that_we_ignore_stays_ignored():
   before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As of a script's background job.
   try:
     code = 'import os; os.kill(os.getppid(), 2); os.kill(os.getpid(), 2)'
-    assert prepare._run([sys.executable, '-c', code]) == 0
+    assert lifeline.attend([sys.executable, '-c', code]) == 0
   finally:
     signal.signal(signal.SIGINT, before)
 
@@ -76,7 +77,7 @@ def test_the_configuration_of_a_stage_follows_no_link(configure, tmp_path, monke
   folder.mkdir()
   (folder / f'.{os.getpid()}.yaml').symlink_to(victim)
   monkeypatch.setattr(prepare, '_teacher_folder', lambda *args: folder / 'teacher')
-  monkeypatch.setattr(prepare, '_run', lambda command: 3)
+  monkeypatch.setattr(lifeline, 'attend', lambda *_: 3)
   with pytest.raises(UserError, match='pretrain ended with status 3'):
     prepare._teacher(configure('vid2act'), [])
   assert victim.read_text() == 'precious'

@@ -8,6 +8,7 @@ from helpers import cameras
 from helpers.foreign import play, three, write_v2, write_v3
 
 from vid2act_plugin import cli, prepare
+from vid2act_plugin.common import lifeline
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import importing as imports
 from vid2act_plugin.sources import recording as recordings
@@ -150,7 +151,7 @@ def test_a_run_goes_on_with_what_was_imported(monkeypatch):
     vid2act = type('', (), dict(seconds={'import': 0.0, 'collect': 0.0}))
     def update(self, x):
       return x
-  monkeypatch.setattr(prepare, '_run', lambda command: reports.PARTIAL)
+  monkeypatch.setattr(lifeline, 'attend', lambda *_: reports.PARTIAL)
   assert prepare._stage(Config(), 'import', 'x', [])
   with pytest.raises(UserError, match='ended with status 3'):
     prepare._stage(Config(), 'collect', 'x', [])

@@ -19,9 +19,10 @@ from vid2act_plugin.envs import suites
 pytest.importorskip('ray', reason='Ray is not installed')
 SCRIPT = pathlib.Path(__file__).parents[2] / 'configs' / 'ablations' / 'slurm.sh'
 SRUN = """#!/bin/bash
+[ "$1" = --kill-on-bad-exit=1 ] && shift
 for i in 0 1; do SLURM_PROCID=$i "$@" & done
 trap 'kill $(jobs -p)' TERM
-while [ "$(jobs -rp)" ]; do wait; done
+while [ "$(jobs -rp)" ]; do wait -n || kill $(jobs -rp); done
 """
 
 
@@ -62,7 +63,7 @@ def test_a_job_whose_time_is_over_lets_its_runs_save(environ, tmp_path):
   try:
     with beginning:
       until(lambda: 'Ray: 2 nodes' in log.read_text())
-    until((run / 'ckpt' / 'latest').exists)
+    until(lambda: (run / 'metrics.jsonl').exists() and (run / 'metrics.jsonl').read_text())
     children = orphans.descendants(job.pid)
     job.send_signal(signal.SIGTERM)
     assert job.wait(timeout=300) == 130, log.read_text()

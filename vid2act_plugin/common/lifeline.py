@@ -49,19 +49,38 @@ def _follow(sentinel):
 def main(parent, *command):
   """Become `command`, which the process `parent` has started, or start it."""
   if parent == '-':
-    return _start(command)
+    sys.exit(attend(command))
   ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
   if os.getppid() != int(parent):  # It died before we asked.
     sys.exit(128 + signal.SIGTERM)
   os.execvp(command[0], command)
 
 
-def _start(command):
+def attend(command, env=None):
+  """Return the status of a command, which gets the signals that we get, and the time to save.
+
+  If we are killed, it gets SIGTERM. A signal that comes while it ends well counts as well.
+  """
   import subprocess
-  child = subprocess.Popen(tied(command))
-  signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
-  status = child.wait()
-  sys.exit(status if status >= 0 else 128 - status)
+  child, got = None, []
+
+  def note(number, _):  # An exception raised while the child ends would lose its status, for a 0.
+    got.append(number)
+    if child and number == signal.SIGTERM:  # Ctrl-C reaches it as well.
+      child.terminate()
+  both = [x for x in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(x) != signal.SIG_IGN]
+  before = {x: signal.signal(x, note) for x in both}
+  try:
+    child = subprocess.Popen(tied(command), env=env)
+    for number in got:  # Before there was a child to get them.
+      child.send_signal(number)
+    status = child.wait()
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+  if status:
+    return status if status > 0 else 128 - status  # As a shell has it: 143 after SIGTERM.
+  return 128 + got[0] if got else 0
 
 
 if __name__ == '__main__':

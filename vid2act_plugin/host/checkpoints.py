@@ -115,7 +115,11 @@ def _written(path):
   if not path.is_file():
     raise UserError(f'The file {path} of a checkpoint is missing; {CURE}.')
   wanted = _hashes(path.parent).get(path.name)
-  if wanted and wanted != files.sha256(path):
+  try:
+    damaged = wanted and wanted != files.sha256(path)
+  except FileNotFoundError:  # A run that goes on has just replaced the checkpoint by a newer one.
+    raise UserError(f'The file {path} of a checkpoint is gone; repeat, or {CURE}.') from None
+  if damaged:
     raise UserError(f'The file {path} is damaged: it is not as it was written; {CURE}.')
 
 

@@ -15,6 +15,7 @@ from . import chunks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
+AFTER = 1.0  # Seconds by which our signal may come after that of another process of the job.
 
 
 class Stop:
@@ -22,12 +23,14 @@ class Stop:
 
   A second signal interrupts at once, as Python does without this. SIGTERM is
   sent by programs, and to all of a job's processes: our parent may pass its own
-  on, and when it dies the system sends us one for each of its threads.
+  on, and when it dies, which may be later, the system sends us one for each of
+  its threads.
   others: returns the signal that another process of the run got, if any.
   """
 
   def __init__(self, others=lambda: None):
     self.signal, self.time, self.before, self.others = None, 0.0, {}, others
+    self.parent = os.getppid()
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
@@ -44,6 +47,13 @@ class Stop:
     if self.signal:
       raise Stopped
 
+  def soon(self):
+    """Say whether a signal came, or comes at once: of all of a job's processes one may get it before us."""
+    until = time.monotonic() + AFTER
+    while not self.signal and time.monotonic() < until:
+      time.sleep(0.05)
+    return bool(self.signal)
+
   def save(self, cp, what):
     """Save the checkpoint `cp`, say how to continue, and leave with the status of the signal."""
     cp.save()
@@ -51,6 +61,8 @@ class Stop:
     raise SystemExit(128 + self.signal) from None
 
   def _ask(self, number, frame):
+    if number == signal.SIGTERM and self.signal and os.getppid() != self.parent:
+      self.parent, self.signal, self.time = os.getppid(), number, time.monotonic()
     if number == self.signal == signal.SIGTERM and time.monotonic() < self.time + AT_ONCE:
       return
     if self.signal:

@@ -69,11 +69,11 @@ def _train(config, args, evaluate):
       processes.agree(config, **{'vid2act.teacher': teacher})
     if not processes.writes(config):
       raise SystemExit(together.follow(agent, config))
-    with together.led(agent, config) as agent:
-      _run(config, args, evaluate, agent, start)
+    with together.led(agent, config) as agent, resume.Stop(lambda: getattr(agent, 'signal', None)) as stop:
+      _run(config, args, evaluate, agent, start, stop)
 
 
-def _run(config, args, evaluate, agent, start):
+def _run(config, args, evaluate, agent, start, stop):
   logdir = elements.Path(config.logdir)
   replay = hostmain.make_replay(config, 'replay')
   replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
@@ -88,28 +88,27 @@ def _run(config, args, evaluate, agent, start):
   notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
   driver = environments.driver(envs, parallel=not args.debug)
-  with resume.Stop(lambda: getattr(agent, 'signal', None)) as stop:
-    evaluation = Evaluation(config, args, _interruptible(agent, stop)) if evaluate else None
-    episodes = Episodes()
-    driver.on_step(lambda tran, worker: logger.step.increment())
-    driver.on_step(replay.add)
-    driver.on_step(place.add)
-    driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
-    driver.on_step(lambda tran, worker: learner())
-    driver.on_step(lambda tran, worker: stop.check())
-    try:
-      _steps(args, agent, learner, driver, evaluation, logger, cp, place)
-      _finish(config, agent, learner, evaluation, logger, start)
-    except Exception as e:
-      # The signal may have ended an environment's process as well, which is another error here.
-      if not stop.signal or isinstance(e, UserError):
-        raise
-      stop.save(cp, f'step {int(logger.step)} of {int(args.steps)}')
-    finally:
-      environments.close(driver)
-      if evaluation:
-        evaluation.close()
-      logger.close()
+  evaluation = Evaluation(config, args, _interruptible(agent, stop)) if evaluate else None
+  episodes = Episodes()
+  driver.on_step(lambda tran, worker: logger.step.increment())
+  driver.on_step(replay.add)
+  driver.on_step(place.add)
+  driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
+  driver.on_step(lambda tran, worker: learner())
+  driver.on_step(lambda tran, worker: stop.check())
+  try:
+    _steps(args, agent, learner, driver, evaluation, logger, cp, place)
+    _finish(config, agent, learner, evaluation, logger, start)
+  except Exception as e:
+    # The signal may have ended an environment's process as well, which is another error here.
+    if isinstance(e, UserError) or not stop.soon():
+      raise
+    stop.save(cp, f'step {int(logger.step)} of {int(args.steps)}')
+  finally:
+    environments.close(driver)
+    if evaluation:
+      evaluation.close()
+    logger.close()
 
 
 def _steps(args, agent, learner, driver, evaluation, logger, cp, place):
