@@ -54,7 +54,7 @@ def test_cells(value, text, sort):
   assert page.cell(value) == dict(text=text, sort=sort)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(JSON)
 def test_what_fits_has_the_shape(value):
   found = page.fitting(value, SHAPE)

@@ -4,6 +4,7 @@ VID2ACT_CHECKOUT names a checkout of DreamerV3, patched or not; without it the
 tests that need one are skipped.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -11,10 +12,10 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
+from helpers import orphans
 from ruamel.yaml import YAML
 
 from vid2act_plugin import cli
@@ -215,12 +216,8 @@ def test_workers_step_report_errors_and_end(tree):
   assert 'start RuntimeError no such room' in lines
   assert 'crash AssertionError Worker died' in lines
   worker = int(lines[-1].split()[1])
-  for _ in range(300):
-    if not psutil.pid_exists(worker) or psutil.Process(worker).status() == 'zombie':
-      break
-    time.sleep(0.1)
-  else:
-    raise AssertionError(f'worker {worker} outlived its killed parent')
+  with contextlib.suppress(psutil.NoSuchProcess):
+    assert orphans.gone([psutil.Process(worker)], 60), f'worker {worker} outlived its killed parent'
 
 
 def test_flags_of_the_environment_stay_first_and_single(tree):

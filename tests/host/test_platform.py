@@ -68,6 +68,7 @@ def test_without_a_gpu(configure):
   assert platform.resolve(config, find_gpu=lambda: None).jax.compute_dtype == 'float32'
 
 
-def test_a_gpu_without_cuda_names_the_extra(configure, capsys):
+def test_a_gpu_without_cuda_names_the_extra(configure, capsys, monkeypatch):
+  monkeypatch.setattr(platform, '_query', lambda *_: None)
   platform.resolve(configure('metaworld', **{'jax.platform': 'auto'}), find_gpu=lambda: 'Some GPU')
   assert '`make install EXTRA=cuda12`' in capsys.readouterr().out  # No driver is seen here.

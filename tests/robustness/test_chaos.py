@@ -5,9 +5,11 @@ The short form of `bench/robustness/chaos.py`.
 
 import collections
 import json
+import signal
 import subprocess
 import sys
 import time
+from functools import partial as bind
 
 import elements
 import numpy as np
@@ -70,12 +72,15 @@ def test_two_collections_at_once(tmp_path):
   start = lambda: subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
   first = start()
   until = time.time() + 60
-  while not (tmp_path / 'out' / lock.FILE).exists():
+  while not lock.owner(tmp_path / 'out'):
     assert first.poll() is None and time.time() < until
     time.sleep(0.02)
+  first.send_signal(signal.SIGSTOP)  # It keeps the lock until the second one has asked for it.
   second = start()
+  waited = next(x for x in second.stdout if 'waiting' in x)
+  first.send_signal(signal.SIGCONT)
   outputs, ended = [first.communicate()[0]], time.time()
-  outputs.append(second.communicate()[0])
+  outputs.append(waited + second.communicate()[0])
   assert first.returncode == second.returncode == 0
   assert f'waiting for process {first.pid}' in outputs[1] and 'waiting' not in outputs[0]
   assert '16/16 episodes' in outputs[0] and 'collect:' not in outputs[1]
@@ -186,11 +191,16 @@ def test_a_clock_that_is_behind(tmp_path):
 
 
 def test_a_parent_alone_and_what_it_leaves_behind(tmp_path):
-  log = tmp_path / 'log'
   code = ("import subprocess, sys, time; from vid2act_plugin.common import lifeline; "
           "command = [sys.executable, '-c', 'import time; time.sleep(60)']; "
-          "subprocess.Popen({}, start_new_session=True); time.sleep(60)")
+          "subprocess.Popen({}, start_new_session=True); print('up', flush=True); time.sleep(600)")
+  def up(log):
+    until = time.monotonic() + 60
+    while 'up' not in log.read_text():
+      assert time.monotonic() < until
+      time.sleep(0.05)
   for start, alone, count in (
       ('command', True, 1), ('command', False, 0), ('lifeline.tied(command)', True, 0)):
-    assert kills.run(['-c', code.format(start)], log, 1, alone=alone) is None
+    log = tmp_path / f'{start}-{alone}'
+    assert kills.run(['-c', code.format(start)], log, 1, before=bind(up, log), alone=alone) is None
     assert len(kills.left(log, patience=1)) == count and not kills.marked(log)

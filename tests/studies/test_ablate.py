@@ -140,7 +140,7 @@ def test_links_in_the_folder_of_an_ablation_lead_nowhere(write, tmp_path):
   assert 'agent.vid2act.scales.distill' in (tmp_path / 'out/overlays/ours-1.yaml').read_text()
 
 
-def test_a_killed_ablation_leaves_no_run_behind_and_continues(tiny, write, tmp_path, capsys):
+def test_a_killed_ablation_leaves_no_run_behind_and_continues(tiny, write, tmp_path, capsys, monkeypatch):
   """Repeated at once, it waits for a run that is saving, and for one that somebody else started."""
   out = tmp_path / 'out'
   plan = write(
@@ -162,12 +162,19 @@ def test_a_killed_ablation_leaves_no_run_behind_and_continues(tiny, write, tmp_p
   assert '1 of 1 runs' in capsys.readouterr().out
   # Its summary is gone, as if it were not finished, and another process is at work on it.
   (run / 'summary.json').rename(tmp_path / 'summary.json')
+  held, asked = threading.Event(), threading.Event()
   def other():
     with lock.locked(run):
       held.set()
-      time.sleep(3)
+      assert asked.wait(60)
       (tmp_path / 'summary.json').rename(run / 'summary.json')
-  held = threading.Event()
+  owner = lock.owner
+  def owned(folder):
+    found = owner(folder)
+    if found and folder == run:
+      asked.set()
+    return found
+  monkeypatch.setattr(lock, 'owner', owned)
   thread = threading.Thread(target=other)
   thread.start()
   held.wait()
