@@ -7,7 +7,7 @@ from helpers.told import README, interval, means, paired, rows_of
 def test_the_readme_has_the_dense_study():
   """Its table tells every pair of runs that is committed, and no other."""
   found = {x: means(x, 'dense') for x in ('score', 'policy_score', 'success_any', 'success_last')}
-  *told, every = rows_of('| target (dense) |')
+  *told, every, sample = rows_of('| target (dense) |')
   pairs = paired(found['score'], 'vid2act', 'finetune')
   assert {f'metaworld_{x[0]}' for x in told} == {task for task, _ in pairs}
   short, gained = lambda values: ' '.join(f'{x:.0f}' for x in values), {x: [] for x in found}
@@ -21,11 +21,16 @@ def test_the_readme_has_the_dense_study():
       base = found[metric.removeprefix('policy_')]
       gained[metric].append(np.array([values[task, seed, 'vid2act'] - base[task, seed, 'finetune'] for seed in mine]))
       assert cell == interval(gained[metric][-1], places=1 if 'score' in metric else 2), (target, metric)
-  for cell, (metric, differences) in zip(every[4:], gained.items(), strict=True):
-    assert cell == interval(*differences, places=1 if 'score' in metric else 2), metric
+  for row, drawn in ((every, lambda x: x), (sample, lambda x: [np.array([y.mean() for y in x])])):
+    for cell, (metric, differences) in zip(row[4:], gained.items(), strict=True):
+      assert cell == interval(*drawn(differences), places=1 if 'score' in metric else 2), metric
   text, front = (' '.join(x.read_text().split()) for x in (README, README.parents[2] / 'README.md'))
   assert f"is higher than `finetune`'s by {interval(*gained['score'], places=1)}" in front
-  assert f"at {interval(np.array([x.mean() for x in gained['score']]), places=1)}. Two seeds" in text
-  assert f"in {sum((x > 0).sum() for x in gained['score'])} of {len(pairs)} pairs, also on" in text
-  assert f"more score than `finetune` by {interval(*gained['score'], places=1)} over three targets" in text
-  assert f"success at any step by {interval(*gained['success_any'])}" in text
+  better = f"in {sum((x > 0).sum() for x in gained['score'])} of {len(pairs)} pairs"
+  assert f"`vid2act` has the higher score {better}, and in all five of button-press-wall and of door-lock" in text
+  assert [(x > 0).all() for x in gained['score']] == [False, True, True] and {len(x) for x in gained['score']} == {5}
+  assert f'leave the difference of the scores at {sample[4]}.' in text and f'as the sample the score is {sample[4]}.' in text
+  assert (
+      f"more score than `finetune` by {interval(*gained['score'], places=1)} over three targets**, five seeds each, {better}; "
+      f"of the policy alone by {interval(*gained['policy_score'], places=1)}; success at any step by "
+      f"{interval(*gained['success_any'])}. At the last step, {interval(*gained['success_last'])}, nothing") in text

@@ -47,6 +47,14 @@ def test_no_two_lines_of_a_chart_look_alike():
   assert len({x[:2] for x in styles}) == len({x[1:] for x in styles}) == charts.MOST
 
 
+def test_a_line_has_the_style_of_its_number():
+  """So that a method looks the same on every task, also where another is missing."""
+  series = [dict(name=x, xs=[0, 1], ys=[0, 1], style=i) for i, x in enumerate(('one', 'two', 'three'))]
+  drawn = charts.lines(series[:1] + series[2:], 'x', 'y')['svg'].decode()
+  colors = [charts.COLORS[i] in drawn for i in range(3)]
+  assert colors == [True, False, True]
+
+
 @pytest.mark.parametrize('value, text, sort', [
     (None, '–', ''), (float('nan'), '–', ''), (1234, '1,234', '1234.0'), (0.12345, '0.123', '0.12345'),
     (True, 'True', '1.0'), ('door', 'door', None), (('1 min', 60), '1 min', '60.0'), (1e300, '1e+300', '1e+300')])

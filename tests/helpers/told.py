@@ -33,7 +33,7 @@ def rows_of(beginning):
 def interval(*differences, places=2):
   """Return how the README tells a mean over targets and its interval."""
   def short(x):
-    text = f'{x:.{places}f}'
+    text = f'{round(x, places) + 0:.{places}f}'  # No -0.
     return re.sub(r'^(-?)0\.', r'\1.', text) if places > 1 else text  # Shares are told without the 0.
   low, high = comparison.student(*differences)
   return f'{short(comparison.mean(*differences))} ({short(low)} to {short(high)})'

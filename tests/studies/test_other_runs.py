@@ -9,7 +9,7 @@ import pytest
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.studies import comparison
+from vid2act_plugin.studies import comparison, report
 from vid2act_plugin.training import scores
 
 NAN = float('nan')
@@ -156,3 +156,26 @@ def test_rates_in_percent_are_drawn_as_shares(tmp_path):
   path.write_bytes(pickle.dumps(given))
   kinds, rows = scores.measured(path, scores.reference(path))
   assert kinds == ['success_any', 'success_any', 'score'] and rows[2]['ys'] == [300, 700]
+
+
+@pytest.mark.parametrize('methods, expected', [
+    (('vid2act', 'stock'), 'stock'), (('vid2act', 'dreamerv3'), 'dreamerv3'), (('dreamerv3', 'stock'), 'stock'),
+    (('vid2act', 'finetune'), 'stock')])
+def test_runs_are_compared_with_stock_by_either_of_its_names(methods, expected, tmp_path, capsys):
+  """DreamerV3 calls a run without --method dreamerv3."""
+  for method in methods:
+    scores.save(tmp_path / method / 'score.json.gz', [
+        dict(task='metaworld_reach', method=method, seed=s, xs=[0, 10], ys=[s, s + 1]) for s in range(2)])
+  cli.main(['plot', str(tmp_path), '--out', str(tmp_path / 'out')])
+  text = (tmp_path / 'out/comparison.md').read_text()
+  assert f'differences to {expected}' in text
+  page = report.write(tmp_path).read_text(encoding='utf-8')
+  assert f'Differences to {expected}' in page or expected not in methods
+
+
+def test_nothing_to_plot(tmp_path):
+  with pytest.raises(UserError, match='does not exist'):
+    cli.main(['plot', str(tmp_path / 'none'), '--out', str(tmp_path / 'out')])
+  with pytest.raises(UserError, match='no scores of the metric score'):
+    cli.main(['plot', str(tmp_path), '--out', str(tmp_path / 'out')])
+  assert not (tmp_path / 'out').exists()

@@ -13,7 +13,7 @@ from vid2act_plugin import cli
 from vid2act_plugin.common import images
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import comparable, comparison
-from vid2act_plugin.training import scores
+from vid2act_plugin.training import curves, scores
 
 NAN, FAR = float('nan'), 1e308
 
@@ -167,10 +167,11 @@ def test_the_same_run_twice_counts_once_also_with_gaps(tmp_path):
   assert len(scores.read([tmp_path])['score']) == 1
 
 
-def test_scores_of_a_long_run_take_no_time_that_grows_with_its_square():
+def test_scores_of_a_long_run_take_no_time_that_grows_with_its_square(tmp_path):
   rows = [dict(step=i, **{'eval/score': float(i)}) for i in range(50_000)]
   rows[30_000:30_000] = [dict(step=20_000, **{'eval/score': -1.0})]
-  xs, ys = scores.points(rows, 'eval/score')
+  (tmp_path / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  xs, ys = scores.points(curves.metrics(tmp_path), 'eval/score')
   assert len(xs) == 40_001 and xs[20_000:20_002] == [20_000, 30_000] and ys[20_000] == -1
 
 

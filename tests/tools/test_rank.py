@@ -177,6 +177,15 @@ def test_a_task_of_another_suite_takes_the_size_and_what_is_asked_for(tmp_path, 
     run(folder, '--task', task, '--out', out, *args, capsys=capsys)
 
 
+def test_imported_data_say_nothing_of_how_a_task_is_played(tmp_path, capsys, monkeypatch):
+  """Who holds each action in the data for four steps does not do so in the run."""
+  played = []
+  folder = write(tmp_path / 'behaviours', env={**ENV, 'repeat': 4}, sources=['grasp', 'lift', 'place'])
+  monkeypatch.setattr(Trials, 'play', lambda self, *args: played.append(self.env) or (0.0, None))
+  run(folder, '--task', 'metaworld_reach', '--out', tmp_path / 'out', capsys=capsys)
+  assert (played[-1].repeat, played[-1].limit, played[-1].size) == (1, 8, (16, 16))
+
+
 @pytest.mark.parametrize('args, said', [
     (['--task', 'metaworld_raech'], "did you mean metaworld_reach"),
     (['--episodes', '0'], 'The option --episodes is 0'),
@@ -200,7 +209,7 @@ def test_teachers_without_behaviours_name_a_cure(tmp_path, capsys):
       sources=['up'], act_sizes=[4], act_width=4, image=[16, 16, 3],
       agent={'dyn': {'rssm': dict(deter=4, stoch=2, classes=2)}}, env=ENV, recordings='', updates=1))
   made.save(tmp_path / 'teacher')
-  with pytest.raises(UserError, match='has no behaviours; make them with .* --vid2act.sources up --script clone'):
+  with pytest.raises(UserError, match='has no behaviours; make them with `--script clone .* vid2act.sources of up;'):
     run(tmp_path / 'teacher', capsys=capsys)
   with pytest.raises(UserError, match='is not a readable bundle'):
     run(tmp_path / 'none', capsys=capsys)

@@ -15,7 +15,7 @@ import pytest
 from dreamerv3 import main as host
 
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.training import evaluation, scores
+from vid2act_plugin.training import curves, evaluation, scores
 from vid2act_plugin.training import train as loop
 
 
@@ -188,10 +188,14 @@ def test_evaluation_of_nothing(key, make):
     evaluation.Evaluation(*make(**{f'run.{key}': 0}), None)
 
 
-def test_points_of_a_part_that_was_given_up():
+def test_points_of_a_part_that_was_given_up(tmp_path):
+  """Nothing that is drawn, told or compared has them."""
   rows = [
       dict(step=0, a=1), dict(step=10, a=2), dict(step=10, b=5), dict(step=30, a=3),
       dict(step=15, b=6), dict(step=20, a=4), dict(step=20, a=7), dict(step=25, b=8)]
+  (tmp_path / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  rows = curves.metrics(tmp_path)
+  assert [x['step'] for x in rows] == [0, 10, 10, 15, 20, 20, 25]
   assert scores.points(rows, 'a') == ([0, 10, 20], [1, 2, 7])
   assert scores.points(rows, 'b') == ([10, 15, 25], [5, 6, 8])
   assert scores.points(rows, 'c') == ([], [])

@@ -90,6 +90,16 @@ def test_pretraining_stopped_by_a_signal(configure, folder, tmp_path, capsys):
     assert one == two, name
 
 
+def test_a_part_that_is_shorter_than_a_window_is_known_at_the_start(configure, folder, tmp_path, monkeypatch):
+  """Held out is one episode of twelve steps; training alone would go on to its first log."""
+  config = configure('vid2act', **{
+      'logdir': str(tmp_path), 'script': 'pretrain', 'vid2act.recordings': str(folder),
+      'vid2act.sources': NAMES, 'vid2act.pretrain': {'batch_length': 13, 'log_every': 1000}})
+  monkeypatch.setattr(pretrain, 'build', None)
+  with pytest.raises(UserError, match='13 steps long, but the source .* has 12 in its part holdout; .*batch_length'):
+    pretrain.run(config, args(config))
+
+
 class Tape:
   """A replay that gives recorded batches, `[B, T + context]`, in their order."""
 
@@ -211,34 +221,3 @@ def test_half_a_checkpoint_is_named(tmp_path):
   (tmp_path / 'ckpt' / name / 'done').unlink()
   with pytest.raises(UserError, match=name):
     resume.load_or_save(cp, elements.Path(tmp_path))
-
-
-def test_a_signal_that_another_process_of_the_job_got_first_is_waited_for(monkeypatch):
-  monkeypatch.setattr(resume, 'AFTER', 0.1)
-  with resume.Stop() as stop:
-    assert not stop.soon()
-    monkeypatch.setattr(resume, 'AFTER', 60)
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    assert stop.soon()
-    timer.join()
-
-
-@pytest.mark.parametrize('second', [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_stops_at_once(second, monkeypatch):
-  before = signal.getsignal(signal.SIGTERM)
-  with resume.Stop() as stop:
-    for _ in range(3):  # As when a scheduler and our parent each send one.
-      os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(resume.Stopped):
-      stop.check()
-    monkeypatch.setattr(resume, 'AT_ONCE', 0)
-    with monkeypatch.context() as patch:  # What the system sends when our parent dies is no second wish.
-      patch.setattr(resume, 'AT_ONCE', 60)
-      patch.setattr(os, 'getppid', lambda: 1)
-      stop.time -= 100
-      for _ in range(3):
-        os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
-      os.kill(os.getpid(), second)
-  assert signal.getsignal(signal.SIGTERM) is before

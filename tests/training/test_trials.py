@@ -25,5 +25,11 @@ def test_every_source_is_tried_with_the_settings_of_its_own_recording(
       'logdir': str(tmp_path / 'run'), 'vid2act.recordings': str(tmp_path),
       'vid2act.sources': ['metaworld_reach', 'metaworld_push'], 'vid2act.behaviours.episodes': 1})
   made = clone.learn(config, clone.recordings(config), lambda: None)
-  assert seen == [('reach', 4, 2, (16, 16))] * 2 + [('push', 6, 3, (16, 16))] * 2
+  both = [('reach', 4, 2, (16, 16))] * 2 + [('push', 6, 3, (16, 16))] * 2
+  assert seen == both
+  seen.clear()  # A source that is named by its folder is of the same task.
+  named = config.update({'logdir': str(tmp_path / 'named'), 'vid2act.recordings': '', 'vid2act.sources': [
+      f'{tmp_path}/metaworld_reach', f'{tmp_path}/metaworld_push']})
+  clone.learn(named, clone.recordings(named), lambda: None)
+  assert seen == both
   assert made.facts['env'] == envs['reach'] and [len(x) for x in made.facts['success']] == [2, 2]

@@ -25,11 +25,12 @@ def lines(series, xlabel, ylabel, **axes):
   """Draw lines; returns `svg`, bytes, and where in it the axes are, `left`, `right`, `top`, `bottom`.
 
   series: dicts with `name`, `xs`, `ys` and perhaps `low` and `high`, which bound
-  a band around the line, or `dots`: points without a line. axes: of matplotlib's axes.
+  a band around the line, or `dots`: points without a line; `style`: the number of
+  its style, by default its place. axes: of matplotlib's axes.
   """
   with _figure() as (fig, ax):
     for i, line in enumerate(series[:MOST]):
-      style = _style(i)
+      style = _style(line.get('style', i))
       xs, ys = thin(line['xs'], line['ys'])
       every = max(1, len(xs) // MARKS)
       more = dict(markevery=(i % every, every), markersize=5, linewidth=1.6)

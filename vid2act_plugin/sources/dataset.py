@@ -9,9 +9,7 @@ from ..common import progress
 from ..common.errors import UserError
 from ..common.output import say
 from . import recording
-from .recording import content_key, count, load_manifest
-
-__all__ = ['Sources', 'content_key', 'count', 'load_manifest']
+from .recording import content_key, load_manifest
 
 KEYS = ('image', 'action', 'reward', 'is_first', 'is_last', 'is_terminal')
 SPLITS = ('train', 'holdout')
@@ -69,6 +67,12 @@ class Sources:
     data = {k: np.stack([x[k] for x in windows]) for k in (*KEYS, 'source', *more)}
     data['is_first'][:, 0] = True
     return data
+
+  def check_windows(self, length):
+    """Raise a `UserError` if any source has fewer than `length` steps in a part."""
+    for split in SPLITS:
+      for source in range(len(self.names)):
+        self._room(source, split, length)
 
   def sequences(self, split='train'):
     """Yield (source index, episode `{key: [T, ...]}`) for every whole episode of the split."""

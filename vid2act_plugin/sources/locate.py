@@ -84,8 +84,16 @@ def check(config, found):
       raise UserError(
           f"The source '{source.name}' has images of {list(image)}, but the run of {size(config)}; "
           f'import or collect it at that size, or set env.SUITE.size.')
-    if suites.plain(entry.task) == suites.plain(config.task):
+    if suites.plain(task(source)) == suites.plain(config.task):
       note(f"Note: the run's own task is among its sources, as '{source.name}'.")
+
+
+def task(source):
+  """Return the task of a suite of ours that a source was recorded in, '' if there is none or nothing tells yet."""
+  if source.entry.task or not (source.folder / recording.MANIFEST).exists():
+    return source.entry.task
+  manifest = recording.load_manifest(source.folder)
+  return f"{manifest['suite']}_{manifest['task']}" if manifest['suite'] in suites.SUITES else ''
 
 
 def shape(config, source):

@@ -59,6 +59,12 @@ def named(kind, metric):
   return kind if metric == 'score' else f'{kind}_{metric}'
 
 
+def baseline(rows):
+  """Return which method others are compared with where nothing says: stock, as DreamerV3 calls it if nobody else does."""
+  methods = {x['method'] for x in rows}
+  return 'dreamerv3' if 'dreamerv3' in methods and 'stock' not in methods else 'stock'
+
+
 def curves(rows):
   """Return `{method: (xs, iqm, low, high)}` of one task's rows, up to the step that all reached."""
   xs = np.linspace(*span(rows), POINTS)

@@ -8,6 +8,7 @@ from ..training import curves, evaluation, notes, summary, upstream
 CONFIG, TEACHER = 'config.yaml', 'teacher.json'
 STAGES = 'pretrain', 'clone'  # Scripts that make what runs need.
 PNG = b'\x89PNG\r\n'  # How such a file begins.
+POLICY = {'policy': 'policy, its last ones'}  # What it earned is of these, its episodes are all.
 NUMBERS = {str: float}
 SUMMARY = dict(
     stages=NUMBERS, env_steps=float, updates=float, teacher=str, pretrain_updates=float, sources=[str], seed=float,

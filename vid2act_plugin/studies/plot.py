@@ -20,7 +20,7 @@ def add_parser(sub):
   add = parser.add_argument
   add('paths', nargs='+', metavar='LOGDIR', help='runs, or folders that have runs or scores in them')
   add('--out', required=True, metavar='DIR', help='gets comparison.csv, comparison.md, comparison.png')
-  add('--against', default='stock', help='method that the others are compared with; default: stock')
+  add('--against', help='method that the others are compared with; default: stock, or dreamerv3 where no run is called so')
   add('--metric', choices=scores.METRICS,
       help='what the picture shows; default: score, or train_score where no run was evaluated')
   add('--reference', nargs='+', default=[], metavar='FILE',
@@ -36,9 +36,10 @@ def main(args):
   plot(args.paths, args.out, args.against, args.metric, args.reference)
 
 
-def plot(paths, out, against='stock', metric=None, references=()):
+def plot(paths, out, against=None, metric=None, references=()):
   """Write `comparison.csv`, `.md` and `.png` of all runs below `paths` into `out`; print the table."""
   found, metric, before = gather(paths, metric)
+  against = against or comparison.baseline(found[metric])
   tasks = {x['task'] for x in found[metric]}
   known = [row for path in references for row in _published(path, metric, tasks, found)]
   shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
@@ -223,10 +224,11 @@ def remarks(rows, metric, against, known=()):
   tasks, few = dict.fromkeys(x['task'] for x in rows), []
   for method in sorted({x['method'] for x in rows}):
     seeds = {t: sum((x['method'], x['task']) == (method, t) for x in rows) for t in tasks}
-    least = min(tasks, key=seeds.get)
-    if not seeds[least]:
-      found.append(f'Note: {method} has no run on {least}, so that it is not in the rows of all tasks.')
-    elif seeds[least] < FEW:
+    lacking, there = [t for t in tasks if not seeds[t]], [t for t in tasks if seeds[t]]
+    if lacking:
+      found.append(f'Note: {method} has no run on {lacking[0]}, so that it is not in the rows of all tasks.')
+    least = min(there, key=seeds.get)
+    if seeds[least] < FEW:
       few.append(f'{method} ({seeds[least]}' + f' on {least}' * (len(tasks) > 1) + ')')
   if few:
     found.append(

@@ -6,7 +6,7 @@ import time
 from ..common import charts, films, page
 from ..common.progress import clock
 from ..training import curves, scores, summary
-from .logdir import CONFIG, FILES, Run
+from .logdir import CONFIG, FILES, POLICY, Run
 
 USEFUL = {'Relevance', 'Episodes carried out by', 'Mean return of these'}
 LABELS = {'Episode score': 'score', 'Success rate': 'share', 'World-model losses': 'loss',
@@ -73,7 +73,7 @@ def _sources(run):
   execution = lambda name, key, prefix: acted.get(name, {}).get(key, run.last(prefix + name))
   policy = ['policy'] * ('policy' in acted or run.last(f'{curves.EPISODES}policy') is not None)
   table = [(
-      name, weights.get(name, run.last(curves.RELEVANCE + name)),
+      POLICY.get(name, name), weights.get(name, run.last(curves.RELEVANCE + name)),
       execution(name, 'episodes', curves.EPISODES), execution(name, 'earned', curves.EARNED))
       for name in (*run.sources, *policy)]
   if table:
@@ -92,7 +92,7 @@ def _episode(run):
   known = [(k, v) for k, v in along['relevance'].items() if len(v) == len(shown)]
   known = sorted(known, key=lambda x: -sum(x[1]))[:TOP]
   if rewards and not known:
-    run.missing.append('This policy has no relevance: it acts without the guide.')
+    run.missing.append('There is no relevance: this run weighs no sources.')
   gained = [('reward', rewards), ('return so far', total), ('success', along['success'])]
   gained = [x for x in gained if len(x[1]) == len(shown)]
   pictures = [page.chart(title, charts.lines(

@@ -23,7 +23,6 @@ def content(folder, against=None):
     raise UserError(f'The path {folder} is no folder; name the LOGDIR of a run or a folder of results.')
   study = elsewhere.results(folder)
   plan, missing = _plan(study)
-  against = against or (plan.against if plan else 'stock')
   try:
     found, metric, notes = plot.gather([study], plan and plan.metric)
   except UserError as e:
@@ -32,6 +31,7 @@ def content(folder, against=None):
     raise UserError(
         f'The folder {folder} is neither the LOGDIR of a run nor a folder with scores of finished runs; '
         'name one of these.') from e
+  against = against or (plan.against if plan else comparison.baseline(found[metric]))
   table = plot.tabulate(found, metric, against)
   runs = _runs(study, missing)
   notes += plot.remarks(found[metric], metric, against)
@@ -90,12 +90,12 @@ def _lead(table, against, metric):
 
 def _curves(rows, metric):
   """Return a chart per task: the IQM over seeds and its interval."""
-  blocks = []
+  blocks, methods = [], list(dict.fromkeys(x['method'] for x in rows))
   for task in dict.fromkeys(x['task'] for x in rows):
     mine = [x for x in rows if x['task'] == task]
     series = [
         dict(name=f'{method} ({count(sum(x["method"] == method for x in mine), "seed")})',
-             xs=xs, ys=iqm, low=low, high=high)
+             xs=xs, ys=iqm, low=low, high=high, style=methods.index(method))
         for method, (xs, iqm, low, high) in comparison.curves(mine).items()]
     drawn = charts.lines(series, 'env steps', f'{NAMES.get(metric, metric)} (IQM)')
     left = len(series) - charts.MOST
@@ -174,7 +174,7 @@ def _execution(runs):
       got = lambda key, name=name, mine=mine: [
           x['execution'][name][key] for x in mine if key in x['execution'].get(name, {})]
       episodes, earned = got('episodes'), got('earned')
-      rows.append((method, task, name, *(float(np.mean(x)) if x else None for x in (episodes, earned))))
+      rows.append((method, task, logdir.POLICY.get(name, name), *(float(np.mean(x)) if x else None for x in (episodes, earned))))
   return [page.table('Who carried out training episodes, means over seeds', (
       'method', 'task', 'source', 'episodes', 'return per episode'), rows)] if rows else []
 

@@ -113,9 +113,10 @@ def _trials(task, env, seed):
 
 
 def _alike(task, source, env):
-  """Return of the settings `env` of a source's recording what a task takes: of another suite's the size alone."""
-  other = source.split('_')[0] in suites.SUITES.keys() - {task.split('_')[0]}
-  return {k: v for k, v in env.items() if k == 'size' or not other}
+  """Return of a recording's settings what a task takes: of another suite's the size, of data of none all but `repeat`."""
+  suite, mine = (x.split('_')[0] for x in (source, task))
+  left = {'repeat'} if suite not in suites.SUITES else env.keys() - {'size'} if suite != mine else set()
+  return {k: v for k, v in env.items() if k not in left}
 
 
 class Kept:
@@ -194,13 +195,12 @@ def _better(played, chance):
 
 
 def behaviours_in(folder):
-  if behaviours.exists(pathlib.Path(folder).expanduser()):
-    return behaviours.read(pathlib.Path(folder).expanduser())
-  found = behaviours.of(teacher := bundle.load(folder))
+  path = pathlib.Path(folder).expanduser()
+  found = behaviours.read(path) if behaviours.exists(path) else behaviours.of(teacher := bundle.load(folder))
   if not found:
     raise UserError(
-        f'The teacher {folder} has no behaviours; make them with `python -m dreamerv3 --configs vid2act metaworld (or dmc) '
-        f"--vid2act.sources {' '.join(teacher.manifest['sources'])} --script clone --logdir DIR`; --teacher is DIR/behaviours.")
+        f'The teacher {folder} has no behaviours; make them with `--script clone --logdir DIR`, the suite and the vid2act.sources '
+        f"of {', '.join(teacher.manifest['sources'])}; --teacher is DIR/behaviours.")
   return found
 
 

@@ -10,8 +10,7 @@ from ..common.errors import UserError, differences, reason
 from ..common.output import say
 from ..envs import suites
 from ..host import internals
-from ..sources import dataset
-from ..sources.locate import locate
+from ..sources import dataset, locate
 from ..teacher import behaviours, cloning
 from . import partial, resume
 from .trials import Trials
@@ -69,7 +68,7 @@ def learned(config, data):
 def recordings(config):
   """Return the sources that teacher and behaviours are learned from."""
   return dataset.Sources(
-      [x.folder for x in locate(config)], holdout=config.vid2act.pretrain.holdout,
+      [x.folder for x in locate.locate(config)], holdout=config.vid2act.pretrain.holdout,
       act_width=config.vid2act.act_width, seed=config.seed)
 
 
@@ -85,7 +84,7 @@ def learn(config, data, check):
   training = cloning.Training(data, settings)
   made = partial.updated(training, 'clone', kept(config), check)
   envs = [{**x, 'size': list(data.image[:2])} for x in data.envs]
-  made.facts['success'] = _own(made, locate(config), envs, settings['episodes'], check)
+  made.facts['success'] = _own(made, locate.locate(config), envs, settings['episodes'], check)
   return made
 
 
@@ -100,8 +99,8 @@ def _own(made, found, envs, episodes, check):
   envs: of each source, the settings of its recording.
   """
   act, result = made.actor(), []
-  knows = lambda entry: entry.suite in suites.SUITES and suites.SUITES[entry.suite].success
-  tasks = [x.entry.task if knows(x.entry) else '' for x in found]
+  knows = lambda task: (suite := task.split('_')[0]) in suites.SUITES and suites.SUITES[suite].success
+  tasks = [x if knows(x) else '' for x in map(locate.task, found)]
   with progress.bar('try behaviours', sum(map(bool, tasks)) * episodes * len(NOISES), 'episodes') as bar:
     for source, (task, env) in enumerate(zip(tasks, envs)):
       result.append(None)

@@ -81,7 +81,8 @@ def episode(frames, weights):
 def metrics(logdir, name='metrics.jsonl'):
   """Return the rows of a log: `step`, a whole number, and all else that is a number.
 
-  Left out is what has no step, such as the torn last line of a killed run.
+  Left out is what has no step, such as the torn last line of a killed run, and
+  what a run gave up when it continued from a checkpoint of an earlier step.
   """
   path = pathlib.Path(logdir) / name
   rows = []
@@ -92,6 +93,8 @@ def metrics(logdir, name='metrics.jsonl'):
       continue
     if isinstance(row, dict) and type(row.get('step')) is int and 0 <= row['step'] < LARGEST:
       numbers = {k: float(v) for k, v in row.items() if number(v)}
+      while rows and rows[-1]['step'] > row['step']:
+        rows.pop()
       rows.append({**numbers, 'step': row['step']})
   return rows
 

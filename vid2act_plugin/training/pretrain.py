@@ -74,6 +74,7 @@ def _adopt(made, learned):
 
 def _run(config, data, path):
   options, writes = config.vid2act.pretrain, processes.writes(config)
+  data.check_windows(options.batch_length)
   agent = finite.Watched(build(config, data), config)
   processes.agree(config, **{'vid2act.sources': data.key})
   logdir, step = elements.Path(str(path.parent)), elements.Counter()

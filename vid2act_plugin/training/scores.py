@@ -51,18 +51,8 @@ def save(path, rows):
 
 
 def points(rows, key):
-  """Return env steps and values of `key`, both in order of the steps.
-
-  A run that was resumed continued from its last checkpoint: the points after
-  that, of the part that was given up, are left out, and of two values at one
-  step the later one counts.
-  """
-  found = {}
-  for row in rows:
-    if next(reversed(found), 0) > row['step']:
-      found = {x: y for x, y in found.items() if x <= row['step']}
-    if key in row:
-      found[row['step']] = row[key]
+  """Return env steps and values of `key` in a log's rows; of two values at one step the later one counts."""
+  found = {row['step']: row[key] for row in rows if key in row}
   return [int(x) for x in found], [float(y) for y in found.values()]
 
 
