@@ -13,7 +13,7 @@ from vid2act_plugin.common import cluster, lock
 def home():
   """Keep what Rays write out of the folder that all of a machine share; a socket's path has to be short."""
   with tempfile.TemporaryDirectory(prefix='ray-', dir='/tmp', ignore_cleanup_errors=True) as folder, (
-      mock.patch.dict(os.environ, RAY_TMPDIR=folder)):
+      mock.patch.dict(os.environ, RAY_TMPDIR=folder, RAY_gcs_server_port_wait_time_s='120')):
     yield folder
 
 

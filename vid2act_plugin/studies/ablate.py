@@ -82,11 +82,15 @@ def _stoppable(minutes):
   Yields a function that tells whether that time is over.
   """
   before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-  timer = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGTERM))
+  over = threading.Event()
+  def end():
+    over.set()  # Before the signal, which is looked at for its reason.
+    os.kill(os.getpid(), signal.SIGTERM)
+  timer = threading.Timer(60 * minutes, end)
   if minutes:
     timer.start()
   try:
-    yield timer.finished.is_set
+    yield over.is_set
   finally:
     timer.cancel()
     signal.signal(signal.SIGTERM, before)
