@@ -72,4 +72,4 @@ lock: install  ## Renew requirements.lock; it holds versions and hashes, no addr
 	  --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv runs .pytest_cache .ruff_cache
+	rm -rf .venv runs/quickstart .pytest_cache .ruff_cache

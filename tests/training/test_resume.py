@@ -202,13 +202,16 @@ def test_a_continued_run_begins_new_episodes(run, tmp_path, capsys):
 
 def test_what_the_host_lacks_comes_back():
   ratio, again = elements.when.Ratio(0.3), elements.when.Ratio(0.3)
-  place, other = resume.Place(ratio), resume.Place(again)
+  place = resume.Place(ratio, time.time() - 100, dict(collect=7.0, pretrain=0.0))
+  other = resume.Place(again, time.time() - 10, dict(collect=0.0, pretrain=2.0))
   done = [ratio(step) for step in range(13)]
   place.evaluated = 4
   place.add({'is_first': np.bool_(True)}, 1)
   other.load(pickle.loads(pickle.dumps(place.save())))
   assert [ratio(x) for x in range(13, 40)] == [again(x) for x in range(13, 40)]
   assert sum(done) == 4 and other.evaluated == 4 and other.begun == {1: 1}
+  spent = other.spent()  # Of both commands.
+  assert (spent['collect'], spent['pretrain']) == (7, 2) and 109 <= spent['train'] < 170
 
 
 def test_half_a_checkpoint_is_named(tmp_path):

@@ -42,3 +42,9 @@ def test_one_lucky_episode_is_not_most_useful():
   earned = dict(policy={'episodes': 9, 'earned': 0}, a={'episodes': 1, 'earned': 1.0}, b={'episodes': 40, 'earned': .9},
                 c={'episodes': 20, 'earned': 0.0})
   assert summary.useful(earned) == ['Of the sources, b earned most: 0.9 per episode in 40; the policy in its last ones: 0']
+
+
+def test_relevance_of_a_run_that_had_nothing_left_to_learn():
+  rows = [{'step': 1, 'train/relevance/a': 0.5, 'train/relevance/b': 0.5}, {'step': 2, 'train/relevance/a': 0.9,
+          'train/relevance/b': 0.1}, {'step': 3, 'eval/score': 1.0}]
+  assert summary.relevance(rows) == {'a': 0.9, 'b': 0.1} and summary.relevance([]) == {}

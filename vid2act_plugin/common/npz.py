@@ -4,6 +4,7 @@ Axes: N rows of an array, the steps of what was recorded.
 """
 
 import contextlib
+import hashlib
 import math
 import os
 import zipfile
@@ -95,3 +96,11 @@ def _array(stream, shape, order, dtype, ask):
   if len(content) < size:
     raise ValueError('an array ends too early')
   return np.frombuffer(content, dtype).reshape(shape, order=order)
+
+
+def digest(arrays):
+  """Return a hash of arrays `{key: array}`."""
+  found = hashlib.sha256()
+  for key, value in sorted(arrays.items()):
+    found.update(f'{key} {value.dtype.str} {value.shape}'.encode() + np.ascontiguousarray(value).tobytes())
+  return found.hexdigest()[:16]

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import fnmatch
+import functools
 import hashlib
 import os
 import pathlib
@@ -103,9 +104,15 @@ def behaviour(text):
 
 
 def digest(text):
-  """Return a hash of the module of a behaviour, so that a changed one is recorded anew."""
-  file = sys.modules[behaviour(text).__module__].__file__
-  return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:12]
+  """Return a hash of the modules of a behaviour: that which is named, and that which it is from.
+
+  So a changed one is recorded anew.
+  """
+  function, named = behaviour(text), resources.module(text.split(':')[0])
+  while isinstance(function, functools.partial):
+    function = function.func
+  modules = dict.fromkeys((sys.modules[function.__module__], named))
+  return hashlib.sha256(b''.join(pathlib.Path(x.__file__).read_bytes() for x in modules)).hexdigest()[:12]
 
 
 def _check(task):

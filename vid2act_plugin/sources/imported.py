@@ -3,7 +3,7 @@
 import time
 
 from ..common import progress
-from ..common.errors import UserError
+from ..common.errors import UserError, printable
 from ..common.output import count, say
 from . import recording, survey
 from .writer import Writer
@@ -24,8 +24,9 @@ class Import(Writer):
       self.size = self.earlier['env'].get('size')
       self.resume()
 
-  def run(self, found, faults, wanted):
+  def run(self, found, surveyed, wanted):
     """Import episodes until there are `wanted`; returns the manifest."""
+    self._check_entries([name for name, _ in found], surveyed.digests)
     done = new = 0
     try:
       with progress.bar('import', min(wanted, len(found)), 'episodes') as bar:
@@ -33,10 +34,10 @@ class Import(Writer):
           if done >= wanted:
             break
           if name not in self.entries:
-            episode = self._convert(name, load, faults.get(name))
+            episode = self._convert(name, load, surveyed.faults.get(name))
             if not episode:
               continue
-            self._write(name, episode)
+            self._write(name, episode, surveyed.digests[name])
             new += 1
           done += 1
           bar.set(done)
@@ -71,6 +72,16 @@ class Import(Writer):
             f"The data in {self.head['imported']['path']} has changed since {self.folder} was "
             f'imported: {key} was {was} and is {now}; name another folder (--out or --name).')
 
+  def _check_entries(self, names, digests):
+    """Raise a `UserError` if the data are no longer those that what is there was made of."""
+    gone = self.entries.keys() - names
+    other = [k for k, x in self.entries.items() if k in digests and x.get('data', digests[k]) != digests[k]]
+    if gone or other:
+      what = f'lacks the episode {printable(min(gone))}' if gone else f'has another episode {printable(min(other))}'
+      raise UserError(
+          f"The data in {self.head['imported']['path']} has changed since {self.folder} was imported: it {what}; "
+          'name another folder (--out or --name).')
+
   def _convert(self, name, load, fault):
     """Return an episode in our format, or None if it is noted as skipped."""
     try:
@@ -80,9 +91,9 @@ class Import(Writer):
     except Exception as e:  # One bad episode costs no other; each library has its own errors.
       self.report.skipped[name] = survey.sentence(name, e)
 
-  def _write(self, name, episode):
+  def _write(self, name, episode, digest):
     entry = recording.write_episode(self.folder, self.free(), episode, self.head['behaviour'])
-    self.add(dict(entry, name=name))
+    self.add(dict(entry, name=name, data=digest))
     self.size = list(episode['image'].shape[1:3])
     if time.monotonic() - self.saved > PAUSE:
       self._save()

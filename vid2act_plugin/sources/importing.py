@@ -56,7 +56,7 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
       imported=dict(path=str(path), format=format, **options), **surveyed.facts)
   head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
   with lock.locked(folder):
-    return Import(folder, head, size, report).run(found, surveyed.faults, wanted)
+    return Import(folder, head, size, report).run(found, surveyed, wanted)
 
 
 def complete(folder):
@@ -68,6 +68,7 @@ def complete(folder):
 
 def check(path, format='', keys=None, tasks=()):
   """Raise a `UserError` if `run` could not begin with this choice; the metadata alone is read."""
+  _none_within(path)
   for _ in formats.episodes(path, format, keys or {}, tasks)[1]:
     return
 
@@ -83,6 +84,7 @@ def _check(path, folder, options):
         f'The recording {folder} would lie in the data {path}; name another folder (--out).')
   if ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
+  _none_within(path)
   squared(options['resize'])
   for key, good, cure in (
       ('repeat', options['repeat'] > 0, 'give a positive number'),
@@ -91,6 +93,13 @@ def _check(path, folder, options):
       ('key', formats.understood(options['key']), formats.CURE)):
     if not good:
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
+
+
+def _none_within(path):
+  if found := [x.parent for x in sorted(path.rglob(recording.MANIFEST)) if ours(x.parent)]:
+    raise UserError(
+        f"The folder {path} holds recordings of ours already: {', '.join(str(x.relative_to(path)) for x in found[:5])}"
+        f"{' and others' * (len(found) > 5)}; name these, as they are.")
 
 
 def named(path, name):

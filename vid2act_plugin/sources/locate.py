@@ -10,6 +10,7 @@ from ..common.errors import UserError
 from ..common.output import note
 from ..envs import suites
 from . import bodies, entries, importing, recording, shots
+from .formats import places
 
 CACHE = 1  # Raise it when recordings or teachers made before are no longer valid.
 LABELS = 2  # Raise it when labels that were inferred before are.
@@ -84,6 +85,9 @@ def check(config, found):
       raise UserError(
           f"The source '{source.name}' has images of {list(image)}, but the run of {size(config)}; "
           f'import or collect it at that size, or set env.SUITE.size.')
+    if not missing and not entry.foreign and recording.load_manifest(source.folder).get('complete') is False:
+      note(f"Note: what made the recording {source.folder} was interrupted, so that it may lack episodes; that command, "
+           'repeated, continues.')
     if suites.plain(task(source)) == suites.plain(config.task):
       note(f"Note: the run's own task is among its sources, as '{source.name}'.")
 
@@ -210,4 +214,5 @@ def _content(source):
 def _files(path):
   """Return what decides what there is to import: names, sizes and times of the data's files."""
   files = sorted(x for x in path.rglob('*') if x.is_file()) or [path]
+  files += filter(None, [places.beside(path)])  # Of a film, or of a folder that is one episode.
   return [(str(x), x.stat().st_size, x.stat().st_mtime_ns) for x in files]

@@ -22,6 +22,7 @@ MANIFEST = 'manifest.json'
 CONVENTION = (
     'action[t] is taken at image[t]; at is_last there is none and it is zero. reward[t] and '
     'success[t] were received on arriving at image[t]. Actions are clipped to [-1, 1].')
+NAME = re.compile(r'episode-[0-9]{6}\.npz')  # Of an episode's file.
 SPACES = {  # dtype, number of axes after T
     'image': (np.uint8, 3), 'action': (np.float32, 1), 'reward': (np.float32, 0),
     'is_first': (bool, 0), 'is_last': (bool, 0), 'is_terminal': (bool, 0),
@@ -200,7 +201,7 @@ def _manifest_fault(manifest):
     if not isinstance(entry, dict) or not all(
         type(entry.get(k)) is kind for k, kind in EPISODE_FIELDS.items()):
       return f'an episode lacks one of {", ".join(EPISODE_FIELDS)}'
-    if not re.fullmatch(r'episode-[0-9]{6}\.npz', entry['file']):  # No path leaves the folder.
+    if not NAME.fullmatch(entry['file']):  # No path leaves the folder.
       return f"{entry['file']!r} is not the name of an episode"
     if not isinstance(entry.get('behaviour', {}), dict):
       return f"the behaviour of {entry['file']} is no dict"

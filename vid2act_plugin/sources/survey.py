@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from ..common import budget, progress
+from ..common import budget, npz, progress
 from ..common.errors import UserError, printable, reason
 from ..common.output import say
 from . import formats, recording, report, rewards
@@ -32,6 +32,7 @@ class Survey:
   for an action that is within). faults: `{name: sentence}`
   of those that cannot be taken. steps: `{name: T}` of those that can be read.
   columns: see `report.layouts`. unasked: names of those that options leave out.
+  digests: `{name: hash}` of the arrays of those that can be read.
   """
 
   facts: dict
@@ -39,6 +40,7 @@ class Survey:
   steps: dict
   columns: list
   unasked: set
+  digests: dict
 
 
 def survey(found, size):
@@ -47,7 +49,7 @@ def survey(found, size):
   size: bytes of all the data. The number of actions, and images per second
   where known, are those of most episodes.
   """
-  groups, faults, seen, steps, facts, unasked = {}, {}, {}, {}, {}, set()
+  groups, faults, seen, steps, facts, unasked, digests = {}, {}, {}, {}, {}, set(), {}
   columns = collections.Counter()
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
@@ -59,6 +61,7 @@ def survey(found, size):
             arrays['action'].shape[1], _rate(episode.fps), _named(episode, arrays['action']))
         used, steps[name] = arrays['action'][:-1], len(arrays['action'])
         columns[report.layout(episode)] += 1
+        digests[name] = npz.digest(arrays)
         wrong = rewards.endless(arrays)
         told = episode.bounds if _fits(episode.bounds, used) else None
         low, high = told or (used.min(0), used.max(0))
@@ -77,7 +80,7 @@ def survey(found, size):
   seen = {k: v for k, v in seen.items() if k not in faults}
   return Survey(
       _common(groups), {**faults, **dict(_odd(groups, seen))}, steps, report.layouts(columns),
-      unasked)
+      unasked, digests)
 
 
 def convert(name, load, head, data, size=None):

@@ -17,7 +17,7 @@ class Writer:
   def __init__(self, folder, head, name='file'):
     self.folder, self.head, self.name = pathlib.Path(folder), head, name
     self.entries = {}
-    for part in self.folder.glob('*.part'):  # A killed writer's.
+    for part in self.folder.glob('.*.part'):  # A killed writer's.
       if part.is_file():
         part.unlink(missing_ok=True)
     there = (self.folder / recording.MANIFEST).exists()

@@ -81,21 +81,30 @@ class Place:
 
   ratio: the host's `Ratio`. `evaluated`: evaluations that were due until the
   last one made; `begun`: how many episodes each training environment began.
+  start: when this command began, as of `time.time`, now by default; stages: seconds that its stages took.
   """
 
-  def __init__(self, ratio):
+  def __init__(self, ratio, start=None, stages=()):
     self.ratio, self.evaluated, self.begun = ratio, -1, collections.Counter()
+    self.start, self.stages = start or time.time(), collections.Counter(stages)
 
   def add(self, tran, worker):
     self.begun[worker] += int(tran['is_first'])
 
   def save(self):
-    return dict(prev=internals.ratio(self.ratio), evaluated=self.evaluated, begun=dict(self.begun))
+    return dict(
+        prev=internals.ratio(self.ratio), evaluated=self.evaluated, begun=dict(self.begun), spent=self.spent())
+
+  def spent(self):
+    """Return seconds of every stage and of training, those of the commands that this one continues as well."""
+    found = {**self.stages, 'train': self.stages['train'] + time.time() - self.start}
+    return {k: round(v, 1) for k, v in found.items()}
 
   def load(self, data):
     prev, self.evaluated = data['prev'], int(data['evaluated'])
     internals.set_ratio(self.ratio, prev if prev is None else float(prev))
     self.begun.update({int(k): int(v) for k, v in data['begun'].items()})
+    self.stages.update({k: float(v) for k, v in data.get('spent', {}).items()})  # Earlier versions did not tell.
 
 
 def load_or_save(cp, logdir, keys=('step', 'agent', 'replay'), agreed=bool):

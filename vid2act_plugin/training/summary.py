@@ -5,6 +5,7 @@ import math
 import pathlib
 
 from ..common import files
+from .curves import RELEVANCE
 
 FILE = 'summary.json'
 
@@ -57,6 +58,14 @@ def useful(execution):
   else:
     text = f"Of the sources, {best} earned most: {earned:.3g} per episode in {sources[best]['episodes']:.0f}"
   return [text + ('' if own is None else f'; the policy in its last ones: {own:.3g}')]
+
+
+def relevance(rows):
+  """Return the last relevance of each source in the rows of a log, for a run that had nothing left to learn."""
+  found = {}
+  for row in rows:
+    found.update({k.removeprefix(RELEVANCE): v for k, v in row.items() if k.startswith(RELEVANCE)})
+  return found
 
 
 def learned(rows):

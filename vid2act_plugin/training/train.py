@@ -79,7 +79,7 @@ def _run(config, args, evaluate, agent, start, stop):
   replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
   logger = hostmain.make_logger(config)
   learner = Learner(config, args, agent, replay, logger.step)
-  place = resume.Place(learner.ratio)
+  place = resume.Place(learner.ratio, start, config.vid2act.seconds)
   cp = checkpoints.Checkpoint(logdir / 'ckpt')
   cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, chunks.Chunks(replay), place
   if args.from_checkpoint and not cp.exists():
@@ -98,7 +98,7 @@ def _run(config, args, evaluate, agent, start, stop):
   driver.on_step(lambda tran, worker: stop.check())
   try:
     _steps(args, agent, learner, driver, evaluation, logger, cp, place)
-    _finish(config, agent, learner, evaluation, logger, start)
+    _finish(config, agent, learner, evaluation, logger, place)
   except Exception as e:
     # The signal may have ended an environment's process as well, which is another error here.
     if isinstance(e, UserError) or not stop.soon():
@@ -191,7 +191,7 @@ def _log_episode(logger, episode):
     logger.add(episode, prefix='episode')
 
 
-def _finish(config, agent, learner, evaluation, logger, start):
+def _finish(config, agent, learner, evaluation, logger, place):
   """Write scores, pictures and `summary.json`."""
   logger.close()
   logdir = elements.Path(config.logdir)
@@ -207,15 +207,15 @@ def _finish(config, agent, learner, evaluation, logger, start):
     else:
       images.png(logdir / f'{name}.png', value)
   teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
-  seconds = {k: v for k, v in config.vid2act.seconds.items()}
+  rows = curves.metrics(str(logdir))
   path = summary.write(logdir, dict(
-      stages={**seconds, 'train': round(time.time() - start, 1)},
+      stages=place.spent(),
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
       teacher=teacher.get('hash', ''), pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
       behaviours=_behaviours(agent),
-      final_relevance=learner.relevance, execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
+      final_relevance=learner.relevance or summary.relevance(rows), execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
       **_versions()))
-  say(*summary.learned(curves.metrics(str(logdir))), *summary.useful(learner.execution),
+  say(*summary.learned(rows), *summary.useful(learner.execution),
       f'Summary: {path}' + f', curves: {logdir / "curves.png"}' * drawn)
 
 

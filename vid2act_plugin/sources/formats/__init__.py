@@ -7,7 +7,8 @@ is for messages and unique, `load()` returns an `Episode` or raises a
 first for the arrays alone. `write(folders, episodes, out)`, where a
 format has it, is the way back; `episodes` are those of `export.episodes`. `path` is a
 `pathlib.Path`; `options` is a dict whose `keys` is `{ours: theirs}`, what the
-user gave with `--key`, for `theirs` below, and `task` the list of tasks to read.
+user gave with `--key`, for `theirs` below, `left` what of ours is to be left out, and `task`
+the list of tasks to read.
 """
 
 import dataclasses
@@ -71,7 +72,7 @@ def episodes(path, name, keys, tasks=()):
         f"The task '{tasks[0]}' is asked for, but data of the format {name}, as in {path}, have no "
         'names of tasks; leave --task (in vid2act.sources: the part after #) out.')
   left = [k for k in OPTIONAL if keys.get(k) == '']
-  options = {'keys': {k: v for k, v in keys.items() if v}, 'task': list(tasks)}
+  options = {'keys': {k: v for k, v in keys.items() if v}, 'left': left, 'task': list(tasks)}
   found = module.episodes(path, options)
   return name, ((k, functools.partial(_without, v, left) if left else v) for k, v in found)
 

@@ -60,7 +60,7 @@ def arrays(table, options, path):
   names = {k: v[:1] for k, v in named.items() if k in OPTIONAL}
   for kind in OPTIONAL:
     found = [k for k, v in kinds.items() if v == kind]
-    if len(found) > 1 and kind not in names:
+    if len(found) > 1 and kind not in names and kind not in options.get('left', ()):
       raise UserError(
           f'The file {path} has {_list(found)}, each of which may be the {kind}; name one with '
           f'--key {kind}={found[0]}.')

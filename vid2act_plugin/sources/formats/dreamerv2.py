@@ -11,6 +11,7 @@ from ...common import npz
 from ...common.budget import Budget
 from ...common.errors import UserError
 from ...common.output import say
+from .. import recording
 from . import Episode, dreamerv3, theirs, unused
 
 
@@ -34,6 +35,10 @@ def _files(path):
 
 def _load(path, options, warn):
   have, limit = npz.keys(path), Budget.of(path)
+  if recording.NAME.fullmatch(path.name) and recording.SPACES.keys() <= set(have):  # Its actions would be shifted.
+    raise UserError(
+        f'The file {path} is an episode of a recording of ours, whose {recording.MANIFEST} is missing or damaged; '
+        'copy that as well, or record it again.')
   read = lambda key: npz.read(path, key, limit)
   name = lambda ours, required=False: theirs(ours, have, options, path, required)
   image = name('image', True)

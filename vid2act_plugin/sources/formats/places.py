@@ -25,7 +25,7 @@ def sources(path, shared):
   """
   if path.is_file():
     return [path] if _film(path) else []
-  if pictures(path):
+  if pictures(path) and not any(map(_film, visible(path))):  # Pictures beside films are previews of these.
     return [path]
   found = [
       x for x in naming.natural(visible(path)) if _film(x) or x.is_dir() and (

@@ -1,0 +1,128 @@
+"""Data that are imported again after they changed, and recordings of ours that are taken for data of others."""
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from helpers.foreign import play, three, write_mp4, write_v2
+from helpers.inspecting import write
+
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import entries, locate, recording
+from vid2act_plugin.sources import importing as imports
+
+
+def content(folder):
+  return {x: x.read_bytes() for x in folder.rglob('*') if x.is_file() and x.name != '.lock'}
+
+
+@pytest.mark.parametrize('change, words', [
+    (lambda path: write_v2(path / 'good1.npz', play(seed=7)), 'it has another episode good1.npz'),
+    (lambda path: write_v2(path / 'good1.npz', play(seed=1), reward=np.ones(7, np.float32)), 'another episode good1.npz'),
+    (lambda path: (path / 'good2.npz').unlink(), 'it lacks the episode good2.npz')])
+def test_changed_data_are_not_taken_for_those_that_were_imported(tmp_path, change, words):
+  path, _ = three(tmp_path / 'in')
+  imports.run(path, tmp_path / 'out')
+  before = content(tmp_path / 'out')
+  change(path)
+  with pytest.raises(UserError, match=f'has changed since .*{words}; name another folder'):
+    imports.run(path, tmp_path / 'out')
+  assert content(tmp_path / 'out') == before
+  imports.run(path, tmp_path / 'another')
+  imports.run(path, tmp_path / 'another')  # As it was: nothing is to be said.
+
+
+def test_an_import_by_an_earlier_version_is_kept(tmp_path):
+  path, _ = three(tmp_path / 'in')
+  manifest = imports.run(path, tmp_path / 'out')
+  for entry in manifest['episodes']:
+    assert len(entry.pop('data')) == 16
+  recording.write_manifest(tmp_path / 'out', manifest)
+  assert imports.run(path, tmp_path / 'out')['episodes'] == manifest['episodes']
+
+
+def test_a_table_beside_a_film_is_part_of_the_data(configure, tmp_path):
+  """Its actions are."""
+  good = play()
+  write_mp4(tmp_path / 'demo.mp4', good['image'])
+  np.savetxt(tmp_path / 'demo.csv', good['action'], delimiter=',', header='a,b', comments='')
+  config = configure('vid2act', 'metaworld', **{
+      'vid2act.sources': [str(tmp_path / 'demo.mp4')], 'vid2act.cache': str(tmp_path / 'cache')})
+  places = []
+  for factor in (1, 1, 0.5):
+    np.savetxt(tmp_path / 'demo.csv', factor * good['action'], delimiter=',', header='a,b', comments='', fmt='%.9f')
+    locate._files.cache_clear()
+    places.append(locate.locate(config)[0].folder)
+  [first, _, other] = places
+  assert other not in places[:2] and first.name == other.name
+
+
+def test_recordings_of_ours_are_no_data_of_others(configure, tmp_path, capsys):
+  """Their actions would be shifted by a step, as DreamerV2's have to be."""
+  for name in ('metaworld_push', 'metaworld_reach'):
+    write(tmp_path / 'sources' / name)
+  config = configure('vid2act', 'metaworld', **{'vid2act.sources': [str(tmp_path / 'sources')]})
+  for act in (lambda: imports.run(tmp_path / 'sources', tmp_path / 'out'),
+              lambda: locate.check(config, locate.locate(config))):
+    with pytest.raises(UserError, match='holds recordings of ours already: metaworld_push, metaworld_reach; name these'):
+      act()
+  push = tmp_path / 'sources' / 'metaworld_push'
+  for damage in (b'{', None):  # One that lost its manifest is none.
+    (push / 'manifest.json').write_bytes(damage) if damage else (push / 'manifest.json').unlink()
+    for path in (push, push / 'episode-000000.npz'):
+      with pytest.raises(UserError, match='no episode that can be imported'):
+        imports.run(path, tmp_path / 'out')
+      assert 'of a recording of ours, whose manifest.json is missing or damaged' in capsys.readouterr().out
+  assert not list((tmp_path / 'out').glob('episode*'))
+
+
+def test_files_of_the_user_are_not_taken_for_a_killed_writer_s(tmp_path):
+  path, _ = three(tmp_path / 'in')
+  (tmp_path / 'out').mkdir()
+  (tmp_path / 'out' / 'film.mp4.part').write_text('half of it')
+  cli.main(['import', str(path), '--out', str(tmp_path), '--name', 'out'])
+  assert (tmp_path / 'out' / 'film.mp4.part').read_text() == 'half of it'
+
+
+def test_a_behaviour_made_of_another_is_recorded_anew_where_either_changes(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  (tmp_path / 'basic_moves_here.py').write_text('def move(env, obs, rng, speed=1): return [speed]\n')
+  (tmp_path / 'fast_moves_here.py').write_text(
+      'import functools\nimport basic_moves_here\nmove = functools.partial(basic_moves_here.move, speed=2)\n'
+      'same = basic_moves_here.move\n')
+  for text in ('fast_moves_here:move', 'fast_moves_here:same'):
+    seen = {entries.digest(text)}
+    for name in ('basic_moves_here.py', 'fast_moves_here.py'):
+      with open(tmp_path / name, 'a') as file:
+        file.write('# Changed.\n')
+      seen.add(entries.digest(text))
+    assert len(seen) == 3
+
+
+def test_of_two_columns_that_may_be_the_success_neither_need_be(tmp_path):
+  good = play()
+  write_mp4(tmp_path / 'in' / 'ep.mp4', good['image'])
+  rows = np.column_stack([good['action'], good['success'], good['success']])
+  np.savetxt(tmp_path / 'in' / 'ep.csv', rows, delimiter=',', header='action_0,action_1,success,is_success', comments='')
+  with pytest.raises(UserError, match='no episode that can be imported'):
+    imports.run(tmp_path / 'in', tmp_path / 'out')
+  assert imports.run(tmp_path / 'in', tmp_path / 'out', keys={'success': ''})['success'] is False
+
+
+def test_pictures_beside_films_are_their_previews(tmp_path):
+  for i in range(2):
+    write_mp4(tmp_path / 'in' / f'ep{i}.mp4', play(seed=i)['image'])
+    np.savetxt(tmp_path / 'in' / f'ep{i}.csv', play(seed=i)['action'], delimiter=',', header='a,b', comments='')
+    iio.imwrite(tmp_path / 'in' / f'ep{i}.png', play(seed=i)['image'][0])
+  assert [x['name'] for x in imports.run(tmp_path / 'in', tmp_path / 'out')['episodes']] == ['ep0.mp4', 'ep1.mp4']
+
+
+def test_a_recording_that_was_interrupted_is_told(configure, tmp_path, capsys):
+  path, _ = three(tmp_path / 'in')
+  manifest = imports.run(path, tmp_path / 'out')
+  config = configure('vid2act', 'metaworld', **{
+      'vid2act.sources': [str(tmp_path / 'out')], 'env.metaworld.size': [32, 32]})
+  for complete in (True, False):
+    recording.write_manifest(tmp_path / 'out', {**manifest, 'complete': complete})
+    locate.check(config, locate.locate(config))
+    assert ('was interrupted, so that it may lack' in capsys.readouterr().out) == (not complete)
