@@ -150,19 +150,6 @@ def test_the_readme_has_what_irrelevant_sources_do():
   assert f'a difference of {difference}' in text
 
 
-def test_the_readme_has_what_imitation_gives():
-  lines = README.read_text().splitlines()
-  start = lines.index('| | agent | policy alone |') + 2
-  for line, (method, folder) in zip(lines[start:], (('vid2act', 'sparse_before'), ('vid2act_noimitate', 'parts'))):
-    name, *cells = (x.strip() for x in line.strip('|').split('|'))
-    assert name == f'`{method}`'
-    for cell, metric in zip(cells, ('success_any', 'policy_success_any')):
-      rows = scores.load(RESULTS / folder / 'scores' / f'{metric}.json.gz')
-      found = {x['seed']: comparison.mean_over(x, 0, x['xs'][-1]) for x in rows if (
-          x['method'] == method and x['task'] == 'metaworld_handle-press-side')}
-      assert [float(x) for x in cell.split()] == pytest.approx([found[0], found[1]], abs=.006)
-
-
 def test_the_readme_tells_how_much_of_each_study_was_run():
   kept, told = {path.parent.name: path for path in RESULTS.glob('*/runs.json')}, rows_of('| study | file in configs/ablations |')
   for _, file, made, _ in told:
