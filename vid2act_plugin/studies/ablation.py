@@ -229,10 +229,9 @@ class Ablation:
     """Return what a run says of itself, and its relevance over time."""
     if run not in self.ended:
       return self.elsewhere[run].about
-    rows, key = curves.metrics(self.logdir(run)), 'train/relevance/'
     relevance = [
-        {'step': x['step'], **{k.removeprefix(key): round(v, 4) for k, v in x.items() if k.startswith(key)}}
-        for x in rows if any(k.startswith(key) for k in x)]
+        {'step': step, **{k: round(v, 4) for k, v in x.items()}}
+        for step, x in curves.relevance(curves.metrics(self.logdir(run)))]
     ours = dict(method=run.method, relevance=relevance)
     return {**ours, **(summary.read(self.logdir(run)) or {}), **ours}
 

@@ -104,5 +104,11 @@ def number(value):
   return type(value) in (int, float) and not abs(value) > LIMIT
 
 
+def relevance(rows):
+  """Return (step, `{source: relevance}`) of each row that tells it."""
+  found = ((x['step'], {k.removeprefix(RELEVANCE): v for k, v in x.items() if k.startswith(RELEVANCE)}) for x in rows)
+  return [x for x in found if x[1]]
+
+
 def _keys(rows, prefix):
   return sorted({k for x in rows for k in x if k.startswith(prefix)})

@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from ..common import files
-from .curves import RELEVANCE
+from . import curves
 
 FILE = 'summary.json'
 
@@ -62,10 +62,7 @@ def useful(execution):
 
 def relevance(rows):
   """Return the last relevance of each source in the rows of a log, for a run that had nothing left to learn."""
-  found = {}
-  for row in rows:
-    found.update({k.removeprefix(RELEVANCE): v for k, v in row.items() if k.startswith(RELEVANCE)})
-  return found
+  return next((x for _, x in reversed(curves.relevance(rows))), {})
 
 
 def learned(rows):

@@ -213,8 +213,8 @@ def _finish(config, agent, learner, evaluation, logger, place):
       env_steps=int(logger.step) * logger.multiplier, updates=int(getattr(agent, 'n_updates', 0)),
       teacher=teacher.get('hash', ''), pretrain_updates=teacher.get('updates', 0), sources=teacher.get('sources', []),
       behaviours=_behaviours(agent),
-      final_relevance=learner.relevance or summary.relevance(rows), execution=learner.execution, eval=learner.scores, task=config.task, seed=config.seed,
-      **_versions()))
+      final_relevance=learner.relevance or summary.relevance(rows), execution=learner.execution, eval=learner.scores,
+      task=config.task, seed=config.seed, **_versions()))
   say(*summary.learned(rows), *summary.useful(learner.execution),
       f'Summary: {path}' + f', curves: {logdir / "curves.png"}' * drawn)
 
