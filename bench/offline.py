@@ -13,7 +13,8 @@ That machine brings JAX with its CUDA plugin, NumPy and SciPy. Left out, since
 they are imported only where they are used: scope (a log output), av, pyarrow,
 h5py and minari (others' recordings), dm-control (its suite, which also needs
 NumPy below 2.4), matplotlib (curves and reports, which a run then leaves out with
-a note). `vid2act doctor` names these as missing. Ends with an error if the folder becomes larger than --most MiB.
+a note). `vid2act doctor` names these as missing, and NumPy from 2.4 on, which only
+dm-control needs older. Ends with an error if the folder becomes larger than --most MiB.
 """
 
 import argparse

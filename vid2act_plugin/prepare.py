@@ -24,6 +24,7 @@ def prepare(config):
 
   Runs of stock DreamerV3 without an overlay of ours pass through untouched.
   """
+  start.named(config)
   taught, recorded = _needs(config)
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
   if not (ours or taught or recorded):
@@ -136,7 +137,7 @@ def _behaviours(config, given):
         f'The teacher {config.vid2act.teacher} has no behaviours, and the key vid2act.sources is not '
         f"that of its sources, {', '.join(manifest['sources'])}; name these, whose recordings "
         'behaviours are learned from, or a folder of behaviours as vid2act.cloned, or let no source act: '
-        'overlay vid2act_likeness.')
+        'overlay vid2act_noexecute.')
   locate.check(config, found)
   config = _recordings(config, found)
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])

@@ -173,6 +173,18 @@ def test_teacher_that_does_not_fit(configure, bundle, image, action, words):
     taughts.check(bundles.load(bundle), config, obs, act)
 
 
+@pytest.mark.parametrize('overlay, seen', [('actionfree', True), ('finetune', False)])
+def test_a_teacher_that_saw_actions_is_not_one_that_did_not(configure, bundle, overlay, seen):
+  """Else one of these baselines would run under the name of the other."""
+  obs, act = {'image': elements.Space(np.uint8, (16, 16, 3))}, {'action': elements.Space(np.float32, 3, -1, 1)}
+  loaded = bundles.load(bundle)
+  loaded.manifest['actions'] = seen
+  config = configure('vid2act', overlay, **{'vid2act.teacher': str(bundle)})
+  with pytest.raises(UserError, match=f'pretrain.actions is {not seen}, .* set that key to {seen}'):
+    taughts.check(loaded, config, obs, act)
+  taughts.check(loaded, config.update({'vid2act.pretrain.actions': seen}), obs, act)
+
+
 def test_a_run_keeps_its_teacher(bundle, tmp_path):
   loaded = bundles.load(bundle)
   taughts._pin(elements.Path(tmp_path), loaded)

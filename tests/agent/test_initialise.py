@@ -1,5 +1,6 @@
 """What students take from teachers."""
 
+import contextlib
 import pathlib
 
 import elements
@@ -139,6 +140,21 @@ def test_init_source_is_checked(student, bundle, finetune):
   config = finetune.update({'agent.vid2act.init_source': 'four'})
   with pytest.raises(UserError, match="init_source is 'four'.*one, two, three"):
     convert.initialise(student, bundles.load(bundle), config)
+
+
+@pytest.mark.parametrize('name, refused', [
+    ('enc/cnn0/kernel', True), ('dyn/dyngru/kernel', True), ('dyn/dynin2/kernel', True), ('dyn/obs0/kernel', False),
+    ('rew/mlp/linear0/kernel', False)])
+def test_a_teacher_of_another_size_is_refused(fresh, bundle, finetune, monkeypatch, name, refused):
+  """Otherwise a run from scratch would be called one that starts from its weights."""
+  other = lambda params, *args: loading.match(params, {**params, name: np.repeat(params[name], 2, -1)}, 'Initialised')
+  monkeypatch.setattr(convert, 'fit', other)
+  before = params(fresh)
+  with pytest.raises(UserError, match=f'1 tensors of the world model .* {name}, .* set that key to False') if (
+      refused) else contextlib.nullcontext():
+    convert.initialise(fresh, bundles.load(bundle), finetune)
+  for key, value in params(fresh).items():
+    np.testing.assert_array_equal(value, before[key], key)
 
 
 def test_a_student_without_method_computes_on_blocks_too(student):

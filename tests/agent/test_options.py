@@ -7,7 +7,10 @@ from vid2act_plugin import prepare
 from vid2act_plugin.agent import options
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import suites
+from vid2act_plugin.plugin import plugin
+from vid2act_plugin.training import start
 
+NAMES = list(plugin()['overlays'])
 OFF = {'agent.vid2act.execute': {'start': 0.0, 'end': 0.0}}
 
 
@@ -29,7 +32,13 @@ def told(overlays, capsys):
     ('finetune', {'agent.vid2act.execute.evaluate': 'best'}, ["agent.vid2act.execute.evaluate is 'best'"]),
     ('finetune', {'vid2act.cloned': '/x'}, ["vid2act.cloned is '/x'"]), ('finetune_exec', {'vid2act.cloned': '/x'}, []),
     ('vid2act', {'agent.vid2act.rehearse_from': 0.1}, ['agent.vid2act.rehearse_from is 0.1']),
-    ('rehearse', {'agent.vid2act.rehearse_from': 0.1}, [])])
+    ('rehearse', {'agent.vid2act.rehearse_from': 0.1}, []),
+    ('vid2act', {'agent.vid2act': {'guide_by': 'best', 'guide_from': 'start', 'prior': False}},
+     ["agent.vid2act.guide_by is 'best'", "agent.vid2act.guide_from is 'start'", 'agent.vid2act.prior is False']),
+    ('vid2act_guide', {'agent.vid2act': {'guide_by': 'best', 'prior': False}}, []),
+    ('vid2act', {'agent.vid2act.vae.online': True}, ['agent.vid2act.vae.online is True']),
+    ('vid2act_scratch', {'agent.vid2act.init_source': 'a'}, ["agent.vid2act.init_source is 'a'"]),
+    ('finetune', {'agent.vid2act.gradshare': True}, ['agent.vid2act.gradshare is True'])])
 def test_a_key_without_effect_is_told(told, name, changes, keys):
   found = told(name, **changes)
   assert len(found) == len(keys)
@@ -38,8 +47,7 @@ def test_a_key_without_effect_is_told(told, name, changes, keys):
 
 
 def test_no_overlay_leaves_one_without_effect(told, overlays):
-  from vid2act_plugin.plugin import plugin
-  names = [x for x in plugin()['overlays'] if x not in suites.SUITES and x != 'dmc']
+  names = [x for x in NAMES if x not in suites.SUITES and x != 'dmc']
   assert len(names) > 12 and {x: told(x) for x in names} == dict.fromkeys(names, [])
 
 
@@ -69,3 +77,32 @@ def test_a_policy_that_cannot_start_as_a_source(overlays, changes, words):
   with pytest.raises(UserError, match=f'init_policy.source is metaworld_reach, but {words}'):
     options.check(config.update(changes))
   options.check(config.update({'agent.vid2act.init_policy.source': '', **changes}))
+
+
+def test_of_equal_weights_none_is_the_best(overlays):
+  config = elements.Config(overlays['defaults'])
+  for name in ('vid2act', 'metaworld', 'vid2act_published'):
+    config = config.update(overlays[name])
+  options.check(config)
+  uniform = config.update(overlays['vid2act_uniform'])
+  with pytest.raises(UserError, match='guide_by is best, but with the weights uniform none is the best; set it to mixture'):
+    options.check(uniform)
+  options.check(uniform.update({'agent.vid2act.guide_by': 'mixture'}))
+
+
+def test_no_overlay_lets_stock_run_under_its_name(overlays):
+  """It makes the agent ours or is refused without `vid2act`; one that is the whole method by its name acts as that does."""
+  for name in NAMES:
+    config = elements.Config(overlays['defaults']).update(overlays[name])
+    if config.agent.typ == 'vid2act':
+      start.named(config)
+    elif config.method == name:
+      with pytest.raises(UserError, match=f'--configs vid2act {name} '):
+        start.named(config)
+      start.named(config.update(overlays['vid2act']))
+      start.named(config.update(method='mine'))
+    else:
+      assert name in ('quickstart', 'metaworld', 'dmc', 'gymnasium')
+  whole, rehearsed = (elements.Config(overlays['defaults']).update(overlays[x]) for x in ('vid2act', 'rehearse'))
+  changed = {k for k, v in whole.flat.items() if rehearsed.flat[k] != v}
+  assert changed == {'method', 'agent.vid2act.rehearse'}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vid2act_plugin import prepare as chain
-from vid2act_plugin.agent import rehearse
+from vid2act_plugin.agent import build, rehearse
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import dataset
 from vid2act_plugin.sources import recording as recordings
@@ -144,20 +144,31 @@ def test_rows_of_the_nearest_episodes_alone(config, spaces, batch, bundle, monke
   order = []
   monkeypatch.setattr(rehearse, 'nearest', lambda sources, teacher, images: (
       order.append(images), [2, 3, 0, 1])[1])
-  near = rehearse.Rehearsal(
-      config(**{
-          'agent.vid2act.rehearse_from': 0.5, 'vid2act.teacher': str(bundle),
-          'env.metaworld.size': (16, 16)}), *spaces)
+  settings = config(**{
+      'agent.vid2act.rehearse_from': 0.5, 'vid2act.teacher': str(bundle), 'env.metaworld.size': (16, 16)})
+  near = rehearse.Rehearsal(settings, *spaces)
+  assert not order  # JAX computes nothing before the agent has set how.
+  near.choose(settings)
   assert order[0].shape == (rehearse.BEGUN, 16, 16, 3) and len(np.unique(order[0], axis=0)) > 1
   for step in range(8):
     assert np.unique(near(batch, step)['image'][-near.rows:]).tolist() == [102]
 
 
-def test_half_of_the_episodes_may_be_too_few_steps(config, spaces, bundle):
-  with pytest.raises(UserError, match='has 24 steps.*needs 31'):
-    rehearse.Rehearsal(config(**{
-        'report_length': 30, 'agent.vid2act.rehearse_from': 0.5, 'vid2act.teacher': str(bundle),
-        'env.metaworld.size': (16, 16)}), *spaces)
+def test_episodes_are_chosen_after_the_agent_has_set_how_jax_computes(config, spaces, monkeypatch):
+  done = []
+  monkeypatch.setattr(build, '_make', lambda *args: done.append('agent'))
+  monkeypatch.setattr(rehearse.Rehearsal, 'choose', lambda *args: done.append('episodes'))
+  build.make(config(), *spaces, None)
+  assert done == ['agent', 'episodes']
+
+
+def test_half_of_the_episodes_may_be_too_few_steps(config, spaces, bundle, monkeypatch):
+  settings = config(**{
+      'report_length': 22, 'agent.vid2act.rehearse_from': 0.25, 'vid2act.teacher': str(bundle), 'env.metaworld.size': (16, 16)})
+  monkeypatch.setattr(rehearse, 'nearest', lambda *args: [0, 2, 1, 3])
+  rehearsal = rehearse.Rehearsal(settings, *spaces)
+  with pytest.raises(UserError, match='has 12 steps.*needs 23'):
+    rehearsal.choose(settings)
 
 
 def test_bad_spaces(config, spaces):

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 from helpers import rays
-from helpers.commands import command
+from helpers.commands import command, guarded
 from safetensors.numpy import load_file
 
 from bench.timings import agents
@@ -64,6 +64,15 @@ def test_pretraining_on_eight_devices_is_that_on_one(one, tiny, tmp_path):
   equal(one, eight)
 
 
+def test_the_policy_on_other_devices_than_the_teacher(one, tiny, tmp_path):
+  """Which teachers that act beside it, as the published code has them, do not know of."""
+  status, text, _ = command(
+      *RUN, 'vid2act_published', tiny, '--logdir', tmp_path, '--vid2act.teacher', one[2] / 'teacher', '--run.steps', '20',
+      '--run.eval_every', '100', '--jax.mock_devices', '2', '--jax.policy_devices', '0', '--jax.train_devices', '1')
+  assert status == 0, text[-3000:]
+  assert 'JAX devices (2)' in text and 'Evaluation' in text
+
+
 def together(run, out, *args):
   """Return what `run(out, *args)` returns in each of two processes of one run."""
   more = '--jax.num_processes', '2', '--jax.coordinator_address', f'127.0.0.1:{rays.port()}', '--jax.process_id'
@@ -97,7 +106,7 @@ def test_an_agent_in_two_processes_is_that_in_one(configure, tmp_path):
     out = tmp_path / f"made{'-'.join(flags[-1:])}.npz"
     made = subprocess.run(
         [sys.executable, '-m', 'helpers.together', tmp_path / 'config.yaml', out, *map(str, flags)],
-        capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+        capture_output=True, text=True, env=guarded(*sys.path))
     assert made.returncode == 0, made.stdout[-1000:] + made.stderr[-3000:]
     return dict(np.load(out)) if out.exists() else None
 

@@ -33,3 +33,14 @@ def test_other_names_are_still_understood(without):
   with pytest.raises(UserError, match='did you mean metaworld_door-close'):
     entries.parse('door_close')
   assert entries.parse('metaworld_reach').task == 'metaworld_reach'
+
+
+@pytest.mark.parametrize('suite, count, tasks', [
+    ('metaworld', 6, ['door-close', 'reach-wall', 'reach-wall-v3']), ('dmcontrol', 4, ['walker_run', 'cheetah_run'])])
+def test_a_task_is_none_of_its_own_sources(suite, count, tasks):
+  find = suites.SUITES[suite].sources
+  every = find('another')
+  assert len(every) == len(set(every)) == count and {x.split('_')[0] for x in every} == {suite}
+  for task in tasks:
+    own = f"{suite}_{task.removesuffix('-v3')}"
+    assert own in every and find(task) == [x for x in every if x != own]

@@ -2,8 +2,11 @@
 
 import contextlib
 import importlib.metadata
+import subprocess
+import sys
 
 import pytest
+from helpers.commands import guarded
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import platform
@@ -72,3 +75,26 @@ def test_a_gpu_without_cuda_names_the_extra(configure, capsys, monkeypatch):
   monkeypatch.setattr(platform, '_query', lambda *_: None)
   platform.resolve(configure('metaworld', **{'jax.platform': 'auto'}), find_gpu=lambda: 'Some GPU')
   assert '`make install EXTRA=cuda12`' in capsys.readouterr().out  # No driver is seen here.
+
+
+READ = """
+import jax, numpy as np
+jax.config.update('jax_transfer_guard', 'disallow')
+one = jax.jit(lambda x: x.sum())
+for number, read in enumerate((float, int, np.asarray, np.array, str, lambda x: x.item())):
+  x = one(jax.device_put(np.ones(3)))
+  try:
+    read(x)
+    raise SystemExit(f'{number} was read')
+  except RuntimeError as e:
+    assert 'Disallowed device-to-host' in str(e), e
+  with jax.transfer_guard('allow'):
+    read(one(jax.device_put(np.ones(3))))
+  assert jax.device_get(x) == 3
+  read(x)
+"""
+
+
+def test_commands_of_the_tests_read_arrays_as_a_gpu_lets_them():
+  subprocess.run([sys.executable, '-c', READ], check=True, env=guarded())
+  assert subprocess.run([sys.executable, '-c', READ], capture_output=True, text=True).stderr == '0 was read\n'

@@ -18,7 +18,7 @@ from vid2act_plugin.agent import build
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import checkpoints
 from vid2act_plugin.teacher import bundle as bundles
-from vid2act_plugin.training import resume, scores, start
+from vid2act_plugin.training import pretrain, resume, scores, start
 from vid2act_plugin.training import train as loop
 
 
@@ -164,14 +164,20 @@ def test_a_task_that_does_not_fit_is_known_before_any_stage(begin, bundle, tmp_p
     begin(**{'agent.vid2act.execute.start': 1.0})
 
 
-def test_behaviours_of_the_cache_that_are_gone_are_made_again_as_they_were(small, bundle, tmp_path):
-  """Not replaced by those that the teacher happens to have, so that the teacher is not named either."""
+@pytest.mark.parametrize('has', [False, True])
+def test_behaviours_of_the_cache_that_are_gone_are_made_again_as_they_were(small, bundle, tmp_path, has):
+  """Not replaced by those that the teacher has; one that has none is that of the run."""
   teacher = shutil.copytree(bundle, tmp_path / 'teacher')
+  if has:
+    made = bundles.load(teacher)
+    pretrain._adopt(made, clones.make(sources=made.manifest['sources'], act_sizes=made.manifest['act_sizes']))
+    made.save(teacher)
   saved(tmp_path / 'run/ckpt/x')
   now = small.update({'logdir': str(tmp_path / 'run'), 'script': 'train_eval'})
   now.update({'vid2act.teacher': str(teacher), 'vid2act.cloned': '/c/behaviours/0123456789ab/behaviours'}).save(
       elements.Path(tmp_path) / 'run/config.yaml')
-  assert start.taught_as_begun(now, True, True) == now
+  found = start.taught_as_begun(now, True, True)
+  assert found == (now if has else now.update({'vid2act.teacher': str(teacher)}))
 
 
 def test_a_task_is_no_wider_than_what_is_used(small, monkeypatch):

@@ -58,6 +58,10 @@ NOBODY = 65534
     ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'), ({'vid2act.sources': ('./nowhere',)}, 'vid2act.sources'),
     ({'replay.size': 10.0}, 'replay.size is 10.*36 steps'), ({'run.from_checkpoint': '/nowhere'}, 'run.from_checkpoint'),
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
+    ({'report_length': 9}, 'report_length is 9 and a report takes 9 .* gives 8 .* set it to 8 or less'),
+    ({'report_length': 5, 'consec_report': 2}, 'report_length is 5 and a report takes 10 .* set it to 4 or less'),
+    ({'run.eval_every': 0, 'run.from_checkpoint': '/nowhere'}, 'set run.eval_every above 0'),
+    ({'agent.typ': 'dreamerv3'}, 'method is vid2act, but agent.typ is dreamerv3'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'), ({'task': 'metaworld_nothing'}, 'task'),
     ({'logger.outputs': ('jsonl', 'expa')}, 'logger.outputs has expa, .*a_missing_one.*leave expa out')])
@@ -104,7 +108,7 @@ def test_a_folder_that_cannot_be_made():
     ({}, {'vid2act.pretrain.updates': 7}, 'vid2act.pretrain.updates'),
     ({}, {'vid2act.sources': ('metaworld_reach',)}, 'vid2act.sources'),
     ({}, {'script': 'pretrain'}, "script 'train_eval' .now 'pretrain'"),
-    ({}, {'seed': 1, 'batch_size': 5, 'batch_length': 5, 'agent.opt.lr': 1.0, 'method': 'x',
+    ({}, {'seed': 1, 'batch_size': 5, 'batch_length': 9, 'agent.opt.lr': 1.0, 'method': 'x',
           'agent.vid2act.floor': 0.2}, 'and 2 other keys')])
 def test_another_run_is_not_mixed_in(continued, tmp_path, then, now, words):
   with pytest.raises(UserError, match=words) as error:
@@ -138,7 +142,7 @@ def test_a_damaged_checkpoint_is_known_at_the_start(continued, tmp_path):
 
 
 @pytest.mark.parametrize('every', [0, 30])
-def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, tmp_path, every):
+def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, tmp_path, every, monkeypatch):
   """With `run.eval_every` 0 the host's own loop would load the checkpoint."""
   folder = tmp_path / checkpoints.kept(every) / 'x'
   folder.mkdir(parents=True)
@@ -152,6 +156,7 @@ def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, t
   if every:  # Ours reads what it needs, and reads it so.
     continued(changes, changes)
     return
+  monkeypatch.setattr(start.loading, 'by_file', lambda: False)  # As in a checkout, whose loop reads it.
   for more in ({}, {'logdir': str(tmp_path / 'new'), 'run.from_checkpoint': str(tmp_path)}):
     with pytest.raises(UserError, match='x/other.pkl'):
       continued(changes, {**changes, **more})

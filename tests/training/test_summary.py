@@ -1,6 +1,8 @@
 """What a run says of itself in words when it has ended."""
 
-from vid2act_plugin.training import summary
+import pytest
+
+from vid2act_plugin.training import curves, summary
 
 
 def rows(prefix='eval', kind='success_any', values=(0.1, 0.7, 0.5)):
@@ -48,3 +50,10 @@ def test_relevance_of_a_run_that_had_nothing_left_to_learn():
   rows = [{'step': 1, 'train/relevance/a': 0.5, 'train/relevance/b': 0.5}, {'step': 2, 'train/relevance/a': 0.9,
           'train/relevance/b': 0.1}, {'step': 3, 'eval/score': 1.0}]
   assert summary.relevance(rows) == {'a': 0.9, 'b': 0.1} and summary.relevance([]) == {}
+
+
+@pytest.mark.parametrize('log, wanted', [
+    ({'train/loss/rec': 1, 'train/loss/rew': 2}, ['rec', 'rew', 'dyn']),
+    ({'train/loss/image': 1, 'train/loss/rew': 2}, ['image', 'rew', 'dyn']), ({}, ['image', 'rew', 'dyn'])])
+def test_the_image_loss_is_drawn_of_a_run_and_of_pretraining(log, wanted):
+  assert list(curves.panels([log])['World-model losses'].values()) == wanted

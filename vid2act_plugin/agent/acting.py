@@ -87,8 +87,8 @@ class Acting:
     return {**self.agent.save(), STATE: {
         **self.ledger.save(), 'steps': self.steps, 'sources': self.names, 'behaviours': self.identity}}
 
-  def load(self, data, *args):
-    self.agent.load({k: v for k, v in data.items() if k != STATE}, *args)
+  def load(self, data, *args, **kwargs):
+    self.agent.load({k: v for k, v in data.items() if k != STATE}, *args, **kwargs)
     self.recall(data)
     if self.imitates:  # A run that was killed has episodes in its replay that its checkpoint does not know.
       self.ledger.skip(numbered(pathlib.Path(str(self.agent.logdir)) / 'replay'))

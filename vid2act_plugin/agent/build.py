@@ -32,6 +32,7 @@ def make(config, obs_space, act_space, agent_config):
   rehearsal = rehearse.Rehearsal(config, obs_space, act_space)
   agent = _make(
       config, obs_space, act_space, agent_config, [lambda x: rehearse.apart(x, rehearsal.rows)])
+  rehearsal.choose(config)
   return rehearse.Rehearsing(agent, rehearsal)
 
 
@@ -116,6 +117,11 @@ def _windows(config, bundle):
     raise UserError(
         f"The recordings are of {data.names}, but the teacher {config.vid2act.teacher} was made "
         f"from {bundle.manifest['sources']}, in this order; set vid2act.sources accordingly.")
+  for name, stream in zip(data.names, data.streams['train']):
+    if len(stream['reward']) < config.batch_length:
+      raise UserError(
+          f"The recording of '{name}' has {len(stream['reward'])} steps, but the VAE learns from windows of "
+          f'batch_length, {config.batch_length}; collect more, lower that, or set agent.vid2act.vae.online to False.')
   each = -(-config.agent.vid2act.vae.batch // (len(data.names) * config.batch_length))
   return lambda counter: data.sample(
       counter, each * len(data.names), config.batch_length, more=['confidence'])
@@ -137,6 +143,12 @@ def check(bundle, config, obs_space, act_space):
         f"The task {config.task} has images of shape {shape}, but the teacher {path} was made for "
         f"{have['image']}; set env.{config.task.split('_')[0]}.size accordingly or pretrain again.")
   check_actions(config, act_space, have['act_width'])
+  seen, wanted = have.get('actions', True), config.vid2act.pretrain.actions
+  if seen != wanted:
+    raise UserError(
+        f'The key vid2act.pretrain.actions is {wanted}, but the teacher {path} was pretrained '
+        f"{'with' if seen else 'without'} actions; set that key to {seen}"
+        f"{' (overlay finetune in place of actionfree)' * seen}, or leave vid2act.teacher out.")
   options = config.agent.vid2act
   if options.guide and not options.vae.online and not have.get('guide', True):
     raise UserError(

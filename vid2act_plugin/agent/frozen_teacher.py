@@ -54,7 +54,8 @@ class Taught:
       return carry, act, named(out, self.names)
     carry, state, prevact = carry
     state, feat = self.teacher.act(state, obs, prevact, int(self.agent.n_actions))
-    carry = *carry[:-1], internals.split(self.agent, feat)
+    # The teacher may be on other devices than the policy.
+    carry = *carry[:-1], internals.split(self.agent, internals.put(feat, self.agent.policy_sharded))
     carry, act, out = self.agent.policy(carry, obs, mode=mode)
     return (carry, state, act['action']), act, named(out, self.names)
 

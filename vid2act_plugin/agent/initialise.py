@@ -15,6 +15,8 @@ from ..common.output import note
 from ..host import checkpoints, internals, loading, processes
 from ..host.loading import match, shapes
 
+MODEL = re.compile(r'dyn/(?!obs0/)|enc/cnn')  # What has to be the teacher's; vectors of the task's own change obs0.
+
 
 def fit(params, teacher, bundle, source, actions):
   """Return what a stock agent becomes from a teacher told that it is in some source.
@@ -70,6 +72,12 @@ def initialise(agent, bundle, config):
   params, report = fit(
       loading.parameters(agent), bundle.params, bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
+  if other := [x for x in report.rows if x[1] == 'shape differs' and MODEL.match(x[0])]:
+    name, _, shape = other[0]
+    raise UserError(
+        f'The key agent.vid2act.init is True, but of the teacher {config.vid2act.teacher} {len(other)} tensors of the world '
+        f"model have another shape than the agent's, such as {name}, {shape}; give the sizes that it was made with, as in the "
+        'overlay size12m, pretrain another teacher, or set that key to False.', report.lines())
   agent.load({'params': {**params, **aligned(params)}, 'counters': loading.FRESH})
   note(*report.lines())
 

@@ -1,5 +1,6 @@
 """What follows from the settings `agent.vid2act`, for all who need to agree on it."""
 
+from ..common import resources
 from ..common.errors import UserError
 from ..common.output import note
 
@@ -20,6 +21,8 @@ def check(config):
       ('guide_from', from_start(options) and processes > 1,
        f'teachers act with it, which {processes} processes cannot do together; set it to amortised, or '
        'jax.num_processes to 1'),
+      ('guide_by', options.guide and options.weights == 'uniform' and options.guide_by == 'best',
+       'with the weights uniform none is the best; set it to mixture'),
       ('guide_from', from_start(options) and options.imitate > 0 and executes(config),
        'of what is imitated there is no start; set it to amortised, or imitate to 0'),
       ('init_policy.source', options.init_policy.source and not options.init,
@@ -48,6 +51,8 @@ def idle(config):
   Neither the defaults nor any of our overlays leave one so.
   """
   options, given = config.agent.vid2act, config.vid2act.cloned
+  usual = resources.defaults()['agent']['vid2act']
+  unguided = [k for k in ('guide_by', 'guide_from', 'prior') if not options.guide and options[k] != usual[k]]
   alone = 'no source carries out episodes (execute.start and execute.end are 0)'
   acting = executes(config)
   for key, value, without, why in (
@@ -55,7 +60,13 @@ def idle(config):
       ('agent.vid2act.execute.evaluate', 'best', options.execute.evaluate == 'best' and not acting, alone),
       ('vid2act.cloned', given, given and not acting, alone),
       ('agent.vid2act.rehearse_from', options.rehearse_from,
-       options.rehearse_from < 1 and not options.rehearse, 'agent.vid2act.rehearse is 0')):
+       options.rehearse_from < 1 and not options.rehearse, 'agent.vid2act.rehearse is 0'),
+      ('agent.vid2act.init_source', options.init_source, options.init_source and not options.init,
+       'agent.vid2act.init is False'),
+      ('agent.vid2act.vae.online', True, options.vae.online and not options.guide, 'agent.vid2act.guide is False'),
+      ('agent.vid2act.gradshare', True, options.gradshare and not (options.distill or options.guide),
+       'there is no loss of ours to measure'),
+      *((f'agent.vid2act.{k}', options[k], True, 'agent.vid2act.guide is False') for k in unguided)):
     if without:
       note(f'Note: the key {key} is {value!r}, which has no effect, as {why}.')
 

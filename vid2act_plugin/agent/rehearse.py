@@ -28,18 +28,29 @@ class Rehearsal:
   """
 
   def __init__(self, config, obs_space, act_space):
-    share, self.context = config.agent.vid2act.rehearse, config.replay_context
-    self.rows = round(share * config.batch_size)
+    self.context = config.replay_context
+    self.rows = round(config.agent.vid2act.rehearse * config.batch_size)
     check_spaces(config, obs_space, act_space)
     self.actions = act_space['action'].shape[0]
     self.sources = Sources(
         [x.folder for x in locate(config)], holdout=0, act_width=config.vid2act.act_width, seed=config.seed)
-    self._check(config, obs_space)
+    if obs_space['image'].shape != self.sources.image:
+      raise UserError(
+          f"The task {config.task} has images of shape {obs_space['image'].shape}, but the "
+          f'recordings of {self.sources.image}; agent.vid2act.rehearse needs equal ones: set '
+          f"env.{config.task.split('_')[0]}.size accordingly.")
+    self._check(config)
+
+  def choose(self, config):
+    """Keep the share `rehearse_from` of the episodes, those that begin as the task does.
+
+    After the agent is made, as JAX computes here: the agent sets how, once for the whole process.
+    """
     share = config.agent.vid2act.rehearse_from
     if share < 1:
       order = nearest(self.sources, bundles.load(config.vid2act.teacher), _beginnings(config))
       self.sources.only(order[:max(1, round(share * len(order)))])
-      self._check(config, obs_space)
+      self._check(config)
 
   def __call__(self, data, step):
     """Replace the last R rows of `data` `{key: [B, T, ...]}`; the same windows at one `step`.
@@ -58,12 +69,7 @@ class Rehearsal:
     rows = lambda k, v: drawn[k].astype(v.dtype) if k in KEYS else np.zeros_like(v[-self.rows:])
     return {k: np.concatenate([v[:-self.rows], rows(k, v)]) for k, v in data.items()}
 
-  def _check(self, config, obs_space):
-    if obs_space['image'].shape != self.sources.image:
-      raise UserError(
-          f"The task {config.task} has images of shape {obs_space['image'].shape}, but the "
-          f'recordings of {self.sources.image}; agent.vid2act.rehearse needs equal ones: set '
-          f"env.{config.task.split('_')[0]}.size accordingly.")
+  def _check(self, config):
     need = max(config.batch_length, config.report_length) + config.replay_context
     for name, stream in zip(self.sources.names, self.sources.streams['train']):
       if len(stream['reward']) < need:
@@ -83,7 +89,8 @@ def nearest(sources, bundle, images):
   encode = jax.jit(nj.pure(bundle.model().encoded))
   with jax.transfer_guard('allow'):  # An agent made before forbids what is not asked for.
     _, tokens = encode(bundle.params, np.concatenate([images, first]), seed=jax.random.PRNGKey(0))
-  ours, theirs = np.split(np.asarray(tokens, np.float32), [len(images)])
+    tokens = np.float32(jax.device_get(tokens))
+  ours, theirs = np.split(tokens, [len(images)])
   distances = [((x - ours) ** 2).sum(-1).min() for x in theirs]
   return np.argsort(distances, kind='stable').tolist()
 

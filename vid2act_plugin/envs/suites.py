@@ -124,6 +124,11 @@ def _gymnasium_actions(task, settings):
   return env.act_space['action'].shape[0]
 
 
+def _others(suite, version, names):
+  """Return a function of a task -> the named sources but that task itself."""
+  return lambda task: [f'{suite}_{x}' for x in names if x != task.removesuffix(version)]
+
+
 def _metaworld():
   render.setup_gl()  # Meta-World imports MuJoCo, which chooses its GL backend once.
   from metaworld.env_dict import ALL_V3_ENVIRONMENTS
@@ -135,16 +140,13 @@ SUITES = {
         env='vid2act_plugin.envs.metaworld:MetaWorld', tasks=_metaworld, expert=lambda task: 'scripted',
         settings=('size', 'camera', 'repeat', 'limit', 'reward', 'orientation', 'render'),
         packages=('metaworld', 'mujoco'), success=True, actions=lambda task, settings: 4, version='-v3',
-        sources=lambda task: (
-            'metaworld_door-close', 'metaworld_faucet-open', 'metaworld_handle-press',
-            'metaworld_plate-slide', 'metaworld_reach-wall', 'metaworld_window-close')),
+        sources=_others('metaworld', '-v3', (
+            'door-close', 'faucet-open', 'handle-press', 'plate-slide', 'reach-wall', 'window-close'))),
     'dmcontrol': Suite(
         env='vid2act_plugin.envs.dmcontrol:DMControl', tasks=dmcontrol, expert=lambda task: 'planned',
         settings=('size', 'camera', 'repeat', 'limit', 'render'),
         packages=('dm-control', 'mujoco'), success=False, actions=_dmcontrol_actions,
-        sources=lambda task: (
-            'dmcontrol_cheetah_run', 'dmcontrol_hopper_stand', 'dmcontrol_walker_walk',
-            'dmcontrol_walker_run')),
+        sources=_others('dmcontrol', '', ('cheetah_run', 'hopper_stand', 'walker_walk', 'walker_run'))),
     'gymnasium': Suite(
         env='vid2act_plugin.envs.gymnasium:Gymnasium', tasks=registry.tasks,
         expert=lambda task: 'scripted' if fetch.known(task) else RANDOM,

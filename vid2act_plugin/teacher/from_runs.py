@@ -45,7 +45,7 @@ def add_parser(sub):
       help='actions that the teacher is fed, the rest being zero (default: %(default)s)')
   parser.add_argument(
       '--no-guide', action='store_true',
-      help='do without replays; such a teacher serves distillation alone')
+      help='do without replays; such a teacher serves all but the guide')
   parser.set_defaults(run=main)
 
 

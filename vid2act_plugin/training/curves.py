@@ -44,12 +44,17 @@ def panels(rows):
                         'policy/score': 'evaluation of the policy alone'},
       'Success rate': {'eval/success_any': 'at any step', 'eval/success_last': 'at the last step',
                        'policy/success_any': 'of the policy alone'},
-      'World-model losses': {f'train/loss/{k}': k for k in ('image', 'rew', 'dyn')},
+      # Pretraining's image loss is `rec`.
+      'World-model losses': {f'train/loss/{k}': k for k in _images(rows) + ('rew', 'dyn')},
       'Relevance': {k: k.split('/')[-1] for k in _keys(rows, RELEVANCE)},
       'Episodes carried out by': _names(rows, EPISODES),
       'Mean return of these': _names(rows, EARNED)}
   always = 'Episode score', 'World-model losses'
   return {k: v for k, v in found.items() if k in always or any(x in row for row in rows for x in v)}
+
+
+def _images(rows):
+  return ('rec',) if any('train/loss/rec' in x for x in rows) else ('image',)
 
 
 def _names(rows, prefix):

@@ -35,7 +35,7 @@ def updated(training, title, folder, check=lambda: None):
       number += 1
       bar.advance()
       if number % 100 == 1:
-        bar.text(f'error {float(loss):.3f}')
+        bar.text(f'error {float(jax.device_get(loss)):.3f}')
       try:
         check()
       except resume.Stopped:

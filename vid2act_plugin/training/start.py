@@ -49,6 +49,10 @@ def check(config):
         'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
   if config.script in LOOPS and config.run.from_checkpoint:
     loading.pattern(config.run.from_checkpoint_regex)
+    if not ours and config.script != 'eval_only' and loading.by_file():
+      raise UserError(
+          f"The key run.from_checkpoint is '{config.run.from_checkpoint}', but DreamerV3's own loops, which run with "
+          'run.eval_every 0, read no checkpoint of today; set run.eval_every above 0.')
     checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)
   if config.script in LOOPS[:2]:
     _replay(config)
@@ -57,6 +61,15 @@ def check(config):
   if checkpoint:
     _continued(config, logdir, checkpoint, ours)
     checkpoints.check(checkpoint, read=not ours)
+
+
+def named(config):
+  """Raise a `UserError` if stock DreamerV3 would run under the name of one of our overlays."""
+  overlay = resources.data('configs') / f'{config.method}.yaml'
+  if config.agent.typ == 'dreamerv3' and overlay.is_file() and '\nmethod: ' in overlay.read_text(encoding='utf-8'):
+    raise UserError(
+        f'The key method is {config.method}, but agent.typ is dreamerv3, which is stock DreamerV3; name the overlay '
+        f'vid2act before the others (--configs vid2act {config.method} ...), or give another --method.')
 
 
 def _processes(config, ours):
@@ -111,6 +124,12 @@ def _replay(config):
     raise UserError(
         f'The key replay.size is {config.replay.size:g}, but a batch alone has {need} steps '
         '(batch_size, batch_length, consec_train and replay_context); set it to more.')
+  drawn, reported = config.consec_train * config.batch_length, config.consec_report * config.report_length
+  if reported > drawn:
+    raise UserError(
+        f'The key report_length is {config.report_length} and a report takes {reported} steps of a sequence '
+        f'(consec_report), but the replay gives {drawn} (batch_length, consec_train); set it to '
+        f'{drawn // config.consec_report} or less.')
 
 
 def _continued(config, logdir, checkpoint, ours):
@@ -171,17 +190,19 @@ def taught_as_begun(config, taught, acting):
   if folder and folder.parent.name in checkpoints.FOLDERS:
     with contextlib.suppress(UserError):  # A run that is continued has been read by `check`.
       before = begun(run)
-  named, learned = config.vid2act.cloned, before.get('vid2act.cloned', '')
+  named, learned, again = config.vid2act.cloned, before.get('vid2act.cloned', ''), False
   for key, there, needed in (
       ('vid2act.cloned', behaviours.exists, acting), ('vid2act.teacher', bundle.exists, taught or acting)):
     path = before.get(key)
     if not path or config[key] or not needed:
       continue
+    if again and there(path) and bundle.verify(path).get('behaviours'):
+      continue  # They are others than those that are made again.
     if there(path):
       note(f'Note: {key} is {path}, as in the run {run}.')
       config = config.update({key: path})
     elif MADE.fullmatch(path):
-      return config  # With nothing named, all that it was begun with is found or made again.
+      again = True  # With nothing named, it is found or made.
     else:
       raise UserError(
           f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')

@@ -62,18 +62,18 @@ def eval_only(config, args):
 
 def _train(config, args, evaluate):
   start = time.time()
+  teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
   with processes.linked(config):
     agent = finite.Watched(_agent(config), config)
     if not processes.alone(config):
-      teacher = config.vid2act.teacher and bundle.verify(config.vid2act.teacher)['hash']
-      processes.agree(config, **{'vid2act.teacher': teacher})
+      processes.agree(config, **{'vid2act.teacher': teacher.get('hash', '')})
     if not processes.writes(config):
       raise SystemExit(together.follow(agent, config))
     with together.led(agent, config) as agent, resume.Stop(lambda: getattr(agent, 'signal', None)) as stop:
-      _run(config, args, evaluate, agent, start, stop)
+      _run(config, args, evaluate, agent, teacher, start, stop)
 
 
-def _run(config, args, evaluate, agent, start, stop):
+def _run(config, args, evaluate, agent, teacher, start, stop):
   logdir = elements.Path(config.logdir)
   replay = hostmain.make_replay(config, 'replay')
   replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
@@ -98,7 +98,7 @@ def _run(config, args, evaluate, agent, start, stop):
   driver.on_step(lambda tran, worker: stop.check())
   try:
     _steps(args, agent, learner, driver, evaluation, logger, cp, place)
-    _finish(config, agent, learner, evaluation, logger, place)
+    _finish(config, agent, teacher, learner, evaluation, logger, place)
   except Exception as e:
     # The signal may have ended an environment's process as well, which is another error here.
     if isinstance(e, UserError) or not stop.soon():
@@ -191,8 +191,8 @@ def _log_episode(logger, episode):
     logger.add(episode, prefix='episode')
 
 
-def _finish(config, agent, learner, evaluation, logger, place):
-  """Write scores, pictures and `summary.json`."""
+def _finish(config, agent, teacher, learner, evaluation, logger, place):
+  """Write scores, pictures and `summary.json`; teacher: the manifest as it was, as it may be gone by now."""
   logger.close()
   logdir = elements.Path(config.logdir)
   drawn = images.drawing()
@@ -206,7 +206,6 @@ def _finish(config, agent, learner, evaluation, logger, place):
       images.gif(logdir / f'{name}.gif', value)
     else:
       images.png(logdir / f'{name}.png', value)
-  teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
   rows = curves.metrics(str(logdir))
   path = summary.write(logdir, dict(
       stages=place.spent(),
