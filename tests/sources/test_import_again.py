@@ -32,6 +32,26 @@ def test_changed_data_are_not_taken_for_those_that_were_imported(tmp_path, chang
   imports.run(path, tmp_path / 'another')  # As it was: nothing is to be said.
 
 
+@pytest.mark.parametrize('key', ['reward', 'success'])
+@pytest.mark.parametrize('gone', [True, False])
+def test_what_most_but_one_have_is_used_in_all_or_in_none(tmp_path, key, gone):
+  """Where the episode that lacks it goes, or comes, what is there has zeros or values that the rest would not."""
+  for i, name in enumerate('abz'):
+    write_v2(tmp_path / 'in' / f'{name}.npz', play(seed=i), **({key: None} if name == 'z' else {}))
+  other = tmp_path / 'z.npz'
+  if not gone:
+    (tmp_path / 'in' / 'z.npz').rename(other)
+  assert imports.run(tmp_path / 'in', tmp_path / 'out', episodes=1)[key] == (not gone)
+  before = content(tmp_path / 'out')
+  other.rename(tmp_path / 'in' / 'z.npz') if other.exists() else (tmp_path / 'in' / 'z.npz').rename(other)
+  with pytest.raises(UserError, match=f'{key} was {not gone} and is {gone}; name another folder'):
+    imports.run(tmp_path / 'in', tmp_path / 'out')
+  assert content(tmp_path / 'out') == before
+  imports.run(tmp_path / 'in', tmp_path / 'another')
+  found = recording.load(tmp_path / 'another')[1]
+  assert [bool(x[key].any()) for x in found] == [gone] * len(found)
+
+
 def test_an_import_by_an_earlier_version_is_kept(tmp_path):
   path, _ = three(tmp_path / 'in')
   manifest = imports.run(path, tmp_path / 'out')

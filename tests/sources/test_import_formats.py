@@ -41,13 +41,60 @@ def test_dreamerv2_other_names_and_a_first_action_that_is_not_zero(tmp_path, cap
   with pytest.raises(UserError, match='no episode that can be imported'):
     imports.run(tmp_path / 'in', tmp_path / 'out')
   assert "no key 'image', only action, success, discount, pixels; name the right one with --key " \
-      'image=THEIRS.' in capsys.readouterr().out
+      'image=THEIRS, or another format with --format (in vid2act.sources: FORMAT:PATH).' in capsys.readouterr().out
   imports.run(tmp_path / 'in', tmp_path / 'out', keys={'image': 'pixels'})
   check(tmp_path / 'out', [wrote], reward=False)
   assert 'Note' not in capsys.readouterr().out
   write_v2(tmp_path / 'in2' / 'a.npz', wrote, action=wrote['action'])
   imports.run(tmp_path / 'in2', tmp_path / 'out2')
   assert 'first action in' in capsys.readouterr().out
+
+
+def ends(*rows):
+  return np.isin(np.arange(9), rows)
+
+
+@pytest.mark.parametrize('columns, keys, words', [
+    (dict(terminals=ends(3, 6)), dict(is_terminal='terminals'), 'is_terminal in row 3 of 0 to 8'),
+    (dict(terminals=1.0 * ends(7, 8)), dict(is_terminal='terminals'), 'is_terminal in row 7 of 0 to 8'),
+    (dict(discount=1.0 - ends(0, 8)), {}, 'is_terminal in row 0 of 0 to 8'),
+    (dict(is_last=ends(3, 6, 8)), {}, 'is_last in row 3 of 0 to 8'),
+    (dict(is_last=ends(3, 8), is_first=ends(0)), {}, 'is_last in row 3 of 0 to 8'),
+    (dict(timeouts=ends(5)[:, None]), dict(is_last='timeouts'), 'is_last in row 5 of 0 to 8'),
+    (dict(is_first=ends(0, 4)), {}, 'is_first within it')])
+def test_several_episodes_in_one_file_are_none(tmp_path, capsys, columns, keys, words):
+  """Glued together they would be one that is not terminal."""
+  wrote = play(9)
+  write_v2(tmp_path / 'in' / 'a.npz', wrote, **{'discount': None, **columns})
+  with pytest.raises(UserError, match='no episode that can be imported'):
+    imports.run(tmp_path / 'in', tmp_path / 'out', keys=keys)
+  said = capsys.readouterr().out
+  assert f'a.npz has {words}, so several episodes; write one file for each.' in said
+
+
+@pytest.mark.parametrize('last', [False, True])
+def test_lives_that_are_lost_end_no_episode(tmp_path, capsys, last):
+  """DreamerV2's replay of Atari marks them as terminal."""
+  wrote = play(9)
+  flags = dict(is_first=ends(0), is_last=ends(8), is_terminal=ends(3, 6, *[8] * last))
+  for name, columns in (('in', flags), ('whole', dict(flags, is_terminal=ends(*[8] * last)))):
+    write_v2(tmp_path / name / 'a.npz', wrote, **columns)
+    imports.run(tmp_path / name, tmp_path / f'{name}-out')
+    check(tmp_path / f'{name}-out', [wrote])
+    assert recordings.load(tmp_path / f'{name}-out')[1][0]['is_terminal'].tolist() == [False] * 8 + [last]
+    assert ('is_terminal is true in 2 rows before the last of an episode' in capsys.readouterr().out) == (name == 'in')
+
+
+@pytest.mark.parametrize('rows, words', [((0, 4, 7), '3 rows'), ((1, 8), '1 row'), ((8,), None), ((), None)])
+def test_rows_of_a_table_that_are_terminal_before_the_last(tmp_path, capsys, rows, words):
+  wrote = play(9)
+  write_png(tmp_path / 'in' / 'ep', wrote['image'])
+  pa.csv.write_csv(table(wrote, terminal=1 * ends(*rows)), tmp_path / 'in' / 'ep.csv')
+  imports.run(tmp_path / 'in', tmp_path / 'out')
+  check(tmp_path / 'out', [wrote])
+  assert recordings.load(tmp_path / 'out')[1][0]['is_terminal'][-1] == (8 in rows)
+  said = capsys.readouterr().out
+  assert f'is_terminal is true in {words} before the last' in said if words else 'is_terminal is true' not in said
 
 
 def test_dreamerv3_replay_of_several_workers(tmp_path):

@@ -18,6 +18,7 @@ from ..common.output import document, say
 from . import formats, recording, survey
 from .imported import Import
 from .report import PARTIAL, Report
+from .writer import kept
 
 
 def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, keys=None,
@@ -40,7 +41,7 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
   _check(path, folder, options)
   format, found = formats.episodes(path, format, options['key'], tasks)
   size = _size(path)
-  found = list(found)
+  found = [(kept(name), load) for name, load in found]
   surveyed = survey.survey(found, size)
   found = [x for x in found if x[0] not in surveyed.unasked]
   report = Report() if report is None else report

@@ -4,8 +4,6 @@ Axes: T images of a clip, A actions.
 """
 
 import dataclasses
-import hashlib
-import os
 import pathlib
 import re
 import time
@@ -20,7 +18,7 @@ from ..common.output import count, say
 from . import bodies, recording, shots, survey
 from .formats import places, video
 from .imported import PAUSE
-from .writer import Writer
+from .writer import Writer, shown
 
 LOOKED = 200  # Images between two signs of progress.
 CLIP = re.compile(r'#\d+-\d+$')  # Behind the name of a film.
@@ -51,11 +49,8 @@ def of_films(path, size, rate=0, repeat=1, asked=True):
   made, left = [], places.passed(path) if path.is_dir() else {}
   for what, number in sorted(left.items()):
     say(f'Left out: {what}.' if what.startswith('the ') else f"Left out: {count(number, 'file')} {what}.")
-  for name, x in places.films(path).items():
-    # Two names that cannot be printed may look alike.
-    shown = printable(name) if printable(name) == name else (
-        f'{printable(name)}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}')
-    made.append(Material(shown, x, lambda look, x=x, name=shown: _film(name, x, size, rate, repeat, asked, look)))
+  for name, x in ((shown(k), v) for k, v in places.films(path).items()):
+    made.append(Material(name, x, lambda look, x=x, name=name: _film(name, x, size, rate, repeat, asked, look)))
   return made
 
 
@@ -83,7 +78,8 @@ def _film(name, path, size, rate, repeat, asked, look):
   if 2 * same > len(change):
     notes.append(f'{same} images repeat the one before; a lower --rate takes fewer')
   if path.is_dir() and (strays := video.strays(path)):
-    notes.append(f"left out, as their names are not like those of the others: {', '.join(x.name for x in strays)}")
+    names = ', '.join(printable(x.name) for x in strays)
+    notes.append(f'left out, as their names are not like those of the others: {names}')
   if not parts:
     raise UserError(
         f'The film {path} has no shot of {shots.SHORT} images or more in which something moves '

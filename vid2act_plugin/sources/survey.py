@@ -10,14 +10,14 @@ import numpy as np
 
 from ..common import budget, npz, progress
 from ..common.errors import UserError, printable, reason
-from ..common.output import say
+from ..common.output import count, say
 from . import formats, recording, report, rewards
 from .frames import images
 
 ROUNDING = 1e-6  # Actions beyond [-1, 1] by no more are clipped, not scaled.
 BOUNDS = 'bounds'  # Among the keys of an episode: its format tells the bounds of actions.
 NEAR = 0.02  # Of a rate: cameras keep theirs no better; 24 and 25 images/s differ by more.
-FACTS = ('act_size', 'action_low', 'action_high', 'fps')
+FACTS = ('act_size', 'action_low', 'action_high', 'fps', 'reward', 'success')
 NUMBERS = 'fiub'  # Kinds of data types.
 MOST = budget.FREE // 8  # Numbers of one array: at work they have 8 bytes each.
 
@@ -50,18 +50,18 @@ def survey(found, size):
   where known, are those of most episodes.
   """
   groups, faults, seen, steps, facts, unasked, digests = {}, {}, {}, {}, {}, set(), {}
-  columns = collections.Counter()
+  columns, ended = collections.Counter(), 0
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
       try:
         with budget.capped(budget.Budget(size).bytes):
           episode = load()
           arrays = _arrays(name, episode)
-        seen[name] = (
-            arrays['action'].shape[1], _rate(episode.fps), _named(episode, arrays['action']))
+        seen[name] = arrays['action'].shape[1], _rate(episode.fps), _named(episode, arrays['action'])
         used, steps[name] = arrays['action'][:-1], len(arrays['action'])
         columns[report.layout(episode)] += 1
         digests[name] = npz.digest(arrays)
+        ended += int(np.count_nonzero(arrays.get('is_terminal', used[:0])[:-1]))
         wrong = rewards.endless(arrays)
         told = episode.bounds if _fits(episode.bounds, used) else None
         low, high = told or (used.min(0), used.max(0))
@@ -71,12 +71,15 @@ def survey(found, size):
       except Exception as e:  # One bad episode costs no other; each library has its own errors.
         faults[name] = sentence(name, e)
       bar.advance()
+  if ended:
+    say(f'Note: is_terminal is true in {count(ended, "row")} before the last of an episode, of which the last alone '
+        'can be; where episodes end there, write one file for each.')
   faults.update(rewards.faults(facts))
   for name in [x for x in facts if x not in faults]:
     low, high, have, _ = facts[name]
-    count, lowest, highest, common = groups.get(seen[name], (0, np.inf, -np.inf, have))
+    number, lowest, highest, common = groups.get(seen[name], (0, np.inf, -np.inf, have))
     groups[seen[name]] = (
-        count + 1, np.minimum(lowest, low), np.maximum(highest, high), common & have)
+        number + 1, np.minimum(lowest, low), np.maximum(highest, high), common & have)
   seen = {k: v for k, v in seen.items() if k not in faults}
   return Survey(
       _common(groups), {**faults, **dict(_odd(groups, seen))}, steps, report.layouts(columns),

@@ -1,8 +1,10 @@
 """A recording while it grows: what `vid2act collect` and `vid2act import` have in common."""
 
+import hashlib
+import os
 import pathlib
 
-from ..common.errors import UserError
+from ..common.errors import UserError, printable
 from . import recording
 
 
@@ -15,7 +17,8 @@ class Writer:
   """
 
   def __init__(self, folder, head, name='file'):
-    self.folder, self.head, self.name = pathlib.Path(folder), head, name
+    self.folder, self.name = pathlib.Path(folder), name
+    self.head = {**kept(head), **{k: shown(head[k]) for k in ('source', 'task')}}  # Else it could not be read again.
     self.entries = {}
     for part in self.folder.glob('.*.part'):  # A killed writer's.
       if part.is_file():
@@ -46,3 +49,18 @@ class Writer:
     recording.write_manifest(self.folder, {
         **self.head, **facts,
         'episodes': sorted(self.entries.values(), key=lambda x: x['file'])})
+
+
+def shown(name):
+  """Return a name in printable characters; any other gets a hash, for two of these may look alike."""
+  plain = printable(name)
+  return name if plain == name else f'{plain}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}'
+
+
+def kept(value):
+  """Return a value of JSON with all names in it that are no UTF-8, which JSON has to be, as `shown`."""
+  if isinstance(value, dict):
+    return {kept(k): kept(v) for k, v in value.items()}
+  if isinstance(value, list):
+    return [*map(kept, value)]
+  return shown(value) if isinstance(value, str) and value.encode(errors='ignore').decode() != value else value

@@ -146,7 +146,8 @@ def _without(found, metric):
 def markdown(table, against):
   """Return the table of a comparison for people: estimate, and in brackets the 95 % interval."""
   lines = [
-      f'Mean [IQM and its 95 % interval]; differences to {against}: mean and its 95 % interval by Student.', '',
+      f'Intervals are of 95 %: of the IQM by bootstrap; of the mean of differences to {against} by Student, and of the '
+      'probability of improvement by bootstrap.', '',
       '| task | method | metric | mean | IQM | interval | seeds | steps |',
       '|---|---|---|---|---|---|---|---|']
   for row in table:
@@ -186,16 +187,17 @@ def picture(path, rows, table, against, metric, known=()):
       ax.grid(alpha=0.3)
       ax.legend(fontsize=7)
     if differences:
-      _differences(axes[panels - 1], differences, color, f'{metric} over training, minus {images.label(against)}')
+      _differences(axes[panels - 1], differences, color, f'{metric} over training, minus {images.label(against)}', len(tasks) > 1)
 
 
-def _differences(ax, rows, color, title):
+def _differences(ax, rows, color, title, every):
+  title, each = 'all tasks:\n' * every + title, ' per task' * every  # `seeds` is that of the task with the fewest.
   for y, row in enumerate(rows):
     ax.plot([row['low'], row['high']], [y, y], color=color[row['method']], linewidth=3, alpha=0.5)
     ax.plot([row['mean']], [y], 'o', color=color[row['method']])
   ax.axvline(0, color='0.5', linewidth=1)
-  ax.set(title=title, xlabel='mean over paired seeds', yticks=range(len(rows)),
-         yticklabels=[f"{images.label(x['method'])} ({count(x['seeds'], 'pair')})" for x in rows])
+  ax.set(title=title, xlabel='mean over paired seeds, 95 % interval', yticks=range(len(rows)),
+         yticklabels=[f"{images.label(x['method'])} ({count(x['seeds'], 'pair')}{each})" for x in rows])
   ax.locator_params(axis='x', nbins=5)
   ax.invert_yaxis()
   ax.grid(alpha=0.3, axis='x')

@@ -110,7 +110,7 @@ def _differences(table, tasks, against, first):
     name = NAMES.get(metric, metric)
     for task in (*tasks, 'all') if len(tasks) > 1 else tasks:
       rows = [
-          (f"{x['method']} ({count(x['seeds'], 'pair')})", x['mean'], x['low'], x['high'], methods.index(x['method']))
+          (f"{x['method']} ({count(x['seeds'], 'pair')}{' per task' * (task == 'all')})", x['mean'], x['low'], x['high'], methods.index(x['method']))
           for x in table if x['task'] == task and x['metric'] == comparison.named('paired_difference', metric)]
       if rows:
         title = f'{"all tasks" if task == "all" else task}: {name} over training, minus {against}'

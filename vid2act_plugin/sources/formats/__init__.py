@@ -121,7 +121,7 @@ def theirs(ours, have, options, path, required=False):
   if named or required:
     raise UserError(
         f"The data in {path} has no key '{key}', only {', '.join(map(str, [*have][:20])) or 'none'}; name "
-        f'the right one with --key {ours}=THEIRS.')
+        f'the right one with --key {ours}=THEIRS, or another format with --format (in vid2act.sources: FORMAT:PATH).')
   return None
 
 

@@ -12,12 +12,19 @@ from ...common.budget import Budget
 from ...common.errors import UserError
 from ...common.output import say
 from .. import recording
-from . import Episode, dreamerv3, theirs, unused
+from . import Episode, dreamerv3, places, theirs, unused
 
 
 def detect(path):
-  """Return whether there are .npz files in `path` that are no chunks of a replay."""
-  return bool(_files(path))
+  """Return whether there are .npz files in `path` that are no chunks of a replay, and no films with tables.
+
+  Runs have films and a log of their own: a table that is not named as a film or folder counts only
+  where no file holds an episode.
+  """
+  found = _files(path)
+  seen = [x for x in places.sources(path, shared=False) if places.table(x) and (
+      x.is_file() or places.pictures(x) or places.cameras(x))] if found else []
+  return bool(found) and (not seen or seen == [path] and any(map(_whole, found)))
 
 
 def episodes(path, options):
@@ -31,6 +38,13 @@ def _files(path):
   if path.is_file():
     return [path] if path.suffix == '.npz' else []
   return [x for x in sorted(path.rglob('*.npz')) if not dreamerv3.NAME.fullmatch(x.stem)]
+
+
+def _whole(file):
+  try:
+    return {'image', 'action'} <= {*npz.keys(file)}
+  except UserError:
+    return False
 
 
 def _load(path, options, warn):
@@ -60,6 +74,14 @@ def _load(path, options, warn):
   if name('is_first') and read(name('is_first'))[1:].any():
     raise UserError(
         f'The file {path} has is_first within it, so several episodes; write one file for each.')
+  ends = {'is_last': read(name('is_last'))} if name('is_last') else {}
+  if not name('is_first'):  # Where there is, terminals within are lives that were lost.
+    ends |= {k: v for k, v in arrays.items() if k == 'is_terminal'}
+  for key, value in ends.items():
+    if (within := np.flatnonzero(value[:-1])).size:
+      raise UserError(
+          f'The file {path} has {key} in row {within[0]} of 0 to {len(value) - 1}, so several episodes; write one '
+          'file for each.')
   arrays['action'] = np.concatenate([action[1:], np.zeros_like(action[:1])])
   names = {'image': image, 'action': name('action'), **names}
   return Episode(npz.rows(path, image), arrays, names=names, left=unused(have, names))

@@ -146,9 +146,12 @@ def _finder(path, info):
 
 def _rows(entry, names, rows=tables.ROWS):
   import pyarrow.dataset as ds
+  from pyarrow.fs import LocalFileSystem
   for file in entry['data']:
     tables.check(file, ['episode_index', *names])
-  return ds.dataset([*map(str, entry['data'])], format='parquet').scanner(
+  form = ds.ParquetFileFormat()
+  parts = [form.make_fragment(tables.local(x), LocalFileSystem()) for x in entry['data']]
+  return ds.FileSystemDataset(parts, parts[0].physical_schema, form).scanner(
       columns=names, filter=ds.field('episode_index') == entry['episode_index'],
       batch_size=rows, batch_readahead=1, fragment_readahead=1)
 

@@ -25,11 +25,14 @@ def sources(path, shared):
   """
   if path.is_file():
     return [path] if _film(path) else []
-  if pictures(path) and not any(map(_film, visible(path))):  # Pictures beside films are previews of these.
-    return [path]
+  drawn = [] if any(map(_film, visible(path))) else pictures(path)  # Pictures beside films are previews of these.
   found = [
       x for x in naming.natural(visible(path)) if _film(x) or x.is_dir() and (
           pictures(x) or cameras(x) or beside(x) or _called(x))]
+  # So is one beside folders, and several are where what has a table is in these.
+  if drawn and (not found or len(drawn) > 1 and (beside(path) or not shared and (
+      _called(path) or not any(map(table, found))))):
+    return [path]
   alone = inside(path) and not shared and not any(beside(x) or inside(x) for x in found)
   return [path] if alone and cameras(path) else found
 
@@ -96,7 +99,7 @@ def shown(source, options):
   """
   named = options.get('keys', {}).get('image')
   found = {} if source.is_file() else cameras(source)
-  if named is None and (source.is_file() or pictures(source)):
+  if named is None and (source.is_file() or len(pictures(source)) > bool(found)):  # One beside cameras is a preview.
     return source
   chosen = [v for k, v in found.items() if named in (None, k, naming.text(k))]
   if len(chosen) == 1:

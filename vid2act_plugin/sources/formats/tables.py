@@ -4,6 +4,8 @@ A run length or a dictionary makes gigabytes of a few bytes. What follows is
 capped by `survey` as well, for files whose own directories lie.
 """
 
+import os
+
 from ...common import files
 from ...common.budget import FEW, FREE, Budget
 
@@ -18,7 +20,7 @@ def check(path, columns=None):
   Raises an `OSError` for what is no regular file, otherwise a `ValueError`.
   """
   import pyarrow.parquet as pq
-  limit, about = Budget.of(files.regular(path)), pq.read_metadata(path)
+  limit, about = Budget.of(files.regular(path)), pq.read_metadata(local(path))
   paths = [about.schema.column(i).path for i in range(about.num_columns)]
   for name in columns or ():
     if not any(_within(x, [name]) for x in paths):
@@ -40,7 +42,7 @@ def batches(path, form, columns=None, rows=ROWS):
   if form == 'parquet':
     import pyarrow.parquet as pq
     check(path, columns)
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(local(path)) as file:
       yield from file.iter_batches(rows, columns=columns, use_threads=False)
     return
   with _opened(path, columns) as file:
@@ -56,7 +58,7 @@ def schema(path, form):
   """Return the schema of such a file."""
   if form == 'parquet':
     import pyarrow.parquet as pq
-    return pq.read_schema(files.regular(path))
+    return pq.read_schema(local(path))
   with _opened(path) as file:
     return file.schema
 
@@ -69,7 +71,7 @@ def parquet(path, columns=None):
   for batch in batches(path, 'parquet', columns, rows=1024):
     limit.take(max(batch.nbytes, CELL * len(batch) * batch.num_columns), 'it')
     found.append(batch)
-  return pa.Table.from_batches(found) if found else pq.read_table(path, columns=columns)
+  return pa.Table.from_batches(found) if found else pq.read_table(local(path), columns=columns)
 
 
 def csv(path):
@@ -103,12 +105,18 @@ def numbers(column):
 def _opened(path, columns=None):
   import pyarrow as pa
   read = lambda **options: pa.ipc.open_file(
-      str(files.regular(path)), options=pa.ipc.IpcReadOptions(use_threads=False, **options))
+      local(path), options=pa.ipc.IpcReadOptions(use_threads=False, **options))
   if columns is None:
     return read()
   with read() as file:
     names = file.schema.names
   return read(included_fields=[names.index(x.split('.')[0]) for x in columns])
+
+
+def local(path):
+  """Return a regular file as Arrow takes it: a path, or opened where it finds none of that name, which is no UTF-8."""
+  path = str(files.regular(path))
+  return path if path.encode(errors='ignore') == os.fsencode(path) else open(path, 'rb')
 
 
 def _within(path, columns):
