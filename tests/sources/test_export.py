@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import av
 import minari
@@ -105,9 +106,44 @@ def test_lerobot_layout_holds_what_its_readers_look_up(recording, tmp_path):
   stats = json.loads((out / 'meta/stats.json').read_text())
   pixels = np.concatenate([x['image'].reshape(-1, 3) for x in wrote]) / 255
   np.testing.assert_allclose(np.ravel(stats[key]['std']), pixels.std(0))
+  for name, found in (('mean', pixels.mean(0)), ('min', pixels.min(0)), ('max', pixels.max(0))):
+    np.testing.assert_allclose(np.ravel(stats[key][name]), found, rtol=1e-12)
   actions = np.concatenate([x['action'] for x in wrote])
   np.testing.assert_allclose(stats['action']['mean'], actions.mean(0), atol=1e-6)
   assert stats['action']['count'] == [20]
+
+
+@pytest.mark.parametrize('shape', [(300, 48, 48, 3), (40, 120, 130, 3)])
+def test_statistics_of_images_take_little_memory_and_are_those_of_all(tmp_path, shape):
+  """Of episodes whose darkest and brightest images are not their first or last ones."""
+  rng, folder, entries, wrote = np.random.default_rng(0), tmp_path / 'long', [], []
+  for index in range(2):
+    T, t = shape[0], np.arange(shape[0])
+    image = rng.integers(50, 151 + 20 * index, shape, np.uint8)
+    image[T // 2 + index, 3, 4] = (0, 7, 255) if index else (250, 50, 50)
+    wrote.append(image)
+    entries.append(recordings.write_episode(folder, index, dict(
+        image=image, action=np.zeros((T, 2), np.float32), is_first=t == 0, is_last=t == T - 1,
+        is_terminal=t < 0, **{k: np.zeros(T, np.float32) for k in ('reward', 'success')})))
+  recordings.write_manifest(folder, dict(
+      source='long', suite='x', task='long', behaviour={}, seed=0, env={}, versions={}, act_size=2, episodes=entries))
+  episodes = list(exports.episodes([folder]))
+  (tmp_path / 'out').mkdir()
+  tracemalloc.start()
+  try:
+    exports.formats.writer('lerobot')([folder], episodes, tmp_path / 'out')
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert peak < 4 * wrote[0].nbytes, f'{peak / wrote[0].nbytes:.1f} times the images of an episode'
+  stats, pixels = json.loads((tmp_path / 'out/meta/stats.json').read_text()), np.concatenate(wrote).reshape(-1, 3) / 255
+  for key, stat in stats.items():
+    if key.startswith('observation'):
+      assert np.shape(stat['mean']) == (3, 1, 1) and stat['count'] == [2 * shape[0]]
+      assert np.ravel(stat['min']).tolist() == pixels.min(0).tolist() == [0, 7 / 255, 50 / 255]
+      assert np.ravel(stat['max']).tolist() == pixels.max(0).tolist() == [250 / 255, 170 / 255, 1]
+      for name, found in (('mean', pixels.mean(0)), ('std', pixels.std(0))):
+        np.testing.assert_allclose(np.ravel(stat[name]), found, rtol=1e-12)
 
 
 def test_an_export_is_whole_or_absent(recording, tmp_path):

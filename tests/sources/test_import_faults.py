@@ -194,3 +194,45 @@ def test_as_many_images_as_rows_of_actions():
     frames = iter([*wrote['image'], *wrote['image']][:count])
     with pytest.raises(UserError, match=words):
       surveys.convert('x', functools.partial(Episode, frames, {'action': wrote['action']}), head, 0)
+
+
+def save_as_in_2023(path, length, room=24):
+  """Write a chunk as DreamerV3 did while it was filled: with all its room, no successor, and of `length` rows the steps."""
+  rng, (time, key, _, _) = np.random.default_rng(length), path.stem.split('-')
+  with np.load(path) as file:
+    arrays = {k: np.concatenate([v[:length], rng.integers(0, 2, (room - length, *v.shape[1:])).astype(v.dtype)])
+              for k, v in file.items()}
+  for name in ('is_first', 'is_last'):
+    arrays[name][length:] = True
+  made = path.with_name(f"{time}-{key}-{'0' * len(key)}-{length}.npz")
+  np.savez_compressed(made, **arrays)
+  return made
+
+
+@pytest.mark.parametrize('first, last', [([], []), ([2, 9], []), ([], [2, 9, 10]), ([1, 15], [3, 11]), ([9, 10], [1, 9])])
+def test_chunks_that_were_saved_while_they_were_filled(tmp_path, first, last):
+  """Of those with one id the longest counts, which is neither the first nor the last one by name."""
+  plays = [play(steps, seed) for seed, steps in enumerate((6, 7, 8, 7))]
+  write_v3(tmp_path / 'in', [plays], chunksize=16)
+  whole, filled = chain(tmp_path / 'in')
+  for path, lengths in ((whole, first), (filled, last)):
+    for length in lengths:
+      save_as_in_2023(path, length)
+  save_as_in_2023(filled, 12)
+  filled.unlink()
+  imports.run(tmp_path / 'in', tmp_path / 'out')
+  check(tmp_path / 'out', plays, success=False)
+  assert not skipped(tmp_path / 'out')
+
+
+@pytest.mark.parametrize('length, words', [(17, ['(16,) steps instead of the 17 in its name']), (0, [])])
+def test_a_chunk_that_is_shorter_than_its_name_says_and_one_of_no_step(tmp_path, length, words):
+  plays = [play(8, i) for i in range(3)]
+  write_v3(tmp_path / 'in', [plays], chunksize=16)
+  path = chain(tmp_path / 'in')[1]
+  made, key = save_as_in_2023(path, 8, 16), path.stem.split('-')[1]
+  made.rename(made.with_name(f"{made.stem.rpartition('-')[0]}-{length}.npz".replace(key, '1' * len(key))))
+  path.unlink()
+  imports.run(tmp_path / 'in', tmp_path / 'out')
+  check(tmp_path / 'out', plays[:2], success=False)
+  assert [w in x for w, x in zip(words, skipped(tmp_path / 'out'), strict=True)] == [True] * len(words)

@@ -1,10 +1,14 @@
 """The command `vid2act doctor`, here and in places that are broken on purpose."""
 
+import contextlib
 import json
 import os
+import pathlib
+import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -13,6 +17,7 @@ from vid2act_plugin.host import tree as host
 from vid2act_plugin.tools import doctor, probes
 
 NAMES = list(doctor.CHECKS)
+NOBODY = 65534
 NVIDIA = """#!/bin/sh
 case "$1" in *driver_version*) echo 580.65.06;; *compute_cap*) echo 9.0;; *) echo Some GPU;; esac
 """
@@ -126,11 +131,85 @@ def test_the_cache_is_counted(tmp_path, monkeypatch):
     assert words in text, text
 
 
-def test_an_error_that_nobody_foresaw_is_one_line(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  tmp_path.rmdir()
+def test_an_error_that_nobody_foresaw_is_one_line(monkeypatch):
+  def odd():
+    raise ValueError('what\nnot')
+  monkeypatch.setitem(doctor.CHECKS, 'folder', odd)
   check = doctor.examine('folder')
-  assert check['status'] == 'fail' and check['text'].startswith('FileNotFoundError') and check['cure']
+  assert check['status'] == 'fail' and check['text'] == 'ValueError: what not'
+  assert check['cure'] == doctor.REINSTALL
+
+
+@contextlib.contextmanager
+def stranger(closed):
+  """Be one who may not enter the folder `closed`, as a user of a container whose home is another's."""
+  closed.mkdir(parents=True, exist_ok=True)
+  closed.chmod(0)
+  before = os.geteuid()
+  os.seteuid(before or NOBODY)  # The superuser may enter any.
+  try:
+    yield
+  finally:
+    os.seteuid(before)
+    closed.chmod(0o700)
+
+
+@pytest.fixture
+def home(monkeypatch):
+  """A home that anybody may enter and write, as pytest's folders are not."""
+  found = doctor.defaults()  # From where a stranger may not read.
+  monkeypatch.setattr(doctor, 'defaults', lambda: found)
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+  with tempfile.TemporaryDirectory() as folder:
+    for path in (pathlib.Path(folder), pathlib.Path(folder, 'home')):
+      path.mkdir(exist_ok=True)
+      path.chmod(0o777)
+    monkeypatch.setenv('HOME', str(path))
+    yield path
+
+
+@pytest.mark.parametrize('closed', ['.', '..', '.cache', '.cache/vid2act'])
+def test_a_cache_that_cannot_be_entered_can_be_another(home, closed):
+  (home / '.cache/vid2act/recordings/key/door').mkdir(parents=True)
+  with stranger(home / closed):
+    check = doctor.examine('cache')
+  assert check['status'] == 'fail' and check['text'].endswith('cannot be written (Permission denied)'), check
+  assert check['cure'] == 'allow it, or name another with `--vid2act.cache DIR`'
+
+
+@pytest.mark.parametrize('part', ['recordings', 'teachers/key', 'elsewhere/xla'])
+def test_a_part_of_the_cache_that_cannot_be_entered_hides_no_other(home, part, monkeypatch):
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(home / '.cache/vid2act/elsewhere/xla'))
+  folder = home / '.cache/vid2act'
+  write(folder / 'imports/key/robot/manifest.json', '{}')
+  folder.chmod(0o777)
+  with stranger(folder / part):
+    check = doctor.examine('cache')
+  assert check['status'] in ('ok', 'warn') and 'can be written' in check['text'] and '1 imported' in check['text'], check
+
+
+def test_a_home_that_nobody_knows_and_one_with_too_long_a_name(home, monkeypatch):
+  monkeypatch.setenv('HOME', str(home / ('a' * 300)))
+  check = doctor.examine('cache')
+  assert check['status'] == 'fail' and 'File name too long' in check['text'] and '--vid2act.cache DIR' in check['cure']
+  monkeypatch.delenv('HOME')
+  monkeypatch.setattr(pwd, 'getpwuid', {}.__getitem__)  # Of a number without a name.
+  check = doctor.examine('cache')
+  assert check['status'] == 'fail' and check['text'] == 'Could not determine home directory'
+  assert check['cure'] == 'set the variable HOME, or name another with `--vid2act.cache DIR`'
+
+
+def test_a_present_folder_that_is_closed_or_gone(home, monkeypatch):
+  (home / 'a/b').mkdir(parents=True)
+  monkeypatch.chdir(home / 'a/b')
+  with stranger(home / 'a'):
+    check = doctor.examine('folder')
+  assert check['status'] == 'fail' and 'Permission denied' in check['text'], check
+  assert check['cure'] == 'allow it, or name another with `--logdir DIR`'
+  (home / 'a/b').rmdir()
+  check = doctor.examine('folder')
+  assert check['status'] == 'fail' and check['cure'] == 'change into another'
+  assert check['text'] == 'the present one is gone, or closed to you (No such file or directory)'
 
 
 @pytest.mark.parametrize('code, words', [

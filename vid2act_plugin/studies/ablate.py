@@ -8,7 +8,7 @@ import threading
 from functools import partial as bind
 
 from ..common import cluster, lock, parallel
-from ..common.errors import UserError
+from ..common.errors import SHOWN, UserError
 from ..common.output import say
 from . import matrix
 from .ablation import Ablation
@@ -44,24 +44,31 @@ def main(args):
   if args.dry_run:
     return ablation.show()
   if args.prepare:
-    with _stoppable(0):
-      return ablation.prepare()
-  with lock.locked(out, wait=False), _spread(args, ablation) as start, _stoppable(args.minutes) as over:
-    try:
-      failed = ablation.run(start, args.ray is None)
-    except (KeyboardInterrupt, SystemExit) as e:
-      if isinstance(e, UserError):
-        raise
-      say('Stopped: what ran has saved, and the same command continues.')
-      ablation.compare()
-      if not over():
-        raise SystemExit(130) from None
-      return
-  ablation.compare()
-  if failed:
+    with _stoppable(args.minutes) as over:
+      interrupted = _interrupted(ablation.prepare, over)
+  else:
+    with lock.locked(out, wait=False), _spread(args, ablation) as start, _stoppable(args.minutes) as over:
+      interrupted = _interrupted(bind(ablation.run, start, args.ray is None), over)
+    ablation.compare()
+  if failed := ablation.failed:
+    named = ', '.join(failed[:SHOWN]) + f' and {len(failed) - SHOWN} more' * (len(failed) > SHOWN)
     raise UserError(
-        f'{len(failed)} of the runs failed, the first one {failed[0]}; its last words are in '
-        f"{out / failed[0] / 'log.txt'}; repeat the command to continue them.")
+        f'{len(failed)} of the runs failed, {named}; the last words of the first one are in '
+        f'{ablation.log(failed[0])}; repeat the command to continue them.')
+  if interrupted:
+    raise SystemExit(130)
+
+
+def _interrupted(work, over):
+  """Do the work, as far as there is time, and say whether it was interrupted before that was over."""
+  try:
+    work()
+  except (KeyboardInterrupt, SystemExit) as e:
+    if isinstance(e, UserError):
+      raise
+    say('Stopped: what ran has saved, and the same command continues.')
+    return not over()
+  return False
 
 
 @contextlib.contextmanager

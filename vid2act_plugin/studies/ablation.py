@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..envs import suites
 from ..training import curves, scores, summary
-from . import elsewhere, plot, report
+from . import begun, elsewhere, plot, report
 
 SHARED = 'vid2act.teacher', 'vid2act.cloned'
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
@@ -34,10 +34,10 @@ class Ablation:
     self.plan, self.out, self.overlays = plan, out, out / 'overlays'
     self.runs = {x.name: x for x in plan.runs}
     self.results, self.owners = out / 'results', {}
-    self.ended, self.told = set(), set()
+    self.ended, self.told, self.failed = set(), set(), []
     self.configs = plan.resolved()
     self.settings = plan.settings(self.configs)
-    self._compare_with_before()
+    begun.check(self)
     plan.write(self.overlays, lock.owner(out) or '')
     self.elsewhere = elsewhere.read(merged, self)
     # Results that were copied here, or merged before, are not lost when the option is not repeated, but
@@ -59,7 +59,7 @@ class Ablation:
           'share, recordings, teachers and behaviours, is made once.')
 
   def run(self, start, here=True):
-    """Run what is not finished, and return the names of the runs that failed.
+    """Run what is not finished; `failed` are the names of the runs that failed, also when this is stopped.
 
     start: runs commands, as `parallel.run_commands`. here: make what the runs
     share first; otherwise by a command like theirs, which is `after` for them.
@@ -72,7 +72,7 @@ class Ablation:
       commands = commands if here else {PREPARED: self._preparation(), **commands}
     if here:
       self.prepare()
-    failed = []
+    self.failed = []
     poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar, (
         contextlib.closing(start(commands, logs=self.log, poll=poll, needed=self.needed))) as ended:
@@ -81,11 +81,10 @@ class Ablation:
         if name == PREPARED:
           self._prepared(status)
           continue
-        failed += [name] * bool(status)
+        self.failed += [name] * bool(status)
         self.gather()
         done = sum(map(self.finished, self.plan.runs))
-        bar.text(f'{done} of {len(self.runs)} runs' + f', {len(failed)} failed' * bool(failed))
-    return failed
+        bar.text(f'{done} of {len(self.runs)} runs' + f', {len(self.failed)} failed' * bool(self.failed))
 
   def prepare(self):
     """Make recordings, teachers and behaviours, once for all seeds, and overlays that name them for the runs."""
@@ -234,16 +233,3 @@ class Ablation:
         for step, x in curves.relevance(curves.metrics(self.logdir(run)))]
     ours = dict(method=run.method, relevance=relevance)
     return {**ours, **(summary.read(self.logdir(run)) or {}), **ours}
-
-  def _compare_with_before(self):
-    """Refuse a folder in which runs were begun with other settings."""
-    path = self.results / elsewhere.MATRIX
-    if not path.exists():
-      return
-    before = elsewhere.made_with(self.results)
-    begun = {x.parts[-5] for x in self.out.glob('*/*/*/ckpt/latest')}
-    changed = self.plan.changed(before, self.settings, begun & before[0].variants.keys() & self.plan.variants.keys())
-    if changed:
-      raise UserError(
-          f'The runs in {self.out} were begun with another {changed} than {self.plan.path} has; '
-          f'name another folder (--out), or go back to {path}.')

@@ -127,19 +127,16 @@ class Matrix:
     know a setting did what its default is now, and one that is gone is no difference. apart: the methods
     whose teachers are compared otherwise.
     """
-    import elements
     matrix, known = before
     try:
       known = known or matrix.settings(matrix.resolved(methods))
     except (ValueError, KeyError) as e:  # An overlay is gone, or what it sets.
       return f'configs or variants, which cannot be read any more ({reason(e)}),'
-    plain = _plain(elements.Config(_known()['defaults']).flat)
     for method in sorted(methods):
-      for key, value in now[method].items():
-        there = known[method].get(key, plain.get(key, value))
-        if there != value and not (key == 'vid2act.teacher' and method in apart):
-          place = 'configs' if matrix.variants[method] == self.variants[method] else f'variants.{method}'
-          return f'{place} ({key} {reprlib.repr(there)} there, {reprlib.repr(value)} now)'
+      compared = {k: v for k, v in now[method].items() if not (k == 'vid2act.teacher' and method in apart)}
+      if found := difference(known[method], compared):
+        place = 'configs' if matrix.variants[method] == self.variants[method] else f'variants.{method}'
+        return f'{place} ({found})'
     return None
 
   def resolved(self, methods=None):
@@ -191,6 +188,18 @@ class Matrix:
           f'The key {key} of the ablation {self.path} is {reprlib.repr(overlays)}; give it a list '
           'of overlays, names or mappings of settings.')
     return overlays
+
+
+def difference(there, now):
+  """Return in words the first of the settings `now` in which a run had another value; None if there is none.
+
+  there: what the run knew, `{setting: value}`; of others it did what their default is now. Both as JSON has them.
+  """
+  import elements
+  if now.keys() - there.keys():
+    there = {**_plain(elements.Config(_known()['defaults']).flat), **there}
+  return next((f'{k} {reprlib.repr(there[k])} there, {reprlib.repr(v)} now'
+               for k, v in now.items() if there.get(k, v) != v), None)
 
 
 def _known():

@@ -23,15 +23,13 @@ CORES = 2     # What `quickstart` is measured on.
 MEMORY = 3    # GiB; `quickstart` peaks at 2.8.
 DISK = 2      # GiB; 3e5 compressed images of 64 x 64 are 0.5, two checkpoints of size12m as much.
 VARIABLES = 'JAX_PLATFORMS', 'JAX_PLATFORM_NAME', 'XLA_FLAGS'
-REINSTALL = (
-    f'mend what fails above, or install {NAME} again with its dependencies, by `make install` in '
-    'its repository or `pip install` of its wheel')
+REINSTALL = (f'mend what fails above, or install {NAME} again with its dependencies, by `make install` in its '
+             'repository or `pip install` of its wheel')
 
 
 def add_parser(sub):
   """Add the command `vid2act doctor` to the subparsers `sub`."""
-  parser = sub.add_parser(
-      'doctor', help='check this machine and what is installed', description=__doc__)
+  parser = sub.add_parser('doctor', help='check this machine and what is installed', description=__doc__)
   parser.add_argument('--json', action='store_true', help='print one JSON object, at the end')
   parser.set_defaults(run=main)
 
@@ -80,8 +78,7 @@ def packages():
   wanted = [Requirement(x) for x in importlib.metadata.requires(NAME)]
   wanted = [x for x in wanted if not x.marker or x.marker.evaluate({'extra': ''})]
   found = {x.name: _version(x.name) for x in wanted}
-  wrong = [x for x in wanted if not found[x.name] or not x.specifier.contains(
-      found[x.name], prereleases=True)]
+  wrong = [x for x in wanted if not found[x.name] or not x.specifier.contains(found[x.name], prereleases=True)]
   if wrong:
     text = ', '.join(f'{x.name} {found[x.name] or "missing"} ({x.specifier})' for x in wrong)
     specs = ' '.join(f"'{x.name}{x.specifier}'" for x in wrong)
@@ -103,9 +100,8 @@ def dreamer():
   places = *site.getsitepackages(), site.getusersitepackages()
   if root in [pathlib.Path(x).resolve() for x in places]:
     return 'fail', text, 'run `vid2act host build`'
-  return 'fail', text, (
-      f'take {root} off the Python path and run `vid2act host build`, or restore its files and '
-      f'run `vid2act host patch {root}`')
+  return 'fail', text, (f'take {root} off the Python path and run `vid2act host build`, or restore its files and '
+                        f'run `vid2act host patch {root}`')
 
 
 def plugin():
@@ -147,9 +143,7 @@ def rendering():
   from . import probes
   found, error = probes.child('draw')
   if error:
-    return probes.failure(
-        'draw', error, render.VARIABLES,
-        'install a driver (`apt-get install libegl1 libgl1-mesa-dri`)')
+    return probes.failure('draw', error, render.VARIABLES, 'install a driver (`apt-get install libegl1 libgl1-mesa-dri`)')
   text = f'{found["scene"]} by {found["renderer"]}; {found["rate"]:.0f} frames/s'
   if not found['drawn']:
     return 'fail', f'{text}, but the image is of one colour', (
@@ -187,34 +181,42 @@ def memory():
 
 def cache():
   """Check the cache's folder, and say what it holds."""
-  folder = _cache()
+  text, cure = '', 'name another with `--vid2act.cache DIR`'
+  try:
+    folder = _cache()
+  except RuntimeError as e:  # Nobody has told this user's home.
+    return 'fail', str(e), f'set the variable HOME, or {cure}'
   compiled = pathlib.Path(os.environ.get('JAX_COMPILATION_CACHE_DIR') or folder / 'xla')
   parts = {
       'recordings': (folder / 'recordings', '*/*/manifest.json'),
       'imported': (folder / 'imports', '*/*/manifest.json'),
       'teachers': (folder / 'teachers', '*/teacher/manifest.json'),
       'compiled functions': (compiled, '*-cache')}
-  text = ''.join(
-      f', {len(list(x.glob(pattern)))} {k} ({sum(_sizes(x)) / 2 ** 20:.0f} MiB)'
-      for k, (x, pattern) in parts.items())
-  return _writable(folder, text, 'name another with `--vid2act.cache DIR`')
+  for k, (x, pattern) in parts.items():
+    with contextlib.suppress(OSError):  # It cannot be entered; of the cache itself this is said below.
+      text += f', {len(list(x.glob(pattern)))} {k} ({sum(_sizes(x)) / 2 ** 20:.0f} MiB)'
+  return _writable(folder, text, cure)
 
 
 def workdir():
   """Check the present folder, where logdirs and `runs` are usually made."""
-  return _writable(pathlib.Path.cwd(), '', 'name another with `--logdir DIR`')
+  try:
+    return _writable(pathlib.Path.cwd(), '', 'name another with `--logdir DIR`')
+  except OSError as e:
+    return 'fail', f'the present one is gone, or closed to you ({e.strerror})', 'change into another'
 
 
 def _writable(folder, text, cure):
-  near = next(x for x in (folder, *folder.parents) if x.exists())
-  if not near.is_dir():
-    return 'fail', f'{near} is not a folder', f'remove it, or {cure}'
+  near = folder
   try:
+    near = next(x for x in (folder, *folder.parents) if x.exists())
+    if not near.is_dir():
+      return 'fail', f'{near} is not a folder', f'remove it, or {cure}'
     with tempfile.TemporaryFile(dir=near) as file:
       file.write(b'.')
+    free = shutil.disk_usage(near).free / GIB
   except OSError as e:
     return 'fail', f'{near} cannot be written ({e.strerror})', f'allow it, or {cure}'
-  free = shutil.disk_usage(near).free / GIB
   text = f'{folder} can be written, {free:.1f} GiB free{text}'
   if free >= DISK:
     return 'ok', text, ''
@@ -244,6 +246,5 @@ def _line(found):
   return f'{found["status"]:4}  {found["name"]:9}  {found["text"]}{cure}.'
 
 
-CHECKS = dict(
-    python=python, packages=packages, host=dreamer, plugin=plugin, jax=jax, rendering=rendering,
-    cores=cores, memory=memory, cache=cache, folder=workdir)
+CHECKS = dict(python=python, packages=packages, host=dreamer, plugin=plugin, jax=jax, rendering=rendering,
+              cores=cores, memory=memory, cache=cache, folder=workdir)

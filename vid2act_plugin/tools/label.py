@@ -11,6 +11,7 @@ well actions of held-out episodes are inferred, R2 per action: 1 is every action
 better than their mean.
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -30,8 +31,7 @@ RANDOM = 'random:'
 
 def add_parser(sub):
   """Add the command `label` to the subparsers `sub`."""
-  parser = sub.add_parser(
-      'label', help='infer the actions of films from recordings that have them', description=__doc__)
+  parser = sub.add_parser('label', help='infer the actions of films from recordings that have them', description=__doc__)
   add = parser.add_argument
   add('path', metavar='PATH', help='a recording, a folder of films, or one film')
   add('--from', dest='sources', nargs='+', required=True, metavar='DIR',
@@ -88,6 +88,7 @@ def run(path, folder, args):
             labelling.of_films(path, facts['image'][:2], rate, args.repeat, args.rate is not None))
         head = _head(folder, path, original, model, rate, args)
         labels = labelling.Labels(folder, head, model, facts['image'], args.resize)
+        labels.head.update(_fps(rate, args, head, material, labels.material))
         manifest = labels.run(material, stop.check)
     except resume.Stopped:
       say('Interrupted: what is learned and labelled is kept, the same command continues.')
@@ -116,14 +117,24 @@ def _rate(facts):
   return facts['pace']
 
 
+def _fps(rate, args, head, material, earlier):
+  """Return `{'fps': ...}` of films, empty where it is not that of all that are there, or of those `earlier`."""
+  def own(x):
+    with contextlib.suppress(Exception):  # One that cannot be read is skipped.
+      return shots.pace(x.path, rate)[0] != rate
+  if not rate or args.rate is None and (earlier.keys() - {x.name for x in material} or any(map(own, material))):
+    return {}
+  share = bodies.pace({'env': head['env'], 'fps': 1})  # A step is as many of them as in the recordings' view.
+  return {'fps': rate / args.repeat / share} if share else {}
+
+
 def _original(path, args):
   """Return the manifest of the recording to be labelled, None of films; checks that there is either."""
   if not path.exists():
     raise UserError(f'There is no {path}; name a recording or a folder of films.')
   if importing.ours(path) or (path / recording.MANIFEST).is_file() and not places.films(path):
     if args.rate or args.repeat != 1:
-      raise UserError(
-          f'The options --rate and --repeat are for films, and {path} is a recording; leave them out.')
+      raise UserError(f'The options --rate and --repeat are for films, and {path} is a recording; leave them out.')
     return recording.load_manifest(path)
   shots.check(path)
   return None
@@ -159,8 +170,7 @@ def _random(task, known, folder, args):
   out = (files.resolved(args.model) if args.model else folder).parent / 'random'
   # Otherwise made, it lies beside: what was learned from the other is not to change.
   out /= locate.key([env, given, args.episodes, args.seed])
-  return collect.collect(
-      [task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
+  return collect.collect([task], out, {**env, **given}, args.episodes, (0.0,), 1.0, args.seed, args.workers)[0]
 
 
 def _model(args, folder, sources, told, check):
@@ -199,9 +209,7 @@ def _show(facts):
   new = 'of experts' if facts['experts'] else what
   kinds = f'{what} held out', f'{new}, as a task not learned from', f'{new}, by the mean action'
   rows = [[name, kind, *map(_number, r2), _number(inverse.overall(r2))] for name, *each in zip(
-      facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean'])
-      for kind, r2 in zip(kinds, each)
-      if r2]
+      facts['sources'], facts['r2'], facts['r2_unseen'], facts['r2_mean']) for kind, r2 in zip(kinds, each) if r2]
   table('Share of the variance of actions that is inferred (R2)', [
       'source', 'how', *[f'action {i}' for i in range(size)], 'all'], rows)
   if not random:
@@ -230,13 +238,11 @@ def _head(folder, path, original, model, rate, args):
   facts = model.facts
   inferred = dict(
       path=str(path), model=model.digest(), worth=inverse.worth(facts), rate=rate, repeat=args.repeat,
-      **{k: facts[k] for k in (
-          'recordings', 'sources', 'files', 'settings', 'seed', 'random', 'r2', 'r2_unseen')})
+      **{k: facts[k] for k in ('recordings', 'sources', 'files', 'settings', 'seed', 'random', 'r2', 'r2_unseen')})
   kept = {k: v for k, v in (original or {}).items()
           if k not in ('format', 'convention', 'episodes', 'inferred', 'labels', 'material', *bodies.SCALE)}
-  film = dict(
-      suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
-      env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
+  film = dict(suite='import', task=folder.name, seed=0, versions={}, behaviour=dict(policy='film'),
+              env=facts['view'], act_size=facts['act_size'], reward=False, success=False)
   head = dict(kept or film, **facts['scaled'], source=folder.name, labels=bodies.INFERRED, inferred=inferred)
   if args.resize:
     inferred['resize'] = args.resize

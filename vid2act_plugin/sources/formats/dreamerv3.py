@@ -2,7 +2,9 @@
 
 A chunk is TIME-ID-SUCCESSOR-LENGTH.npz; every worker has a chain of its own,
 and episodes go on from one chunk into the next. Actions are taken at the image
-of their row.
+of their row. Versions of 2023 write a chunk that is still filled at every
+checkpoint, each time as another file with all its room: rows from LENGTH on are
+of no step.
 """
 
 import dataclasses
@@ -42,7 +44,8 @@ def episodes(path, options):
   for file in _files(path):
     if match := NAME.fullmatch(file.stem):
       _, key, follows, length = match.groups()
-      chunks[key] = Chunk(file, key, follows, int(length))
+      if key not in chunks or int(length) >= chunks[key].length:
+        chunks[key] = Chunk(file, key, follows, int(length))
   heads = chunks.keys() - {x.follows for x in chunks.values()}
   left = dict(chunks)
   for head in [x for x in chunks if x in heads] + list(chunks):  # The rest: those in a circle.
@@ -69,7 +72,7 @@ def _cut(chain, options):
           f'{e} The episodes that it touches are left out.'))
       parts = None
       continue
-    if chunk is chain[0] and not first[0]:
+    if chunk is chain[0] and not first[:1].all():
       yield f'{chunk.path.stem}@0', functools.partial(_refuse, (
           f'The steps at the start of {chunk.path} are of an episode whose start is not there, and '
           'are left out.'))
@@ -95,11 +98,11 @@ def _flags(chunk, options):
   have = npz.keys(chunk.path)
   key = lambda ours: theirs(ours, have, options, chunk.path, True)
   first, last = (npz.read(chunk.path, key(x)).astype(bool) for x in ('is_first', 'is_last'))
-  if first.shape != (chunk.length,) or last.shape != (chunk.length,):
+  if first.ndim != 1 or first.shape != last.shape or len(first) < chunk.length:
     raise UserError(
         f'The file {chunk.path} has {first.shape} steps instead of the {chunk.length} in its name; '
         'copy it again or delete it.')
-  return first, last
+  return first[:chunk.length], last[:chunk.length]
 
 
 def _name(parts):
@@ -134,7 +137,7 @@ def _column(parts, key):
 def _frames(parts, key):
   for chunk, start, stop in parts:
     shape, _ = npz.shape(chunk.path, key)
-    if shape[:1] != (chunk.length,):
+    if not shape or shape[0] < chunk.length:
       raise UserError(
           f'The file {chunk.path} has images of shape {shape} instead of the {chunk.length} in its '
           'name; copy it again or delete it.')

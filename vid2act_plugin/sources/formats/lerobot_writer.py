@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 from ...common.errors import UserError
-from .. import recording
+from .. import bodies, recording
 
 IMAGE, FPS = 'observation.image', 10
 CHUNK = 1000  # Files per folder.
@@ -44,7 +44,8 @@ def write(folders, episodes, out):
         begin = entries[-1]['dataset_to_index'] if entries else 0
         entries.append(_entry(len(entries), names[source], place, begin, images, episode, fps))
         tables.append(_rows(episode, len(tables), begin, tasks.index(names[source]), fps))
-        moments.append(_moments(episode['image'] / 255))
+        # One at a time: numbers to sum by take many times the memory of images.
+        moments.append(_joined(map(_moments, episode['image'])))
         film(episode['image'])
         images += len(episode['image'])
     _parquet(_made(out / DATA.format(**place)), tables[first:])
@@ -52,8 +53,9 @@ def write(folders, episodes, out):
 
 
 def _rate(manifests):
-  rates = [
-      (x.get('fps') or FPS) / x.get('imported', {}).get('repeat', 1) for x in manifests]
+  # Films that were labelled have no `imported`, and their `env` tells how many of their `fps` are a step.
+  rates = [(x.get('fps') or FPS) / x['imported'].get('repeat', 1) if 'imported' in x else bodies.pace(x) or FPS
+           for x in manifests]
   if len(set(rates)) > 1:
     given = ', '.join(f"{x['source']} {rate:g}" for x, rate in zip(manifests, rates))
     raise UserError(
@@ -99,7 +101,7 @@ def _meta(folder, tasks, entries, tables, shape, moments, fps):
           'video.height': shape[0], 'video.width': shape[1], 'video.channels': shape[2],
           'video.codec': 'h264', 'video.pix_fmt': 'gbrp', 'video.fps': fps,
           'video.is_depth_map': False, 'has_audio': False}}}
-  stats = {IMAGE: _stats(moments, (3, 1, 1), len(table))}
+  stats = {IMAGE: _stats(moments, (3, 1, 1), len(table), 255)}
   for key in table.column_names:
     column = table[key].combine_chunks()
     value = (column.flatten() if pa.types.is_fixed_size_list(column.type) else column).to_numpy(
@@ -136,12 +138,17 @@ def _moments(value):
   return len(value), value.min(0), value.max(0), value.sum(0), (value ** 2).sum(0)
 
 
-def _stats(moments, shape, count):
+def _joined(moments):
   n, low, high, total, squares = map(np.array, zip(*moments))
-  mean = total.sum(0) / n.sum()
-  std = np.sqrt(np.maximum(squares.sum(0) / n.sum() - mean ** 2, 0))
-  stats = {'min': low.min(0), 'max': high.max(0), 'mean': mean, 'std': std}
-  return {**{k: v.reshape(shape).tolist() for k, v in stats.items()}, 'count': [count]}
+  return n.sum(), low.min(0), high.max(0), total.sum(0), squares.sum(0)
+
+
+def _stats(moments, shape, count, scale=1):
+  n, low, high, total, squares = _joined(moments)
+  mean = total / n
+  std = np.sqrt(np.maximum(squares / n - mean ** 2, 0))
+  stats = {'min': low, 'max': high, 'mean': mean, 'std': std}
+  return {**{k: (v / scale).reshape(shape).tolist() for k, v in stats.items()}, 'count': [count]}
 
 
 @contextlib.contextmanager
