@@ -1,8 +1,14 @@
 """A small network's training is interrupted and continues: the same numbers as in one go."""
 
+import pathlib
+import subprocess
+import sys
+
+import jax
 import numpy as np
 import pytest
 from helpers import moves
+from helpers.commands import guarded
 
 from vid2act_plugin.sources import dataset
 from vid2act_plugin.teacher import cloning, inverting
@@ -15,10 +21,13 @@ KINDS = {
         dict(updates=9, batch_size=8, networks=2, channels=4, hidden=8, shift=1), **more), {'seed': 0})}
 
 
+def sources(root):
+  return dataset.Sources([moves.write(root / x, count=6, seed=i) for i, x in enumerate(('one', 'two'))], 0.2, 2)
+
+
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-  root = tmp_path_factory.mktemp('recordings')
-  return dataset.Sources([moves.write(root / x, count=6, seed=i) for i, x in enumerate(('one', 'two'))], 0.2, 2)
+  return sources(tmp_path_factory.mktemp('recordings'))
 
 
 @pytest.fixture(params=sorted(KINDS))
@@ -95,3 +104,17 @@ def test_another_training_is_not_continued(make, tmp_path, capsys):
          partial.updated(make(**change), 'learn', tmp_path / 'fresh'))
     assert 'is of other recordings or settings; it is learned anew' in capsys.readouterr().out
     partial.discard(tmp_path / 'fresh')
+
+
+def as_in_pretraining(root):
+  """What an agent forbids, as it is made, for the whole process."""
+  data = sources(root)
+  jax.config.update('jax_transfer_guard', 'disallow')
+  for name, make in KINDS.items():
+    partial.updated(make(data), name, root / name)
+
+
+def test_it_learns_in_a_process_that_has_an_agent_on_a_gpu(tmp_path):
+  here = pathlib.Path(__file__).parent
+  code = f"import pathlib, {pathlib.Path(__file__).stem} as x; x.as_in_pretraining(pathlib.Path('{tmp_path}'))"
+  subprocess.run([sys.executable, '-c', code], check=True, env=guarded(here, here.parent))
