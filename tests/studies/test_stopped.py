@@ -1,5 +1,6 @@
 """A study that its time or somebody ends before its runs: what failed until then is not forgotten."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,16 @@ from vid2act_plugin.studies import ablation
 
 TASK = 'metaworld_door-lock'
 FAILS, LASTS = 'print("no luck"); raise SystemExit(3)', 'import time; time.sleep(60)'
+
+
+@contextlib.contextmanager
+def interruptible():
+  """Let Ctrl-C interrupt also where the tests were started in the background, which ignores it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -36,7 +47,7 @@ def ablate(tmp_path, monkeypatch):
       def __init__(self, seconds, function):
         super().__init__(600 if stop else seconds, function)
         timers.append(function)
-    with monkeypatch.context() as m:
+    with monkeypatch.context() as m, interruptible():
       m.setattr(threading, 'Timer', Timer)
       m.setattr(ablation.Ablation, 'gather', gathered)
       m.setattr(ablation.Ablation, 'prepare', prepare)

@@ -15,7 +15,7 @@ from vid2act_plugin.training.learner import Learner
 @pytest.mark.parametrize('batches, consec', [(1, 1), (3, 1), (2, 2)])
 def test_a_report_is_the_mean_of_its_batches_and_shows_the_last(batches, consec):
   learner, count, logged = object.__new__(Learner), batches * consec, []
-  learner.args = types.SimpleNamespace(report_batches=batches, consec_report=consec)
+  learner.args, learner.config = types.SimpleNamespace(report_batches=batches), types.SimpleNamespace(consec_report=consec)
   learner.replay, learner.carry_report = [0], 0
   learner._batch = lambda mode: {'report': 1}[mode]
   learner.agent = types.SimpleNamespace(report=lambda carry, data: (carry + data, {

@@ -38,7 +38,7 @@ class Learner:
   def report(self, logger):
     if len(self.replay):
       means = elements.Agg()
-      for _ in range(self.args.consec_report * self.args.report_batches):
+      for _ in range(self.config.consec_report * self.args.report_batches):
         self.carry_report, mets = self.agent.report(self.carry_report, self._batch('report'))
         means.add({k: v for k, v in mets.items() if not getattr(v, 'ndim', 0)})
       mets = {**mets, **means.result()}  # Pictures are of the last batch.
