@@ -19,46 +19,53 @@ def rows(plays, head='', number='{i},'):
   return '\n'.join([head, *(f'{number.format(i=i)}{u},{v}' for i, x in enumerate(plays) for u, v in x['action'])])
 
 
-def side_by_side(folder):
+def drawn(folder, name='ep{i}', write=write_png):
   for i, x in enumerate(PLAYS):
-    write_png(folder / f'ep{i}', x['image'])
-    np.save(folder / f'ep{i}.npy', x['action'])
+    write(folder / name.format(i=i), x['image'])
+
+
+def acted(folder, name):
+  for i, x in enumerate(PLAYS):
+    np.save(folder / name.format(i=i), x['action'])
+
+
+def shared(folder):
+  (folder / 'actions.csv').write_text(rows(PLAYS, 'episode,a,b', 'ep{i},'))
+
+
+def side_by_side(folder):
+  drawn(folder)
+  acted(folder, 'ep{i}.npy')
 
 
 def inside(folder, name='actions'):
-  for i, x in enumerate(PLAYS):
-    write_png(folder / f'ep{i}', x['image'])
-    np.save(folder / f'ep{i}' / f'{name}.npy', x['action'])
+  drawn(folder)
+  acted(folder, f'ep{{i}}/{name}.npy')
 
 
 def of_all(folder):
-  for i, x in enumerate(PLAYS):
-    write_png(folder / f'ep{i}', x['image'])
-  (folder / 'actions.csv').write_text(rows(PLAYS, 'episode,a,b', 'ep{i},'))
+  drawn(folder)
+  shared(folder)
 
 
 def with_camera(folder):
-  for i, x in enumerate(PLAYS):
-    write_png(folder / f'ep{i}' / 'cam0', x['image'])
-    np.save(folder / f'ep{i}' / 'actions.npy', x['action'])
+  drawn(folder, 'ep{i}/cam0')
+  acted(folder, 'ep{i}/actions.npy')
 
 
 def films(folder):
-  for i, x in enumerate(PLAYS):
-    write_mp4(folder / f'ep{i}.mp4', x['image'])
-    np.save(folder / f'ep{i}.npy', x['action'])
+  drawn(folder, 'ep{i}.mp4', write_mp4)
+  acted(folder, 'ep{i}.npy')
 
 
 def films_of_all(folder):
-  for i, x in enumerate(PLAYS):
-    write_mp4(folder / f'ep{i}.mp4', x['image'])
-  (folder / 'actions.csv').write_text(rows(PLAYS, 'episode,a,b', 'ep{i},'))
+  drawn(folder, 'ep{i}.mp4', write_mp4)
+  shared(folder)
 
 
 def films_inside(folder):
-  for i, x in enumerate(PLAYS):
-    write_mp4(folder / f'ep{i}' / 'video.mp4', x['image'])
-    np.save(folder / f'ep{i}' / 'data.npy', x['action'])
+  drawn(folder, 'ep{i}/video.mp4', write_mp4)
+  acted(folder, 'ep{i}/data.npy')
 
 
 FORMS = [side_by_side, inside, of_all, with_camera, films, films_of_all, films_inside]
