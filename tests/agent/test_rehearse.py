@@ -131,6 +131,13 @@ def test_a_recording_with_too_few_steps(config, spaces):
     rehearse.Rehearsal(config(report_length=40), *spaces)
 
 
+def test_windows_for_the_vae_that_are_longer_than_a_recording(config):
+  bundle = types.SimpleNamespace(act_width=2, manifest={'sources': NAMES})
+  with pytest.raises(UserError, match='windows are 25 steps long, .* has 24 .* lower the key batch_length.$'):
+    build._windows(config(batch_length=25), bundle)
+  assert build._windows(config(batch_length=24), bundle)(0)['image'].shape[1] == 24
+
+
 def test_the_nearest_episodes_begin_as_the_task_does(root, bundle):
   """Those of the second recording, whose images have another value, and of none else."""
   sources = dataset.Sources([root / x for x in NAMES], holdout=0)

@@ -117,11 +117,7 @@ def _windows(config, bundle):
     raise UserError(
         f"The recordings are of {data.names}, but the teacher {config.vid2act.teacher} was made "
         f"from {bundle.manifest['sources']}, in this order; set vid2act.sources accordingly.")
-  for name, stream in zip(data.names, data.streams['train']):
-    if len(stream['reward']) < config.batch_length:
-      raise UserError(
-          f"The recording of '{name}' has {len(stream['reward'])} steps, but the VAE learns from windows of "
-          f'batch_length, {config.batch_length}; collect more, lower that, or set agent.vid2act.vae.online to False.')
+  data.check_windows(config.batch_length, 'batch_length')
   each = -(-config.agent.vid2act.vae.batch // (len(data.names) * config.batch_length))
   return lambda counter: data.sample(
       counter, each * len(data.names), config.batch_length, more=['confidence'])

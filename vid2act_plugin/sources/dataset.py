@@ -68,11 +68,11 @@ class Sources:
     data['is_first'][:, 0] = True
     return data
 
-  def check_windows(self, length):
-    """Raise a `UserError` if any source has fewer than `length` steps in a part."""
+  def check_windows(self, length, key='vid2act.pretrain.batch_length'):
+    """Raise a `UserError` if any source has fewer than `length` steps, the value of `key`, in a part."""
     for split in SPLITS:
       for source in range(len(self.names)):
-        self._room(source, split, length)
+        self._room(source, split, length, key)
 
   def sequences(self, split='train'):
     """Yield (source index, episode `{key: [T, ...]}`) for every whole episode of the split."""
@@ -118,13 +118,12 @@ class Sources:
     drawn = list(range(len(self.names))) * each
     return drawn + rng.permutation(len(self.names))[:rest].tolist()
 
-  def _room(self, source, split, length):
+  def _room(self, source, split, length, key='vid2act.pretrain.batch_length'):
     have = len(self.streams[split][source]['reward'])
     if have < length:
       raise UserError(
           f"The windows are {length} steps long, but the source '{self.names[source]}' has "
-          f'{have} in its part {split}; collect more or longer episodes, or lower the key '
-          'vid2act.pretrain.batch_length.')
+          f'{have} in its part {split}; collect more or longer episodes, or lower the key {key}.')
     return have - length + 1
 
   def _load(self, folder, holdout, limit):
