@@ -62,8 +62,8 @@ def _recordings():
 
 
 def _updater(agent, data):
-  """Return a function that updates once, with the batches as the run script has them."""
-  state = dict(carry=agent.init_train(8), step=0)
+  """Return a function that updates once, always with the same batch."""
+  state = dict(carry=agent.init_train(8))
   stream = iter(agent.stream(embodied.streams.Stateless(lambda: data.sample(0, 8, 32))))
   def update():
     batch = next(stream)

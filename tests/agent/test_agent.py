@@ -136,7 +136,7 @@ def test_teacher_in_both_stages(taught, bundle):
 
 
 def test_acting(taught):
-  """In evaluation the guide's noise is 0; in training it is drawn."""
+  """In both modes, with the relevance by which it was guided."""
   carry = taught.init_policy(2)
   obs = {k: np.zeros((2, *v.shape), v.dtype) for k, v in taught.obs_space.items()}
   obs['is_first'][:] = True

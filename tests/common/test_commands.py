@@ -46,10 +46,9 @@ def test_what_runs_is_asked_to_save_when_the_caller_stops(tmp_path):
   def poll():
     if (tmp_path / 'up').exists():
       raise TimeoutError
-  began = time.monotonic()
   with pytest.raises(TimeoutError):
     list(jobs.run_commands(commands, 1, lambda x: tmp_path / 'log.txt', poll))
-  assert (tmp_path / 'saved').read_text() == 'saved' and time.monotonic() - began < 50
+  assert (tmp_path / 'saved').read_text() == 'saved'
 
 
 def test_commands_that_are_not_needed_yet_or_any_more(tmp_path):

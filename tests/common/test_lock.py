@@ -63,9 +63,7 @@ def test_a_dead_owner_holds_nothing(tmp_path):
   first = holding(tmp_path)
   first.send_signal(signal.SIGKILL)
   first.wait()
-  began = time.monotonic()
   with lock.locked(tmp_path, wait=False):
-    assert time.monotonic() - began < 5
     assert str(os.getpid()) in (tmp_path / lock.FILE).read_text()
 
 

@@ -62,6 +62,12 @@ def test_cells(value, text, sort):
   assert page.cell(value) == dict(text=text, sort=sort)
 
 
+@pytest.mark.parametrize('value, text', [
+    (float('nan'), 'nan'), (float('-inf'), '-inf'), (1e300, '1e+300'), (-3.0, '-3'), (True, 'True')])
+def test_any_number_is_told(value, text):
+  assert page.text(value) == text
+
+
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(JSON)
 def test_what_fits_has_the_shape(value):

@@ -54,7 +54,7 @@ def test_from_data_and_an_environment_to_a_run(small, tmp_path, monkeypatch, cap
       cli.main([*words[1:], *size])
     else:
       names = [x for x in words[:words.index('--task')] if x != 'quickstart'][3:]
-      status, output, _ = command(*names, *small, *words[words.index('--task'):], cwd=tmp_path)
+      status, output = command(*names, *small, *words[words.index('--task'):], cwd=tmp_path)
       assert status == 0, output[-3000:]
   manifest, found = recording.load(tmp_path / 'sources/gymnasium_my_robot..Reach-v0')
   for x in found:
@@ -73,7 +73,7 @@ def test_a_fault_of_the_environment_is_told_before_anything_is_recorded(small, t
   (tmp_path / 'fault.yaml').write_text('env.gymnasium.make: {fault: reset}')
   task = 'gymnasium_my_robot:lab/Robot-v0'
   before = {*tmp_path.rglob('*')}
-  status, output, _ = command(
+  status, output = command(
       '--configs', 'vid2act', 'gymnasium', *small, './fault.yaml', '--task', task, '--logdir', 'run',
       '--vid2act.cache', 'cache', '--vid2act.sources', f'{task}@my_robot:wave', cwd=tmp_path)
   assert status == 1 and 'Traceback' not in output
@@ -83,7 +83,7 @@ def test_a_fault_of_the_environment_is_told_before_anything_is_recorded(small, t
 
 def test_fetch_tasks_are_sources_of_a_fetch_task(small, tmp_path):
   pytest.importorskip('gymnasium_robotics', reason="gymnasium-robotics is not installed (extra 'robotics')")
-  status, output, _ = command(
+  status, output = command(
       '--configs', 'vid2act', 'gymnasium', *small, '--task', 'gymnasium_FetchReach-v4', '--logdir',
       tmp_path / 'run')
   assert status == 0, output[-3000:]

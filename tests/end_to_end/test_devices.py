@@ -37,7 +37,7 @@ def one(tiny, tmp_path_factory):
 
 def pretrained(tiny, logdir, *more):
   """Return the losses of all updates, the parameters of a teacher, the logdir and what was printed."""
-  status, text, _ = command(*RUN, tiny, *SETTINGS, '--logdir', logdir, *more)
+  status, text = command(*RUN, tiny, *SETTINGS, '--logdir', logdir, *more)
   assert status == 0, text[-3000:]
   return losses(logdir), load_file(logdir / 'teacher' / 'teacher.safetensors'), logdir, text
 
@@ -66,7 +66,7 @@ def test_pretraining_on_eight_devices_is_that_on_one(one, tiny, tmp_path):
 
 def test_the_policy_on_other_devices_than_the_teacher(one, tiny, tmp_path):
   """Which teachers that act beside it, as the published code has them, do not know of."""
-  status, text, _ = command(
+  status, text = command(
       *RUN, 'vid2act_published', tiny, '--logdir', tmp_path, '--vid2act.teacher', one[2] / 'teacher', '--run.steps', '20',
       '--run.eval_every', '100', '--jax.mock_devices', '2', '--jax.policy_devices', '0', '--jax.train_devices', '1')
   assert status == 0, text[-3000:]

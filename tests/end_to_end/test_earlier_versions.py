@@ -60,7 +60,7 @@ def folders(copy):
 @pytest.fixture(scope='module')
 def continued(copy):
   """The output of the command that made the run, with more steps; it may make nothing anew."""
-  status, output, _ = command(
+  status, output = command(
       '--configs', 'vid2act', 'metaworld', 'quickstart', copy / 'tiny.yaml', '--logdir',
       copy / 'logdir', '--vid2act.cache', copy / 'cache', '--vid2act.auto', 'False',
       # As they were in `vid2act` then, and as the refusal names them.

@@ -20,7 +20,7 @@ def test_a_film_is_a_source_of_a_run(tiny, tmp_path):
   for i, x in enumerate(episodes):
     # Larger than the run's images, as films are.
     moves.film(tmp_path / f'clips/{i}.mkv', x['image'].repeat(4, 1).repeat(4, 2))
-  status, output, _ = command(
+  status, output = command(
       '--configs', 'vid2act', 'metaworld', 'quickstart', tiny, '--logdir', tmp_path / 'run', '--vid2act.sources',
       'film:./clips', f'{RECORDINGS / TASK}', '--vid2act.label.updates', 3, '--vid2act.cache', tmp_path / 'cache',
       '--run.eval_eps', 1, '--agent.vid2act.execute.start', 1, '--agent.vid2act.execute.end', 1,

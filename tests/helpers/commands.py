@@ -4,7 +4,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 
 def guarded(*more):
@@ -14,12 +13,8 @@ def guarded(*more):
 
 
 def command(*args, cwd=None):
-  """Run `python -m dreamerv3` and return status, output and the longest silence in seconds."""
-  process = subprocess.Popen(
+  """Run `python -m dreamerv3` and return status and output."""
+  done = subprocess.run(
       [sys.executable, '-m', 'dreamerv3', *map(str, args)], stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT, text=True, cwd=cwd, env=guarded())
-  lines, silence, last = [], 0, time.time()
-  for line in process.stdout:
-    silence, last = max(silence, time.time() - last), time.time()
-    lines.append(line)
-  return process.wait(), ''.join(lines), silence
+  return done.returncode, done.stdout

@@ -46,6 +46,7 @@ FAULTS = {
     'config': (lambda x: rewrite(x, **{'agent.enc.simple.depth': 8}), 'agent.pkl'),
     'size': (lambda x: rewrite(x, **{'agent.dyn.rssm.deter': 32}),
              'run0: deter 16, .*copy: deter 32, .*agent.dyn.rssm.deter'),
+    'classes': (lambda x: rewrite(x, **{'agent.dyn.rssm.classes': 300}), 'copy has agent.dyn.rssm.classes = 300'),
     'proprioception': (change(lambda x: x.update({'enc/mlp0/kernel': np.zeros((5, 16))})),
                        'copy also sees'),
     'no config': (lambda x: (x / 'config.yaml').unlink(), 'config.yaml'),

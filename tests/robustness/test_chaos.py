@@ -118,9 +118,8 @@ def test_a_teacher_that_another_run_made_is_reused(made, configure, tmp_path, ca
         sources=['door'], act_sizes=[2], actions=True, act_width=16, image=[16, 16, 3], env={},
         agent=agent, recordings=data.key, updates=7, **changes)).save(tmp_path / 'teacher')
   save()
-  began = time.monotonic()
   pretrain.run(config, args(config))
-  assert f'reused {tmp_path}/teacher' in capsys.readouterr().out and time.monotonic() - began < 5
+  assert f'reused {tmp_path}/teacher' in capsys.readouterr().out
   made = lambda config: pretrain._made(tmp_path / 'teacher', data, config)
   assert made(config)
   assert not made(config.update({'vid2act.pretrain.updates': 8}))

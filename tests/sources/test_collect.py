@@ -173,6 +173,18 @@ class Failing:
     return job['index']
 
 
+def test_how_many_workers(monkeypatch, tmp_path):
+  """As many as cores that the process may use, which may be fewer than the machine has."""
+  started = []
+  monkeypatch.setattr(parallel, 'run_jobs', lambda kind, jobs, count: started.append(count) or ())
+  monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {5, 7, 8})
+  for workers in (0, 2, 9):
+    collect.collect(['metaworld_reach'], tmp_path, {}, episodes=4, processes=workers)
+  assert started == [3, 2, 4]
+  with pytest.raises(UserError, match='--workers is -1'):
+    collect.collect(['metaworld_reach'], tmp_path, {}, processes=-1)
+
+
 @pytest.mark.parametrize('do, words', [
     ('raise', "Episode 1 of the source 'a' failed with KeyError: 'lost'"),
     ('die', "Episode 1 of the source 'a' failed because its process was killed"),

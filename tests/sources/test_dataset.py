@@ -10,7 +10,8 @@ from vid2act_plugin.sources.dataset import Sources
 
 
 def test_batches(make):
-  data = Sources([make('one', 10), make('two', 10, actions=3), make('three', 10)], act_width=5)
+  folders = [make('one', 10), make('two', 10, actions=3), make('three', 10)]
+  data = Sources(folders, act_width=5)
   assert data.names == ['one', 'two', 'three'] and data.act_sizes == [2, 3, 2]
   assert data.image == (4, 4, 3)
   a, b, c = data.sample(7, 8, 5), data.sample(7, 8, 5), data.sample(8, 8, 5)
@@ -25,7 +26,7 @@ def test_batches(make):
   assert (a['action'][..., 3:] == 0).all()
   assert (a['action'][a['source'] != 1][:, 2:] == 0).all()
   assert (a['action'][a['source'] == 1][:, 2] != 0).any()
-  other = Sources([make('one', 10)], act_width=5, seed=1)
+  other = Sources(folders, act_width=5, seed=1)
   assert (other.sample(7, 8, 5)['reward'] != a['reward']).any()
 
 
@@ -63,6 +64,8 @@ def test_held_out_episodes_are_apart(make):
 
 def test_sequences_are_whole_episodes(make):
   data = Sources([make('one', 3)], holdout=0.0)
+  both = [data.streams[x][0]['image'] for x in ('train', 'holdout')]
+  assert np.shares_memory(*both) and both[0].shape == both[1].shape  # In memory once.
   found = [x for _, x in data.sequences()]
   assert len(found) == 3
   for i, x in enumerate(found):

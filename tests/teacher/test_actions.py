@@ -1,4 +1,6 @@
-"""Sources with 4, 6 and 12 actions in one teacher: padding changes nothing."""
+"""Sources with 4, 6 and 12 actions in one teacher: padding changes nothing; and what the teacher learns by."""
+
+import types
 
 import elements
 import jax
@@ -85,6 +87,50 @@ def test_a_source_sees_no_actions_but_its_own(config):
     for k in range(3):
       equal = np.array_equal(one['deter'][:, :, k], two['deter'][:, :, k])
       assert equal == (k in same), (first, k)
+
+
+def test_the_losses_are_those_of_the_host(config):
+  """Each head predicts what stands at the same step, and the model goes on where an episode was cut off."""
+  agent, batch = Alone(config, 12), data(12)
+  batch['is_last'][:, -1] = batch['is_terminal'][1, 2] = True
+  loss = lambda batch: agent.loss(agent.world.dyn.initial(B), batch, False)
+  key = jax.random.PRNGKey(0)
+  params = jax.jit(nj.init(loss))({}, batch, seed=key)
+  # Heads begin at zero, where every step has the same prediction.
+  rng = np.random.default_rng(0)
+  params = {k: v + rng.normal(size=v.shape).astype(v.dtype) if k[:4] in ('rew/', 'con/') else v for k, v in params.items()}
+  _, (total, (feat, metrics)) = jax.jit(nj.pure(loss))(params, batch, seed=key)
+  def heads(feat):
+    vector = jnp.concatenate([feat['deter'], feat['stoch'].reshape((B, T, -1))], -1)
+    world, first = agent.world, jnp.zeros((B, T), bool)
+    going = jax.nn.sigmoid(world.con(vector, 2).logit)
+    return going, world.rew(vector, 2).loss(batch['reward']), world.dec({}, feat, first, False)[2]['image'].pred()
+  going, rewards, images = nj.pure(heads)(params, feat, seed=key)[1]
+  ended = np.zeros((B, T), bool)
+  ended[1, 2] = True
+  want = dict(
+      con=-np.log(np.where(ended, 1 - going, going)).mean(), rew=rewards.mean(),
+      rec=np.square(images - np.float32(batch['image']) / 255).sum((-1, -2, -3)).mean())
+  for name, value in want.items():
+    np.testing.assert_allclose(metrics[f'loss/{name}'], value, rtol=1e-4, err_msg=name)
+  scales = config.agent.loss_scales
+  found = sum(scales[x] * metrics[f'loss/{x}'] for x in ('dyn', 'rep', 'rec', 'rew', 'con'))
+  np.testing.assert_allclose(total, found, rtol=1e-5)
+
+
+def test_what_is_predicted_follows_the_actions(config):
+  """In reports, an action decides about the images after it: those of the last step, which has none, about nothing."""
+  agent, batch = Alone(config, 12), data(12)
+  agent.config = types.SimpleNamespace(actions=True)
+  report = lambda batch: agent.report(agent.world.dyn.initial(B), batch)[1]['openloop_error']
+  key = jax.random.PRNGKey(0)
+  params = jax.jit(nj.init(report))({}, batch, seed=key)
+  score = jax.jit(lambda batch: nj.pure(report)(params, batch, seed=key)[1])
+  def changed(step):
+    action = batch['action'].copy()
+    action[:, step] *= -1
+    return score({**batch, 'action': action}) != score(batch)
+  assert [bool(changed(t)) for t in range(T)] == [True] * (T - 1) + [False]
 
 
 def test_the_vae_loses_nothing_by_dimensions_that_a_source_lacks():

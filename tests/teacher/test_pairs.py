@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vid2act_plugin.agent import frozen_teacher
+from vid2act_plugin.host import internals
 from vid2act_plugin.sources import recording as recordings
 from vid2act_plugin.sources.dataset import Sources
 from vid2act_plugin.teacher import bundle as bundles
@@ -173,12 +174,61 @@ def test_acting_step_by_step_gives_the_same_features(world):
     prevact = action[:, t]
 
 
-def test_the_teacher_looks_at_some_of_the_sequences(bundle):
-  """What it says of those is what it says when it sees all, and `row` tells which they are."""
+@pytest.fixture
+def certain(bundle):
+  """A teacher whose states are not random, and where it is put."""
   loaded = bundles.load(bundle)
   loaded.manifest['agent']['dyn']['rssm']['unimix'] = 0.0
   loaded.params = {k: 1e4 * v if 'obslogit' in k else v for k, v in loaded.params.items()}
-  mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape((1, 1)), ('d', 'f'))
+  return loaded, jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape((1, 1)), ('d', 'f'))
+
+
+def test_beside_an_agent_that_acts_the_teacher_sees_what_was_done(certain):
+  """The features that the agent is given are those of the same steps in the replay, resets included."""
+  rng = np.random.default_rng(1)
+  image = rng.integers(0, 256, (2, 6, 16, 16, 3), np.uint8)
+  done = rng.uniform(-1, 1, (2, 6, 3)).astype(np.float32)
+  first = np.zeros((2, 6), bool)
+  first[:, 0] = first[1, 3] = True
+  loaded, mesh = certain
+  taught, given = object.__new__(frozen_teacher.Taught), []
+  def policy(carry, obs, mode):
+    given.append(carry[-1])
+    return carry, {'action': done[:, len(given) - 1]}, {}
+  taught.agent = types.SimpleNamespace(
+      policy=policy, n_actions=0, policy_sharded=internals.replicated(mesh),
+      _split=lambda xs: [{k: v[i] for k, v in xs.items()} for i in range(2)])
+  taught.teacher, taught.names, taught.acting = frozen_teacher.FrozenTeacher(loaded, mesh, 1), ['a', 'b', 'c'], True
+  want = taught.teacher(dict(image=image, action=done, is_first=first), 0)
+  carry = (None,), taught.teacher.start(2), 0 * done[:, 0]
+  for t in range(6):
+    carry, _, _ = taught.policy(carry, dict(image=image[:, t], is_first=first[:, t]))
+    for i in range(2):
+      np.testing.assert_array_equal(given[t][i]['stoch'], want['teacher/stoch'][i, t])
+      np.testing.assert_allclose(given[t][i]['deter'], want['teacher/deter'][i, t], atol=1e-5)
+
+
+def test_the_vae_is_given_recordings_where_these_can_serve(certain):
+  """Encoded anew, without steps that lack history or have no action; the action tells the step."""
+  loaded, mesh = certain
+  step = np.tile(np.arange(8), (6, 1))
+  action = np.zeros((6, 8, loaded.act_width), np.float32)
+  action[..., 0] = step / 10
+  windows = dict(
+      image=np.random.default_rng(1).integers(0, 256, (6, 8, 16, 16, 3), np.uint8), action=action, is_first=step == 0, is_last=step == 5,
+      source=np.int32(np.arange(6)[:, None] % 3 + 0 * step), reward=np.float32(step), is_terminal=step < 0,
+      confidence=np.ones((6, 8), np.float32))
+  teacher = frozen_teacher.FrozenTeacher(loaded, mesh, 200, windows=lambda counter: windows)
+  found = teacher(dict(
+      image=windows['image'][:1, :1], action=np.zeros((1, 1, 3), np.float32), is_first=np.ones((1, 1), bool)), 0)
+  steps = np.round(10 * np.array(found['memory/action'])[0, 0, :, 0]).astype(int)
+  assert set(steps) == {2, 3, 4, 6, 7}
+  assert set(np.array(found['memory/source']).ravel()) == {0, 1, 2}
+
+
+def test_the_teacher_looks_at_some_of_the_sequences(certain):
+  """What it says of those is what it says when it sees all, and `row` tells which they are."""
+  loaded, mesh = certain
   data = dict(
       image=rng.integers(0, 256, (4, 5, 16, 16, 3), np.uint8),
       action=rng.uniform(-1, 1, (4, 5, 3)).astype(np.float32),

@@ -100,6 +100,12 @@ def test_a_part_that_is_shorter_than_a_window_is_known_at_the_start(configure, f
     pretrain.run(config, args(config))
 
 
+def test_classes_that_no_bundle_could_hold_are_known_at_the_start(configure, tmp_path):
+  config = configure('vid2act', **{'logdir': str(tmp_path), 'script': 'pretrain', 'agent.dyn.rssm.classes': 257})
+  with pytest.raises(UserError, match='classes = 257, but .* at most 256'):
+    pretrain.run(config, args(config))
+
+
 class Tape:
   """A replay that gives recorded batches, `[B, T + context]`, in their order."""
 
@@ -146,12 +152,14 @@ def test_training_on_a_recorded_stream(configure, bundle, make_agent, recorded, 
   step, logger = elements.Counter(), elements.Logger(elements.Counter(), [print])
 
   def learn(agent, start, stop):
-    learner = loop.Learner(config, args(config), agent, Tape(tape, start), step)
+    replay = Tape(tape, start)
+    learner = loop.Learner(config, args(config), agent, replay, step)
     for i in range(start, stop):
       learner.ratio._prev = int(step) - 1  # One update for each call.
       learner()
       if i == 1:
         learner.report(logger)
+    assert replay.updates == stop - start  # The new states are stored after every update.
 
   def checkpoint(agent):
     cp = elements.Checkpoint(tmp_path / 'ckpt')

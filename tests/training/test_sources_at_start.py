@@ -83,7 +83,7 @@ def test_the_cure_works(begin, tmp_path):
 def test_a_refused_command_changes_nothing(tmp_path, flags, words):
   lerobot.write(tmp_path / 'set', features=WRIST)
   before = tree(tmp_path)
-  status, output, _ = command(
+  status, output = command(
       '--configs', 'vid2act', 'metaworld', 'quickstart', '--logdir', tmp_path / 'run',
       '--vid2act.cache', tmp_path / 'cache', *flags, cwd=tmp_path)
   assert status == 1 and words in output and 'Traceback' not in output, output

@@ -10,6 +10,7 @@ import ninjax as nj
 
 f32 = jnp.float32
 sg = jax.lax.stop_gradient
+BAR = 10  # Pixels.
 COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
           (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207))
 
@@ -128,14 +129,14 @@ def named(values, names):
   return result
 
 
-def timeline(image, weights, height=10):
+def timeline(image, weights):
   """Draw the frames of one sequence above one bar per source, brightest where relevance is highest.
 
-  image `[T, H, W, 3]` uint8, weights `[T, N]` -> `[H + N * height, T * W, 3]` uint8.
+  image `[T, H, W, 3]` uint8, weights `[T, N]` -> `[H + N * BAR, T * W, 3]` uint8.
   """
   T, H, W, C = image.shape
   frames = image.transpose((1, 0, 2, 3)).reshape((H, T * W, C))
   colors = jnp.array([COLORS[i % len(COLORS)] for i in range(weights.shape[1])])
   bars = (f32(weights) / jnp.max(weights)).T[:, :, None] * colors[:, None]  # [N, T, 3]
-  bars = bars.astype(jnp.uint8).repeat(height, 0).repeat(W, 1)
+  bars = bars.astype(jnp.uint8).repeat(BAR, 0).repeat(W, 1)
   return jnp.concatenate([frames, bars], 0)

@@ -90,7 +90,7 @@ def text(value):
   if isinstance(value, bool) or not isinstance(value, (int, float)):
     value = value if isinstance(value, str) else str(value)
     return value if len(value) <= LONGEST else f'{value[:LONGEST - 1]}…'
-  if value == round(value) and abs(value) < 1e15:
+  if math.isfinite(value) and value == round(value) and abs(value) < 1e15:
     return f'{round(value):,}'
   return f'{value:.3g}'
 

@@ -61,11 +61,17 @@ def run_commands(commands, count, logs, poll=lambda: None, needed=lambda name: T
     end([process for process, _ in running.values()])
 
 
-def places(count):
-  """Return how many commands run at once where `count` are asked for; 0: one per core."""
+def places(count, option='--jobs'):
+  """Return how many commands run at once where `count` are asked for by an option; 0: one per core."""
   if count < 0:
-    raise UserError(f'The option --jobs is {count}; give a positive number, or 0 for one per core.')
-  return count or len(os.sched_getaffinity(0))
+    raise UserError(f'The option {option} is {count}; give a positive number, or 0 for one per core.')
+  return count or cores()
+
+
+def cores():
+  """Return how many cores this process may use."""
+  affinity = getattr(os, 'sched_getaffinity', None)  # Of Linux.
+  return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def gpus():

@@ -12,7 +12,7 @@ from ..common.errors import UserError
 from ..common.output import say
 
 PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
-LOOPS = 'train', 'train_eval'
+LEARNING = 'train', 'train_eval'
 FLAGS = {  # On a CPU, unless the user's own XLA_FLAGS say otherwise.
     'xla_backend_optimization_level': '1',  # A quarter less compilation at equal speed.
     'xla_cpu_experimental_ynn_fusion_type': '',  # With them, updates took up to a quarter longer.
@@ -97,10 +97,10 @@ def _devices(config, platform):
   taught = config.agent.typ == 'vid2act' and not config.vid2act.teacher
   processes = max(1, config.jax.num_processes)  # A stage before training is made by one.
   for key, value, share, each, used in (
-      ('batch_size', config.batch_size, 'train_devices', processes, script in LOOPS),
+      ('batch_size', config.batch_size, 'train_devices', processes, script in LEARNING),
       ('vid2act.pretrain.batch_size', config.vid2act.pretrain.batch_size, 'train_devices',
-       processes if script == 'pretrain' else 1, script == 'pretrain' or taught and script in LOOPS),
-      ('run.envs', config.run.envs, 'policy_devices', 1, script in LOOPS),
+       processes if script == 'pretrain' else 1, script == 'pretrain' or taught and script in LEARNING),
+      ('run.envs', config.run.envs, 'policy_devices', 1, script in LEARNING),
       ('run.eval_envs', evaluated, 'policy_devices', 1, script in ('train_eval', 'eval_only'))):
     count = max(1, len(config.jax[share]) * each)
     if used and value % count and not config.random_agent:
@@ -113,7 +113,7 @@ def _cpu(config):
   dtype = config.jax.compute_dtype
   if dtype == 'bfloat16':  # Emulated on most CPUs.
     dtype = 'float32'
-  say(f'JAX platform: cpu ({os.cpu_count()} cores), {dtype}')
+  say(f'JAX platform: cpu ({parallel.cores()} cores), {dtype}')
   together = config.jax.num_processes > 1
   if together:
     import jax

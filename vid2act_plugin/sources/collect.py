@@ -3,7 +3,6 @@
 import contextlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import time
 
@@ -40,6 +39,7 @@ def collect(
   if ray is not None:  # Whose workers are elsewhere.
     folder = pathlib.Path(folder).expanduser().absolute()
   _check(found, env, episodes, noise, random_share, seed)
+  processes = parallel.places(processes, '--workers')
   behaviour = dict(noise=list(noise), random_share=random_share)
   with lock.locked(folder):
     sources = [Source(x, folder, env, behaviour, seed) for x in found]
@@ -182,7 +182,7 @@ def summary(folder):
 def _workers(jobs, folder, processes, ray):
   """Yield what yields (job, result) as workers here, or of a cluster, finish."""
   if ray is None:
-    yield parallel.run_jobs(play.Recorder, jobs, min(processes or os.cpu_count(), len(jobs)))
+    yield parallel.run_jobs(play.Recorder, jobs, min(processes, len(jobs)))
     return
   with ray:
     ray.shared([str(folder)])

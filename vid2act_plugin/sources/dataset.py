@@ -136,10 +136,13 @@ class Sources:
       episode.setdefault('confidence', np.ones(len(episode['reward']), np.float32))
     train = len(episodes) - _held(len(episodes), holdout)
     self.held.append(bool(episodes[train:]))
+    stream = lambda part: {k: np.concatenate([x[k] for x in part]) for k in (*KEYS, 'confidence')}
+    learned = stream(episodes[:train])
     rest = slice(train, None) if self.held[-1] else slice(None)
-    for split, part in zip(SPLITS, (slice(train), rest)):
-      self.streams[split].append({
-          k: np.concatenate([x[k] for x in episodes[part]]) for k in (*KEYS, 'confidence')})
+    # What nothing is held out of is both parts, and once in memory.
+    for split, part, made in zip(
+        SPLITS, (slice(train), rest), (learned, stream(episodes[train:]) if self.held[-1] else learned)):
+      self.streams[split].append(made)
       self.worth[split].append(worth[part])
       self.random[split].append(random[part])
 

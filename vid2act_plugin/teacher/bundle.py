@@ -6,11 +6,11 @@ import json
 import pathlib
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from ..common import files
 from ..common.errors import UserError, reading, reason
-from . import faults
+from . import faults, stored
 
 FORMAT = 1
 MANIFEST = 'manifest.json'
@@ -104,9 +104,7 @@ class Bundle:
     folder = pathlib.Path(folder)
     with files.atomic_folder(folder, (*FILES, CLONES, MANIFEST)) as made:
       for name, arrays in zip(_names(self.manifest), (self.params, self.memory, self.clones)):
-        # Not save_file, which tells of a full disk by an error of its own.
-        content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-        (made / name).write_bytes(content)
+        (made / name).write_bytes(stored.content(arrays))
       hashes = {x.name: files.sha256(x) for x in sorted(made.iterdir())}
       self.manifest = {'format': FORMAT, **self.manifest, 'files': hashes}
       self.manifest['hash'] = _digest(self.manifest)

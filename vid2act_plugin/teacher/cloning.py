@@ -17,7 +17,7 @@ SHOWN = 512  # Held-out steps of each source that its error is measured on.
 
 
 class Training:
-  """Trains the network on the demonstrations among the recordings `data`, a `sources.Sources`.
+  """Trains the network on the demonstrations among the recordings `data`, a `dataset.Sources`.
 
   settings: `vid2act.behaviours`. Call it for one update.
   """

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ..common.errors import UserError
 from . import claims
 
 LEARNED = {  # What manifest and behaviours tell of what they were learned from.
@@ -61,6 +62,15 @@ def _told(facts, sources):
           x is None or type(x) in (int, float) and math.isfinite(x) for x in lists[0])
 
 
+def classes(agent, what):
+  """Raise a `UserError` if a memory could not tell the classes of the model `agent` apart, which `what` has."""
+  found = agent['dyn']['rssm']['classes']
+  if found > CLASSES:
+    raise UserError(
+        f'{what} has agent.dyn.rssm.classes = {found}, but a teacher keeps its states by at most {CLASSES}; '
+        'give as many or fewer.')
+
+
 def _agents(manifest):
   agents = [manifest['agent']]
   if 'kind' in manifest:
@@ -75,7 +85,7 @@ def _agents(manifest):
     except (KeyError, TypeError):
       sizes = [None]
     if not claims.sizes(*sizes) or sizes[2] > CLASSES:
-      return 'its agent lacks deter, stoch or classes of dyn.rssm'
+      return f'its agent lacks deter, stoch or classes (up to {CLASSES}) of dyn.rssm'
     fault = claims.fault(agent)
     if fault:
       return f'its {fault}'

@@ -16,7 +16,7 @@ from ..common.errors import UserError, reading
 from ..common.output import say
 from ..envs import suites
 from ..host import internals, loading, tree
-from . import claims, runs, separate
+from . import claims, faults, runs, separate
 from .bundle import MODEL, Bundle
 from .memory import join, pick, usable
 
@@ -136,6 +136,7 @@ def _check_sizes(found, act_width):
       raise UserError(
           f"The file {run.folder / 'config.yaml'} lacks a size in agent.dyn.rssm, one of "
           f"{', '.join(SIZES)}; name the folder of a DreamerV3 run.")
+    faults.classes(run.config.agent, f'The run {run.folder}')
   sizes = [
       {**{k: x.config.agent.dyn.rssm[k] for k in SIZES}, 'image': list(x.image)} for x in found]
   if any(x != sizes[0] for x in sizes):
@@ -202,7 +203,7 @@ def _stack(part):
 
 
 def _blank(run, act_width):
-  """Return one empty state: batches keep their shapes, and `taught.check` refuses the guide."""
+  """Return one empty state: batches keep their shapes, and `agent.build.check` refuses the guide."""
   rssm = run.config.agent.dyn.rssm
   return dict(
       deter=np.zeros((1, rssm.deter), np.float16), stoch=np.zeros((1, rssm.stoch), np.uint8),

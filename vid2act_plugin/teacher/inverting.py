@@ -11,7 +11,6 @@ import optax
 from . import inverse
 from .cloning import shift
 
-f32 = jnp.float32
 RATE = 1e-3  # Of learning, at the start; it falls to 0 as a cosine.
 DECAY = 1e-4  # Of weights.
 SHOWN = 2048  # Held-out steps of each source that errors are measured on.
@@ -20,7 +19,7 @@ STILL = 1e-6  # Variance of an action that hardly changes; it has no R2.
 
 
 class Training:
-  """Trains the networks on steps of the recordings `data`, a `sources.Sources`.
+  """Trains the networks on steps of the recordings `data`, a `dataset.Sources`.
 
   They are those of random episodes, where these have `ENOUGH`, and else all: what an expert does
   can be told from where it is, and who learned that is wrong in a task where another is at work.
@@ -112,14 +111,14 @@ class Training:
 class Steps:
   """The steps of episodes at which an action is taken; chosen: of which episodes, per source."""
 
-  def __init__(self, data, split, chosen=None):
+  def __init__(self, data, split, chosen):
     self.streams, self.places = data.streams[split], []
     for k, stream in enumerate(self.streams):
       first = np.flatnonzero(stream['is_first'])
       last = np.append(first[1:], len(stream['is_first']))
       steps = np.flatnonzero(~stream['is_last'])
       episode = np.searchsorted(first, steps, 'right') - 1
-      kept = slice(None) if chosen is None else np.asarray(chosen[k], bool)[episode]
+      kept = np.asarray(chosen[k], bool)[episode]
       self.places.append((steps[kept], first[episode[kept]], last[episode[kept]]))
     self.counts = [len(x) for x, *_ in self.places]
 

@@ -15,7 +15,7 @@ from .model import pack
 
 
 class SeparateModels:
-  """N encoders and RSSMs of their own behind the interface of `teacher.SourceModel`.
+  """N encoders and RSSMs of their own behind the interface of `model.SourceModel`.
 
   configs: the runs' `agent` configurations, in the sources' order. image: space
   of one image. act_sizes: how many of the A padded actions each model knows.

@@ -3,7 +3,6 @@
 import json
 import pathlib
 
-import jax
 import numpy as np
 from safetensors.numpy import load, save
 
@@ -21,6 +20,7 @@ def write(folder, names, params, facts):
 
 def content(params):
   """Return the bytes as which `{name: array}` is written, the same in every file."""
+  # Not save_file, which tells of a full disk by an error of its own.
   return save({k: np.asarray(v, order='C') for k, v in params.items()})
 
 
@@ -36,6 +36,7 @@ def read(folder, names):
 
 def shapes(initial):
   """Return `{name: shape}` of what the function `initial` would return; nothing is computed."""
+  import jax
   return {k: tuple(v.shape) for k, v in jax.eval_shape(initial).items()}
 
 

@@ -12,6 +12,7 @@ import site
 import sys
 import tempfile
 
+from ..common import parallel
 from ..common.errors import UserError
 from ..common.output import document, say
 from ..common.resources import defaults
@@ -156,8 +157,7 @@ def rendering():
 
 def cores():
   """Count the cores that this process may use."""
-  affinity = getattr(os, 'sched_getaffinity', None)
-  count = len(affinity(0)) if affinity else os.cpu_count()
+  count = parallel.cores()
   if count >= CORES:
     return 'ok', f'{count} usable of {os.cpu_count()}', ''
   return 'warn', f'{count} usable of {os.cpu_count()}, `quickstart` is meant for {CORES}', (
@@ -167,11 +167,10 @@ def cores():
 def memory():
   """Compare free memory, or a container's limit, with the peak of `quickstart`."""
   import psutil
-  free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
-  for file in ('memory.max', 'memory/memory.limit_in_bytes'):
-    with contextlib.suppress(OSError, ValueError):  # No such group, or its limit is `max`.
-      total = min(total, int(pathlib.Path('/sys/fs/cgroup', file).read_text(encoding='utf-8')))
-  free = min(free, total) / GIB
+
+  from ..common import budget
+  total = budget.memory()
+  free = min(psutil.virtual_memory().available, total) / GIB
   text = f'{free:.1f} GiB free of {total / GIB:.1f} GiB'
   if free >= MEMORY:
     return 'ok', text, ''

@@ -13,6 +13,7 @@ from ..common.errors import UserError
 from ..common.output import say
 
 MARK = 'vid2act:'
+SIZE = 2048  # Rows and columns that `multiply` multiplies.
 TIMEOUT = 60  # Seconds; on a cold disk the imports take most of it.
 SCENE = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/>
 <camera name="corner" pos="0 -2 0" xyaxes="1 0 0 0 0 1"/></worldbody></mujoco>"""
@@ -38,18 +39,18 @@ def draw():
   return result
 
 
-def multiply(size=2048):
+def multiply():
   """Return JAX's platform, its devices, and 1e9 float32 operations per second of `x @ x`."""
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   os.environ['JAX_TRACEBACK_FILTERING'] = 'off'  # The line that failed is what some errors say.
   import jax
-  x = jax.numpy.ones((size, size))
+  x = jax.numpy.ones((SIZE, SIZE))
   product = jax.jit(lambda x: x @ x)
   product(x).block_until_ready()
   rate = _rate(lambda: product(x).block_until_ready())
   return dict(
       platform=jax.default_backend(), devices=[str(x) for x in jax.devices()],
-      gflops=rate * 2 * size ** 3 / 1e9)
+      gflops=rate * 2 * SIZE ** 3 / 1e9)
 
 
 def culprits(function, names):

@@ -6,7 +6,7 @@ from ..common.output import say, table
 
 
 def show(found):
-  """Print reports of `inspection.inspect`: tables first, then what was skipped or is damaged."""
+  """Print reports of `inspect.inspect`: tables first, then what was skipped or is damaged."""
   records = [x for x in found if x['kind'] == 'recording']
   if records:
     _recordings(records)

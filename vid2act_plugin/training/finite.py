@@ -10,11 +10,12 @@ import math
 
 import jax
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from ..common import files
 from ..common.errors import UserError
 from ..host import checkpoints, internals, processes
+from ..teacher import stored
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
 FIRST = {'dyn': 'dyn', 'rep': 'dyn'}
@@ -137,9 +138,7 @@ def write(logdir, update, carry, data, config, report):
   if not processes.writes(config):
     return folder
   with files.atomic_folder(folder) as made:
-    # Not save_file, which tells of a full disk by an error of its own.
-    content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    (made / 'batch.safetensors').write_bytes(content)
+    (made / 'batch.safetensors').write_bytes(stored.content(arrays))
     config.update(processes.ALONE).save(made / 'config.yaml')  # To be looked at by one process.
     (made / 'report.json').write_text(json.dumps(report, indent=1), encoding='utf-8')
   return folder

@@ -12,7 +12,7 @@ HOLDOUT = 0.1  # Share of each recording's episodes that errors are measured on.
 
 
 def learn(data, settings, facts, folder, check):
-  """Return the `Inverse` of the recordings `data`, a `sources.Sources` as wide as their actions.
+  """Return the `Inverse` of the recordings `data`, a `dataset.Sources` as wide as their actions.
 
   settings: as `SETTINGS`. facts: more that is known of the recordings. folder, check: see
   `partial.updated`.

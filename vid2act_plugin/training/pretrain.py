@@ -15,7 +15,7 @@ from ..common.output import say
 from ..host import checkpoints, internals, processes, tree
 from ..sources import locate
 from ..teacher import bundle as bundles
-from ..teacher import memory
+from ..teacher import faults, memory
 from ..teacher.bundle import MODEL, Bundle
 from ..teacher.pretraining import Pretrain
 from . import clone, finite, partial, resume
@@ -29,6 +29,7 @@ def run(config, args):
 
   A bundle without behaviours gets them. Raises a `UserError` where it has others than are asked for.
   """
+  faults.classes(config.agent, 'The teacher to be made')
   with lock.locked(config.logdir):  # Another run may be making the same one.
     data, path = clone.recordings(config), processes.home(config) / 'teacher'
     if not _made(path, data, config):

@@ -10,10 +10,11 @@ import contextlib
 import elements
 import embodied
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from ..common.output import note
 from ..host import internals, processes
+from ..teacher import stored
 from . import resume
 
 ENDED = 1  # Status of the others where the first one ended in an error.
@@ -97,7 +98,7 @@ class First:
 
   def _call(self, function, name, tree=None, **facts):
     self.within = True
-    content = save({k: np.asarray(v, order='C') for k, v in tree.items()}) if tree else b''
+    content = stored.content(tree) if tree else b''
     said = processes.exchange(dict(call=name, size=len(content), **facts))
     self.signal = self.signal or max(x['signal'] for x in said[1:]) or None
     processes.spread(content, len(content))
