@@ -59,3 +59,16 @@ def test_numbers_of_pictures():
   assert numbers('cam1_f8.png', 'cam1_f9.png') == [8, 9]
   for names in (('cam1_f8.png', 'cam2_f8.png'), ('0.5.png', '0.7.png'), ('a.png', 'b.png'), ()):
     assert numbers(*names) is None
+
+
+@pytest.mark.parametrize('names, kinds', [
+    (['f-0.color.png', 'f-1.color.png', 'f-0.depth.png', 'f-1.depth.png'], ['f-#.color.png', 'f-#.depth.png']),
+    (['left_0.png', 'left_1.png', 'right_5.png', 'right_6.png'], ['left_#.png', 'right_#.png']),
+    (['0.png', '1.png', '0.jpg', '1.jpg'], ['#.jpg', '#.png']),
+    (['a0.png', 'a1.png', 'a2.png', 'b0.png', 'b1.png', 'c2.png'], ['a#.png', 'b#.png']),
+    (['a0.png', 'a1.png', 'b0.png', 'b1.png', 'c0.png', 'c1.png'], ['a#.png', 'b#.png', 'c#.png']),
+    (['a0.png', 'a1.png', 'a2.png', 'b7.png', 'b8.png', 'c.png'], []),
+    (['a0.png', 'a1.png', 'a2.png', 'b0.png', 'b1.png'], []),
+    *(([f'{x}.png' for x in names], []) for names in ORDERS.values())])
+def test_kinds_of_pictures_of_which_none_is_most(names, kinds):
+  assert [k for k, _ in naming.rivals([*map(pathlib.Path, names)])] == kinds

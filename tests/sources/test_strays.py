@@ -5,7 +5,17 @@ import shutil
 import numpy as np
 import pytest
 from helpers.cameras import pictures
-from helpers.foreign import check, play, skipped, write_gif, write_mp4, write_png, write_v2
+from helpers.foreign import (
+  chain,
+  check,
+  play,
+  skipped,
+  write_gif,
+  write_mp4,
+  write_png,
+  write_v2,
+  write_v3,
+)
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import importing as imports
@@ -175,3 +185,23 @@ def test_where_the_format_cannot_be_told_the_cure_is_to_name_it(tmp_path, capsys
     shutil.move(x, tmp_path / 'in')
   imports.run(tmp_path / 'in', tmp_path / 'out', 'video')
   check(tmp_path / 'out', PLAYS, False, False, atol=0.03)
+
+
+@pytest.mark.parametrize('place', ['.ipynb_checkpoints/a-checkpoint.npz', '._0.npz', 'train/.old/x/0.npz'])
+@pytest.mark.parametrize('write', ['v2', 'v3'])
+def test_what_is_hidden_is_of_no_one(tmp_path, write, place):
+  """Also in a folder that lies in one whose name begins with a dot."""
+  folder, hidden = tmp_path / '.data' / 'in', tmp_path / '.data' / 'in' / place
+  if write == 'v3':
+    write_v3(folder, [PLAYS])
+    time, _, _, length = chain(folder)[0].stem.split('-')
+    hidden = hidden.with_name('-'.join((time, 'h' * 22, '0' * 22, length)) + '.npz')
+    hidden = hidden.with_name('.' + hidden.name) if place.startswith('._') else hidden
+  else:
+    for i, x in enumerate(PLAYS):
+      write_v2(folder / f'{i}.npz', x)
+  hidden.parent.mkdir(parents=True, exist_ok=True)
+  shutil.copy(sorted(folder.glob('[0-9]*.npz'))[0], hidden)
+  manifest = imports.run(folder, tmp_path / 'out')
+  check(tmp_path / 'out', PLAYS, success=write == 'v2')
+  assert not manifest['skipped'] and len(manifest['episodes']) == len(PLAYS)

@@ -145,8 +145,8 @@ def test_the_advice_is_one_that_helps(tmp_path, capsys):
 
 def test_terminated_is_terminal_and_done_need_not_be(tmp_path):
   for i, name in enumerate(('terminated', 'done')):
-    rows = text(f'action_0,action_1,{name}', '{x},{y},{t}').replace(',8\n', ',1\n')
-    run(tmp_path / str(i), re.sub(r',\d\n', lambda x: ',0\n' if x[0] != ',1\n' else x[0], rows))
+    rows = text(f'action_0,action_1,{name}', '{x},{y},{t}')
+    run(tmp_path / str(i), re.sub(r',(\d)\n', lambda x: f",{int(x[1] == '8')}\n", rows))
     _, (found,) = recordings.load(tmp_path / str(i) / 'out')
     assert found['is_terminal'][-1] == (name == 'terminated')
 

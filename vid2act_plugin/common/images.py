@@ -8,7 +8,7 @@ import numpy as np
 
 from . import files
 from .budget import Budget
-from .errors import reason
+from .errors import UserError, reason
 from .output import note, printable
 
 LONGEST = 40  # Characters of a name in a picture.
@@ -140,12 +140,20 @@ def film(path, form, **options):
   """Open a video; yields its container and first stream, whose images the file's size allows.
 
   form: FFmpeg's name of the format: never guessed from content, which may name
-  other files. options: of the codec.
+  other files. options: of the codec. Raises a `UserError` if it has several
+  tracks of images.
   """
   import av
+  from av.stream import Disposition as covers
+  path = pathlib.Path(path)
   limit = Budget.of(files.regular(path))
   most = {'max_pixels': str(limit.bytes // 8)}  # Decoded, and converted to RGB.
   with av.open(str(path), format=form, options=most) as container:
+    tracks = [x for x in container.streams.video if not x.disposition & (covers.attached_pic | covers.timed_thumbnails)]
+    if len(tracks) > 1:
+      raise UserError(
+          f'The film {path} has {len(tracks)} tracks of images; write one of them alone, such as with ffmpeg -i FILM '
+          f'-map 0:v:0 -c copy NEW{path.suffix}.')
     stream = container.streams.best('video')  # A cover comes after it.
     if stream is None:
       raise ValueError('it has no images')

@@ -101,9 +101,9 @@ def convert(name, load, head, data, size=None):
   stop = min(steps, given['limit'] + 1) if given['limit'] else steps
   keep = np.unique(np.append(np.arange(0, stop, given['repeat']), stop - 1))
   since = np.array([0, *(keep[:-1] + 1)])  # The first step after the image kept before.
-  again = lambda: _capped(load().frames, most)
-  frames = _capped(episode.frames, most)
-  made = {'image': images(name, frames, keep, steps, size, given['resize'], again)}
+  again, frames = lambda: _capped(load().frames, most), _capped(episode.frames, most)
+  made = {'image': images(
+      name, frames, keep, steps, size, given['resize'], again, episode.names.get('image', 'image'))}
   low, high = (np.array(head[f'action_{k}']) for k in ('low', 'high'))
   action = scale(arrays['action'][keep], low, high).astype(np.float32)
   action[-1] = 0

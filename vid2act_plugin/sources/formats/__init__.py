@@ -21,7 +21,7 @@ from ...common.errors import UserError
 # Modules here, and names on the command line; looked at in this order.
 FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
 WRITTEN = ('lerobot', 'minari')  # Those that recordings can be exported as.
-KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal')
+KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal', 'action_at')
 
 OPTIONAL = ('reward', 'success')  # What may be left out, which `--key reward=` asks for.
 CURE = (f"give OURS=THEIRS, where OURS is one of {', '.join(KEYS)}, or {' or '.join(OPTIONAL)} with "
@@ -71,6 +71,10 @@ def episodes(path, name, keys, tasks=()):
     raise UserError(
         f"The task '{tasks[0]}' is asked for, but data of the format {name}, as in {path}, have no "
         'names of tasks; leave --task (in vid2act.sources: the part after #) out.')
+  if (at := keys.get('action_at')) and (at != 'image' or name != 'dreamerv2'):
+    raise UserError(
+        f'The option --key action_at is {at}, but it may be image alone, and of the format dreamerv2 alone, whose '
+        f'actions led to the image of their row; the data in {path} are of {name}.')
   left = [k for k in OPTIONAL if keys.get(k) == '']
   options = {'keys': {k: v for k, v in keys.items() if v}, 'left': left, 'task': list(tasks)}
   found = module.episodes(path, options)

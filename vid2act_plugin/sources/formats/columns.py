@@ -31,6 +31,9 @@ LEFT = {
     'end': 'where episodes end, which need not be terminal', 'action': 'other actions are named'}
 PLAIN = ('frame', 'time', 'clock', 'episode', 'index')  # They say nothing about the others.
 MANY = 20
+SHORT = 3  # Rows: parts of fewer on average are of rows that were mixed.
+TRUE = ('true', '1', '1.0', 'yes')
+SEVERAL = 'so several episodes; write one file for each'
 
 
 def meaning(name):
@@ -108,11 +111,58 @@ def order(table, path, count, pictures=()):
       continue
     if (values != values).any():
       raise UserError(f"The file {path} has empty cells in its column '{name}'; fill them.")
+    if kind == 'time':
+      _onward(values, name, path)
     rows = np.argsort(values, kind='stable')
     if kind == 'frame':
       _whole(values[rows], name, path, count, known)
     return rows, name
   return None
+
+
+def single(table, path, used):
+  """Refuse rows in order that are of several episodes, as columns tell that are not among the names `used`."""
+  for name in [x for x in table if x not in used and table[x].ndim == 1]:
+    values, kind = table[name], meaning(name)
+    if kind == 'time' and values.dtype.kind in 'fiuM':
+      _onward(values, name, path)
+    if kind == 'episode':
+      found = [*dict.fromkeys(str(x) for x in values.tolist() if x is not None and x == x and x != '')]
+      if len(found) > 1:
+        raise UserError(
+            f"The file {path} has {_list(found)} in its column '{name}', {SEVERAL}, or leave that column out if it "
+            'tells no episodes.')
+    if kind == 'end' and (row := within(name, values)) is not None:
+      raise UserError(f'The file {path} has {name} in row {row} of 0 to {len(values) - 1}, {SEVERAL}.')
+
+
+def within(name, values):
+  """Return the first row `[N]` in which an episode ends before the last or begins after the first, or None."""
+  if values.dtype.kind in 'fiub':
+    told = (values == values) & (values != 0)
+  else:
+    told = np.array([str(x).strip().lower() in TRUE for x in values.tolist()], bool)
+  told[slice(1) if 'first' in name.lower() else slice(-1, None)] = False
+  return int(np.argmax(told)) if told.any() else None
+
+
+def _onward(values, name, path):
+  """Refuse times that begin anew: sorted, the rows of two episodes would be mixed.
+
+  Those that fall are no fault where they are of rows that were mixed or turned: then none is there
+  in two parts, or parts are short or begin at other times.
+  """
+  times = values.astype(np.int64) if values.dtype.kind == 'M' else values
+  falls = np.flatnonzero(times[1:] < times[:-1]) + 1
+  if not len(falls):
+    return
+  parts = np.split(times, falls)
+  steps = [y - x for part in parts for x, y in zip(part, part[1:])]
+  anew = SHORT * len(parts) <= len(times) and all(x[0] - times.min() <= np.median(steps) for x in parts)
+  if anew or sum(len({*x.tolist()}) for x in parts) > len({*times.tolist()}):
+    raise UserError(
+        f'The file {path} goes back from {values[falls[0] - 1]} to {values[falls[0]]} in row {falls[0]} of 0 to '
+        f"{len(values) - 1} in its column '{name}', {SEVERAL}; if they are one, sort them.")
 
 
 def _whole(values, name, path, count, numbers):

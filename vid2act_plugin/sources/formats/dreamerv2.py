@@ -1,9 +1,10 @@
 """Episodes of DreamerV2 and its relatives: one .npz per episode.
 
-Their action led INTO the image of its row; ours is taken at it.
+Their action led INTO the image of its row; ours is taken at it. `--key action_at=image` says that theirs is, too.
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from ...common import npz
 from ...common.budget import Budget
 from ...common.errors import UserError
 from ...common.output import say
-from .. import recording
-from . import Episode, dreamerv3, places, theirs, unused
+from .. import frames, recording
+from . import Episode, asked, columns, dreamerv3, places, theirs, unused
 
 
 def detect(path):
@@ -29,15 +30,16 @@ def detect(path):
 
 def episodes(path, options):
   """Yield `(name, load)` for every .npz file in `path`, in the order of their names."""
-  for i, file in enumerate(_files(path)):
+  said = set()
+  for file in _files(path):
     name = file.name if file == path else str(file.relative_to(path))
-    yield name, functools.partial(_load, file, options, warn=not i)
+    yield name, functools.partial(_load, file, options, said)
 
 
 def _files(path):
   if path.is_file():
     return [path] if path.suffix == '.npz' else []
-  return [x for x in sorted(path.rglob('*.npz')) if not dreamerv3.NAME.fullmatch(x.stem)]
+  return [x for x in sorted(places.below(path, '.npz')) if not dreamerv3.NAME.fullmatch(x.stem)]
 
 
 def _whole(file):
@@ -47,7 +49,7 @@ def _whole(file):
     return False
 
 
-def _load(path, options, warn):
+def _load(path, options, said):
   have, limit = npz.keys(path), Budget.of(path)
   if recording.NAME.fullmatch(path.name) and recording.SPACES.keys() <= set(have):  # Its actions would be shifted.
     raise UserError(
@@ -57,15 +59,13 @@ def _load(path, options, warn):
   name = lambda ours, required=False: theirs(ours, have, options, path, required)
   image = name('image', True)
   action = read(name('action', True))
-  shape, _ = npz.shape(path, image)
+  shape, dtype = npz.shape(path, image)
   if action.ndim != 2 or shape[:1] != action.shape[:1]:
     raise UserError(
         f'The file {path} has actions of shape {action.shape} and images of shape {shape}; it '
         'takes [T, A] and [T, H, W, 3], or other keys, see --key.')
-  if warn and action[:1].any():
-    say(
-        f'Note: the first action in {path} is not zero, though no image comes before it; make sure '
-        'that the action in a row is the one that led to the image in it.')
+  at = options.get('keys', {}).get('action_at')
+  _align(path, action, at, said)
   names = {k: name(k) for k in ('reward', 'success', 'is_terminal') if name(k)}
   arrays = {k: read(v) for k, v in names.items()}
   if 'is_terminal' not in arrays and 'discount' in have:
@@ -77,11 +77,29 @@ def _load(path, options, warn):
   ends = {'is_last': read(name('is_last'))} if name('is_last') else {}
   if not name('is_first'):  # Where there is, terminals within are lives that were lost.
     ends |= {k: v for k, v in arrays.items() if k == 'is_terminal'}
+  used = {name('action'), name('is_first'), name('is_last'), *names.values()}
+  for key in [x for x in have if x not in used]:
+    kind = columns.meaning(key)
+    if (kind == 'end' or kind == 'is_terminal' and not name('is_first')) and (
+        math.prod(npz.shape(path, key)[0]) == len(action)):
+      ends[key] = read(key)
   for key, value in ends.items():
-    if (within := np.flatnonzero(value[:-1])).size:
-      raise UserError(
-          f'The file {path} has {key} in row {within[0]} of 0 to {len(value) - 1}, so several episodes; write one '
-          'file for each.')
-  arrays['action'] = np.concatenate([action[1:], np.zeros_like(action[:1])])
+    if (row := columns.within(key, value.reshape(-1))) is not None:
+      raise UserError(f'The file {path} has {key} in row {row} of 0 to {len(value) - 1}, {columns.SEVERAL}.')
+  arrays['action'] = action if at else np.concatenate([action[1:], np.zeros_like(action[:1])])
   names = {'image': image, 'action': name('action'), **names}
-  return Episode(npz.rows(path, image), arrays, names=names, left=unused(have, names))
+  left, names['image'] = unused(have, names), frames.told(image, dtype, lambda: npz.rows(path, image))
+  return Episode(npz.rows(path, image), arrays, names=names, left=left)
+
+
+def _align(path, action, at, said):
+  """Say once for all files how actions are aligned, and where that may be wrong."""
+  if 'how' not in said:
+    say('Actions are taken as those at the image of their row.' if at else
+        'Actions are taken as those that led to the image of their row, as DreamerV2 writes them; where they were '
+        f"taken at it, give {asked('action_at', 'image')}.")
+  if not at and action[:1].any() and 'first' not in said:
+    said.add('first')
+    say(f'Note: the first action in {path} is not zero, though no image comes before it; make sure that the action '
+        'in a row is the one that led to the image in it.')
+  said.add('how')

@@ -17,7 +17,8 @@ import numpy as np
 from ...common import npz
 from ...common.budget import Budget
 from ...common.errors import UserError
-from . import Episode, theirs, unused
+from .. import frames
+from . import Episode, places, theirs, unused
 
 NAME = re.compile(r'(\d{8}T\d{6}F\d+)-(\w+)-(\w+)-(\d+)')
 OPTIONAL = ('reward', 'success', 'is_terminal')
@@ -58,7 +59,7 @@ def episodes(path, options):
 
 def _files(path):
   root = path / 'replay' if (path / 'replay').is_dir() else path
-  return sorted(root.rglob('*.npz'), key=lambda x: x.name)
+  return sorted(places.below(root, '.npz'), key=lambda x: x.name)
 
 
 def _cut(chain, options):
@@ -126,7 +127,9 @@ def _load(parts, options):
   for key in OPTIONAL:
     if name := theirs(key, have, options, parts[0][0].path):
       arrays[key], names[key] = _column(parts, name), name
-  return Episode(_frames(parts, names['image']), arrays, names=names, left=unused(have, names))
+  left, image = unused(have, names), names['image']
+  names['image'] = frames.told(image, npz.shape(parts[0][0].path, image)[1], lambda: _frames(parts, image))
+  return Episode(_frames(parts, image), arrays, names=names, left=left)
 
 
 def _column(parts, key):

@@ -41,8 +41,9 @@ def episodes(path, options):
   path, keys = _folder(path) or path, options.get('keys', {})
   form, count, space, bounds = _metadata(path)
   image, shape = _camera(path, space, keys.get('image'))
+  dtype = space[image].dtype
   for index in range(count):
-    yield f'episode {index}', functools.partial(_load, path, form, index, image, shape, keys, bounds)
+    yield f'episode {index}', functools.partial(_load, path, form, index, image, shape, dtype, keys, bounds)
 
 
 def _folder(path):
@@ -105,7 +106,7 @@ def _camera(path, space, name):
       * (not cameras))
 
 
-def _load(path, form, index, image, shape, keys, bounds):
+def _load(path, form, index, image, shape, dtype, keys, bounds):
   with _reading(path, f', episode {index},'):
     leaves = _leaves(path, form, index)
     names = dict(NAMES, **{k: v for k, v in keys.items() if k in (*NAMES, 'success')})
@@ -132,8 +133,9 @@ def _load(path, form, index, image, shape, keys, bounds):
     taken = {'image': image, 'action': actions, **names}
     left = {k: columns.LEFT.get(columns.meaning(k), 'not asked for')
             for k in leaves if k not in taken.values()}
-    return Episode(
-        _images(path, form, index, leaves[image], shape, T), arrays, None, taken, left, bounds)
+    seen = functools.partial(_images, path, form, index, leaves[image], shape, T)
+    taken['image'] = frames.told(image, dtype, seen)
+    return Episode(seen(), arrays, None, taken, left, bounds)
 
 
 def _arrived(value, dtype, T):
@@ -215,7 +217,8 @@ def _group(file, index):
 def _parts(path, form, index):
   """Return the files of an episode in Arrow or Parquet."""
   number = lambda x: [int(y) for y in re.findall(r'[0-9]+', x.name)]
-  found = sorted((path / str(index)).glob(f'*.{form}'), key=lambda x: (number(x), x.name))
+  there = [x for x in (path / str(index)).glob(f'*.{form}') if not x.name.startswith('.')]
+  found = sorted(there, key=lambda x: (number(x), x.name))
   if not found:
     raise ValueError(f'there is no file *.{form} in {path / str(index)}')
   return found

@@ -41,9 +41,7 @@ def series(paths):
   A series are more than half of them, with names of one pattern: the rest is something else,
   such as a preview. Where there is none, all belong together.
   """
-  groups, twice = {}, len({*map(text, paths)}) < len(paths)
-  for path in paths:
-    groups.setdefault(pattern(text(path)) + path.suffix.lower() * twice, []).append(path)
+  groups = _groups(paths)
   most = max(groups, key=lambda k: len(groups[k]), default='')
   if 2 * len(groups.get(most, ())) <= len(paths):
     return natural(paths), []
@@ -53,6 +51,30 @@ def series(paths):
     if first == 2 or copies[1] is not None and first == 1:
       found += groups.pop(copies[1] or copies[2], [])
   return natural(found), natural([x for group in groups.values() for x in group])
+
+
+def rivals(paths):
+  """Return `[(pattern, count)]` of series of which none is most, and that may show the same time; else [].
+
+  Two such are of one length, or share numbers. Where all names are numbers, a sign makes no other series.
+  """
+  groups = {k: v for k, v in _groups(paths).items() if len(v) > 1}
+  found = [groups[k] for k in sorted(groups, key=lambda k: (-len(groups[k]), k))]
+  names = {*map(text, paths)}
+  signed = len(names) == len(paths) and all(re.fullmatch(f'-?{NUMBER}', x) for x in names)
+  if signed or len(found) < 2 or 2 * len(found[0]) > len(paths):
+    return []
+  numbers = [{tuple(re.findall(r'\d+', text(x))) for x in group} for group in found]
+  if len(found[0]) > len(found[1]) and sum(map(len, numbers)) == len(set().union(*numbers)):
+    return []
+  return [(pattern(text(x[0])) + x[0].suffix, len(x)) for x in found]
+
+
+def _groups(paths):
+  groups, twice = {}, len({*map(text, paths)}) < len(paths)
+  for path in paths:
+    groups.setdefault(pattern(text(path)) + path.suffix.lower() * twice, []).append(path)
+  return groups
 
 
 def pattern(name):

@@ -79,6 +79,11 @@ def visible(folder):
   return [x for x in folder.iterdir() if not x.name.startswith('.')]
 
 
+def below(folder, suffix):
+  """Return the files of a suffix in a folder and in its folders, but for what begins with a dot there."""
+  return [x for x in folder.rglob(f'*{suffix}') if not any(y.startswith('.') for y in x.relative_to(folder).parts)]
+
+
 def pictures(folder):
   """Return the pictures directly in a folder, in no order; one beside a film is its preview."""
   there = visible(folder)

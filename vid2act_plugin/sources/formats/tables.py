@@ -1,4 +1,4 @@
-"""Tables in Parquet, Arrow and CSV: what they claim is checked before it is read.
+"""Tables in Parquet and Arrow: what they claim is checked before it is read.
 
 A run length or a dictionary makes gigabytes of a few bytes. What follows is
 capped by `survey` as well, for files whose own directories lie.
@@ -7,7 +7,7 @@ capped by `survey` as well, for files whose own directories lie.
 import os
 
 from ...common import files
-from ...common.budget import FEW, FREE, Budget
+from ...common.budget import Budget
 
 WIDTHS = {'BOOLEAN': 1, 'INT32': 4, 'FLOAT': 4, 'INT64': 8, 'DOUBLE': 8, 'INT96': 12}
 ROWS = 16  # Of what is read at once, images among it.
@@ -74,17 +74,6 @@ def parquet(path, columns=None):
   return pa.Table.from_batches(found) if found else pq.read_table(local(path), columns=columns)
 
 
-def csv(path):
-  """Return a file of comma-separated values as a table; its columns may have no names."""
-  import pyarrow.csv
-  with open(files.regular(path), encoding='utf-8-sig') as file:
-    first = file.readline(FREE).split(',')
-  if len(first) > FEW:
-    raise ValueError(f'it has more than {FEW:,} columns')
-  bare = all(map(_is_number, first))
-  return pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(autogenerate_column_names=bare))
-
-
 def numbers(column):
   """Return a column `[N]`, or `[N, A]` if it has lists; text is left as objects.
 
@@ -121,11 +110,3 @@ def local(path):
 
 def _within(path, columns):
   return any(path == x or path.startswith(f'{x}.') for x in columns)
-
-
-def _is_number(text):
-  try:
-    float(text)
-  except ValueError:
-    return False
-  return True

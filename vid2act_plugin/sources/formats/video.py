@@ -17,11 +17,11 @@ import numpy as np
 from ...common import budget, files, images
 from ...common.budget import Budget
 from ...common.errors import UserError, reading, reason
+from ..frames import DARK
 from . import Episode, columns, naming, places, separated, tables
 from .places import VIDEOS as VIDEOS
 
 EVENLY, ROUNDED = 32, 0.02  # Images over which a rate is measured, and how exactly.
-DARK = 4096  # 12 bits of 16: of images that stay below it little is seen.
 
 
 def detect(path):
@@ -41,7 +41,7 @@ def episodes(path, options):
 def frames(source):
   """Yield `(seconds, image)` of a film or a folder of pictures; seconds are None where nothing tells them."""
   if source.is_dir():
-    return ((None, x) for x in _drawn(numbered(source)))
+    return ((None, x) for x in _drawn(_one(source)[0]))
   return _decoded(source)
 
 
@@ -69,6 +69,17 @@ def numbered(folder):
 def strays(folder):
   """Return the pictures in a folder that are none of its series."""
   return naming.series(places.pictures(folder))[1]
+
+
+def _one(folder):
+  """Return pictures and strays of a folder; raises a `UserError` if they may be of two cameras."""
+  found = places.pictures(folder)
+  if kinds := naming.rivals(found):
+    listed = ', '.join(f'{k} ({n})' for k, n in kinds[:columns.MANY])
+    raise UserError(
+        f'The folder {folder} has {len(found)} images of several kinds, of which none is most: {listed}; put each '
+        'kind into a folder of its own.')
+  return naming.series(found)
 
 
 class _Rows:
@@ -118,11 +129,12 @@ def _load(source, shared, options):
         'beside it, or into actions.csv with a column `episode`; `vid2act label` infers them.')
   path, table = (own, _table(own)) if own else (shared.path, shared.of(source))
   shown = places.shown(source, options)
-  pictures, strays = naming.series(places.pictures(shown)) if shown.is_dir() else ([], [])
+  pictures, strays = _one(shown) if shown.is_dir() else ([], [])
   count, fps = (len(pictures), None) if pictures else _probe(shown)
   if found := columns.order(table, path, count, pictures):
     table = {k: v[found[0]] for k, v in table.items()}
   arrays, names, left = columns.arrays(table, options, path)
+  columns.single(table, path, {y for x in names.values() for y in x} | (set() if own else {shared.key}))
   names = {'image': _seen(source, shown, pictures), **names}
   if found:
     names['order'] = found[1]
