@@ -6,7 +6,7 @@ import sys
 
 from ruamel.yaml import YAML
 
-from .agent import build, demonstrated, initialise, options
+from .agent import build, demonstrated, initialise, options, rehearse
 from .common import files, lifeline, progress
 from .common.errors import UserError, differences
 from .common.output import note, say
@@ -24,39 +24,15 @@ def prepare(config):
 
   Runs of stock DreamerV3 without an overlay of ours pass through untouched.
   """
-  start.named(config)
-  taught, recorded = _needs(config)
-  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
-  if not (ours or taught or recorded):
+  config, found = checked(config, platform.resolve)
+  if found is None:
     return config
-  suites.check(config.task)
-  config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.
-  start.check(config)
-  config = start.as_begun(config)
-  acting = options.executes(config) and config.script in start.LOOPS
-  config = start.own(start.taught_as_begun(config, taught, acting))
-  if taught or recorded or acting:
-    options.check(config)
-  if config.agent.typ == 'vid2act' and config.script in start.LOOPS:
-    options.idle(config)
-  config = platform.resolve(config)
-  alone, given = config.script in start.STAGES, config.vid2act.teacher
-  if taught and given and not alone:
-    teacher = bundle.load(given)
-    teacher.check()
-    initialise.check(config, teacher.manifest['sources'])
-    build.tied(config.logdir, teacher)
-  if alone or recorded or taught and not given:
-    found = locate.locate(config)
-    locate.check(config, found)
-    if taught and not given and not alone:
-      initialise.check(config, [x.name for x in found])
-    if demonstrated.wanted(config):
-      demonstrated.check(config, found)
+  given = config.vid2act.teacher
+  if found:
     config = _recordings(config, found)
-    if taught and not given and not alone:
+    if _teaches(config):
       config = _teacher(config, found)
-  if acting:
+  if _acting(config):
     config = _behaviours(config, bool(given))
   logdir = pathlib.Path(config.logdir).expanduser()
   logdir.mkdir(parents=True, exist_ok=True)
@@ -64,18 +40,81 @@ def prepare(config):
   return config
 
 
+def checked(config, resolve=lambda config: config):
+  """Return `config` as its run begins, and the located sources whose recordings it needs, None if nothing of it is ours.
+
+  Raises a `UserError` for all that can be known before a stage; nothing is made. resolve: chooses the platform, before
+  anything that may start JAX.
+  """
+  start.named(config)
+  taught, recorded = _needs(config)
+  ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
+  if not (ours or taught or recorded):
+    return config, None
+  suites.check(config.task)
+  config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.
+  start.check(config)
+  config = start.as_begun(config)
+  acting = _acting(config)
+  config = start.own(start.taught_as_begun(config, taught, acting))
+  if taught or recorded or acting:
+    options.check(config)
+  if config.agent.typ == 'vid2act' and config.script in start.LOOPS:
+    options.idle(config)
+  config, found = resolve(config), []
+  alone, given = config.script in start.STAGES, config.vid2act.teacher
+  if taught and given and not alone:
+    teacher = bundle.load(given)
+    teacher.check()
+    initialise.check(config, teacher.manifest['sources'])
+    build.tied(config.logdir, teacher)
+  if acting and config.vid2act.cloned:
+    behaviours.read(config.vid2act.cloned)
+  if alone or recorded or taught and not given:
+    found = locate.locate(config)
+    locate.check(config, found)
+    if _teaches(config):
+      initialise.check(config, [x.name for x in found])
+    _check_contents(config, found)
+  return config, found
+
+
 def _needs(config):
   """Return whether the agent needs a teacher, and whether recordings apart from making one."""
   chosen = config.agent.vid2act
-  if config.agent.typ != 'vid2act':
+  if config.agent.typ != 'vid2act' or config.random_agent:
     return False, False
   recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online or demonstrated.wanted(config)
   return options.needs_teacher(chosen), recorded
 
 
+def _teaches(config):
+  """Say whether a teacher has to be made, or found, for the run."""
+  return _needs(config)[0] and not config.vid2act.teacher and config.script not in start.STAGES
+
+
+def _acting(config):
+  return options.executes(config) and config.script in start.LOOPS and not config.random_agent
+
+
 def shares(config):
   """Say whether a run needs what it can share with others: recordings, a teacher or behaviours."""
-  return any(_needs(config)) or options.executes(config)
+  return any(_needs(config)) or options.executes(config) and not config.random_agent
+
+
+def _check_contents(config, found):
+  """Raise a `UserError` where sources, as far as is known by now, have too little for what is drawn from them."""
+  chosen, given = config.agent.vid2act, config.vid2act.pretrain
+  if _teaches(config) or config.script == 'pretrain':
+    locate.check_windows(config, found, given.batch_length, 'vid2act.pretrain.batch_length', given.holdout)
+  if config.script in start.STAGES or not _needs(config)[1]:
+    return
+  if chosen.guide and chosen.vae.online:
+    locate.check_windows(config, found, config.batch_length, 'batch_length')
+  if chosen.rehearse:
+    rehearse.check(config, found)
+  if demonstrated.wanted(config):
+    demonstrated.check(config, found)
 
 
 def _recordings(config, found):
@@ -100,6 +139,9 @@ def _recordings(config, found):
   for stage, names, command in commands.commands(config, missing):
     config = _stage(config, stage, f"recordings of {', '.join(names)}", [
         'vid2act_plugin.cli', *command[1:]])
+    # What was imported tells its actions and steps now, before what comes next is made in vain.
+    locate.check(config, [x for x in missing if x.entry.foreign and x.name in names])
+    _check_contents(config, found)
   return config
 
 

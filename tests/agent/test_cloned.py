@@ -94,6 +94,24 @@ def test_a_task_without_images_is_refused(settings, beside):
     build._acting(beside(clones.make()).agent, settings)
 
 
+def test_images_and_actions_that_do_not_fit_are_told_before_a_stage(settings, spaces, tmp_path, monkeypatch, capsys):
+  def make(obs, actions):
+    act = {'action': elements.Space(np.float32, actions, -1, 1), 'reset': FLAG}
+    return types.SimpleNamespace(obs_space=obs, act_space=act, close=lambda: None)
+  monkeypatch.setattr(build.hostmain, 'make_env', lambda config, index: make(*task))
+  settings = settings.update(logdir=str(tmp_path / 'run'))
+  task = {'image': elements.Space(np.uint8, (32, 32, 3))}, 3
+  with pytest.raises(UserError, match=r'images of shape \[32, 32, 3\], but the behaviours in .*behaviours are for \[16, 16, 3\]'):
+    build.check_task(settings)
+  task = spaces[0], 3
+  build.check_task(settings)
+  assert capsys.readouterr().out == ''
+  task = spaces[0], 5
+  for _ in range(2):  # Once before every stage.
+    build.check_task(settings)
+  assert capsys.readouterr().out.count('Note: no source has 5 actions as the task') == 1
+
+
 def test_a_folder_below_the_home_and_one_that_is_amiss(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   assert not behaviours.exists('~/behaviours')

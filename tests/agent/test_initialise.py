@@ -12,6 +12,7 @@ import pytest
 from dreamerv3 import rssm
 from helpers.checkpoints import params, save
 
+from vid2act_plugin.agent import build
 from vid2act_plugin.agent import initialise as convert
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.host import convolutions, loading
@@ -155,6 +156,22 @@ def test_a_teacher_of_another_size_is_refused(fresh, bundle, finetune, monkeypat
     convert.initialise(fresh, bundles.load(bundle), finetune)
   for key, value in params(fresh).items():
     np.testing.assert_array_equal(value, before[key], key)
+
+
+@pytest.mark.parametrize('separate', [False, True])
+def test_sizes_are_known_before_an_agent_is_built(bundle, finetune, spaces, separate):
+  loaded = bundles.load(bundle)
+  if separate:
+    loaded.params = {f'{k}/{name}': v for name, v in loaded.params.items() for k in range(3)}
+    loaded.manifest['kind'] = 'separate'
+    kernel = loaded.params['1/dyn/dynin2/kernel']
+    loaded.params['1/dyn/dynin2/kernel'] = kernel[:2]  # Of the actions that it knows.
+  build.check(loaded, finetune, *spaces)
+  for changes, name in (
+      ({'agent.dyn.rssm.deter': 32}, 'dyn/dyngru/bias'), ({'agent.enc.simple.depth': 8}, 'enc/cnn0/bias')):
+    with pytest.raises(UserError, match=f'init is True, but of the teacher .* such as {name}, .* there, .* here; give the sizes'):
+      build.check(loaded, finetune.update(changes), *spaces)
+    build.check(loaded, finetune.update({**changes, 'agent.vid2act': {'init': False, 'init_source': ''}}), *spaces)
 
 
 def test_a_student_without_method_computes_on_blocks_too(student):

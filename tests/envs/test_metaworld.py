@@ -186,6 +186,15 @@ def test_settings_that_do_not_exist(make, task, settings, words):
   assert all(x in str(error.value) for x in words)
 
 
+def test_a_camera_is_named_or_given_by_its_number(make):
+  """A key that is text has digits in it, where one that is a number has a number."""
+  same = make(camera='corner2').camera.index
+  assert same == make(camera=str(same)).camera.index == make(camera=same).camera.index
+  for camera, words in (('99', 'choose one of .*corner2.*, or a number from 0 to'), (99, 'give a number from 0 to')):
+    with pytest.raises(UserError, match=f"env.metaworld.camera is '99'; {words}"):
+      make(camera=camera)
+
+
 def test_choice_of_the_gl_backend():
   assert render.choose_gl(lambda name: True) == 'egl'
   assert render.choose_gl(lambda name: 'OSMesa' in name) == 'osmesa'

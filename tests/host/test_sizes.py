@@ -28,6 +28,12 @@ def test_what_cannot_be_built(configure, size, changes, words):
     sizes.check(configure('vid2act', **changes).agent, KEY, size)
 
 
+@pytest.mark.parametrize('size', [(64,), (64, 64, 3)])
+def test_what_is_no_height_and_width(configure, size):
+  with pytest.raises(UserError, match=r'env.metaworld.size is \[64.*a height and a width.*--env.metaworld.size 64 64'):
+    sizes.check(configure('vid2act').agent, KEY, size)
+
+
 @pytest.mark.parametrize('size, changes', [
     ((12, 64), {}), ((16, 16), {}), ((24, 40), {r'.*\.mults': (1, 2, 2)}), (None, {}),
     ((16, 16), {r'.*\.outer': True, r'.*\.mults': (1, 2, 2)})])

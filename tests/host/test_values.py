@@ -51,11 +51,24 @@ def config(overlays):
     ('run.train_ratio', float('inf'), 'of at least 0'), ('batch_length', 1, 'of at least 2'),
     ('vid2act.collect.noise', (0.1, -0.1), 'of at least 0'), ('jax.platform', 'tpux', 'tpu'),
     ('logger.outputs', ('jsonl', 'tensorbord'), 'did you mean tensorboard'),
+    ('seed', -1, 'of at least 0'), ('seed', 2 ** 32, 'below 4294967296'), ('consec_train', 0, 'of at least 1'),
+    ('agent.policy_dist_cont', 'bounded_norml', 'did you mean bounded_normal'), ('agent.policy.act', 'sliu', 'did you mean silu'),
+    *((f'agent.{x}.act', 'reluu', 'did you mean relu') for x in ('enc.simple', 'dec.simple', 'dyn.rssm', 'value', 'rewhead', 'conhead')),
+    *((f'agent.{x}.impl', 'mean', 'none, meanstd, perc; did you mean meanstd') for x in ('retnorm', 'valnorm', 'advnorm')),
+    ('agent.opt.schedule', 'cosin', 'did you mean cosine'), ('jax.enable_policy', False, 'one of True'),
     ('script', 'trian', "Unknown script 'trian'; choose one of train"), ('script', 'zzz', 'pretrain')])
 def test_our_own_table(config, key, value, words):
   with pytest.raises(plugins.PluginError) as error:
     plugins.prepare(config.update({key: value}))
   assert words in str(error.value) and '\n' not in str(error.value)
+
+
+def test_activations_are_those_that_the_host_knows(config):
+  """Of JAX's own, those that keep the shape."""
+  import embodied.jax.nets
+  import jax.numpy as jnp
+  for name in plugins.mapping(plugin()['values'], '')['agent.policy.act']:
+    assert embodied.jax.nets.act(name)(jnp.ones((2, 4))).shape == (2, 2 if name == 'swiglu' else 4), name
 
 
 def test_every_setting_of_the_method_has_a_rule(config):

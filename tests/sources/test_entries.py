@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import recordings as made
 from helpers.suites import needs_dmc
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs.metaworld import MetaWorld
+from vid2act_plugin.sources import dataset
 from vid2act_plugin.sources import entries as origins
 from vid2act_plugin.sources import play as recorder
 from vid2act_plugin.sources import recording as recordings
@@ -118,6 +120,25 @@ def test_behaviours_that_do_not_exist(module, text, words):
 def test_two_of_one_name(tmp_path):
   with pytest.raises(UserError, match="'metaworld_reach' is named twice"):
     origins.parse_all(['metaworld_reach', 'metaworld_push', 'metaworld_reach'])
+
+
+def test_two_recordings_of_one_name_and_the_cure(tmp_path):
+  """Names of folders are not looked at: a teacher has those of the manifests."""
+  names = [f'{made.write(tmp_path / x / "reach")}' for x in ('one', 'two')]
+  (tmp_path / 'two/reach').rename(tmp_path / 'two/other')
+  names[1] = f'{tmp_path}/two/other'
+  with pytest.raises(UserError, match="'reach' is named twice") as e:
+    origins.parse_all(names)
+  found = re.search(r'"source" in (\S+manifest.json)', str(e.value))
+  manifest = recordings.load_manifest(found[1].removesuffix('/manifest.json'))
+  recordings.write_manifest(found[1].removesuffix('/manifest.json'), {**manifest, 'source': 'push'})
+  assert [x.name for x in origins.parse_all(names)] == dataset.Sources(names).names
+  with pytest.raises(UserError, match="'reach' is named twice.*; name it once.$"):
+    origins.parse_all([names[1], names[1]])
+  for folder in ('a/data', 'b/data'):
+    (tmp_path / folder).mkdir(parents=True)
+  with pytest.raises(UserError, match="'data' is named twice.*; rename .*/[ab]/data.$"):
+    origins.parse_all([f'{tmp_path}/a/data', f'{tmp_path}/b/data'])
 
 
 @needs_dmc

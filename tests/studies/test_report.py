@@ -215,6 +215,23 @@ def test_notes_are_kept_once_and_read_as_far_as_they_go(tmp_path):
   assert notes.read(tmp_path / 'nothing') == []
 
 
+def test_a_finished_pretraining(tmp_path, quick):
+  """It leaves no summary, evaluates nothing, and has batches and films of its own."""
+  folder = logdirs.stock(tmp_path / 'run')
+  content = json.loads((folder / 'config.yaml').read_text()) | dict(run=dict(train_ratio=512), vid2act=dict(
+      pretrain=dict(batch_size=6, batch_length=24), behaviours=dict(batch_size=77)))
+  (folder / 'config.yaml').write_text(json.dumps({**content, 'script': 'pretrain'}))
+  images.gif(folder / 'openloop.gif', logdirs.frames(6, 24, 16))
+  (folder / 'teacher').mkdir()
+  (folder / 'teacher/manifest.json').write_text('{}')
+  never = 'No summary', 'No film', 'has not ended', '4 x 8', 'train ratio', 'how they differ', 'Not kept'
+  assert 'Ended after 400 updates' in (text := shown(report.write(folder))[1]) and '6 x 24' in text
+  assert not [x for x in never if x in text]
+  (folder / 'config.yaml').write_text(json.dumps({**content, 'script': 'clone'}))
+  os.unlink(folder / 'openloop.gif')
+  assert '77 steps' in (text := shown(report.write(folder))[1]) and 'No open-loop' not in text
+
+
 def test_stages_and_evaluations_alone(tmp_path, quick):
   """Their steps are updates, or those of the checkpoint; neither is a run that was cut short."""
   folder = logdirs.stock(tmp_path / 'run')

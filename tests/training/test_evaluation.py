@@ -15,7 +15,7 @@ import pytest
 from dreamerv3 import main as host
 
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.training import curves, evaluation, scores
+from vid2act_plugin.training import curves, evaluation, notes, scores
 from vid2act_plugin.training import train as loop
 
 
@@ -151,6 +151,38 @@ def test_eval_only_counts_from_the_checkpoint(make, tmp_path, monkeypatch):
   assert (tmp_path / 'run/scores/score.json.gz').exists()
   assert (tmp_path / 'run/eval.gif').exists()
   assert json.loads((tmp_path / 'run/summary.json').read_text())['eval']['length'] == 4
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({}, []), ({'env.metaworld.camera': 'corner2', 'env.metaworld.use_seed': False, 'seed': 3},
+               ["env.metaworld.camera 'corner2' (this evaluation 'corner')"]),
+    ({'task': 'metaworld_reach'}, ["task 'metaworld_reach' (this evaluation 'metaworld_door-lock')"]),
+    ({'task': 'dmcontrol_walker_walk', 'env.dmcontrol.repeat': 4},
+     ["task 'dmcontrol_walker_walk' (this evaluation 'metaworld_door-lock')"])])
+def test_an_evaluation_of_something_else_is_told(changes, words, make, tmp_path, monkeypatch, capsys):
+  """What the run was begun with, and not what changes no image, reward or episode's length."""
+  cp = elements.Checkpoint(tmp_path / 'ckpt')
+  cp.step, cp.agent = elements.Counter(30), host.make_agent(make()[0])
+  cp.save()
+  config, args = make(**{'run.eval_eps': 1, 'run.from_checkpoint': str(tmp_path)})
+  config.update(changes).save(elements.Path(tmp_path) / 'config.yaml')
+  monkeypatch.setattr(loop, '_load', lambda *args: None)
+  loop.eval_only(config, args)
+  out = capsys.readouterr().out
+  said = [x for x in out.splitlines() if 'this evaluation' in x]
+  assert len(said) == bool(words) and all(x in said[0] for x in words), out
+  assert not said or said[0].startswith(f'Note: the run {tmp_path} was begun') and said[0].count('(') == len(words)
+  assert ('this evaluation' in str(notes.read(tmp_path / 'run'))) == bool(said)
+  made = json.loads((tmp_path / 'run/summary.json').read_text())
+  assert made['task'] == 'metaworld_door-lock' and made['seed'] == 0
+
+
+def test_curves_and_scores_need_no_output(make, tmp_path):
+  """They are made of the log, which is written whichever outputs are named."""
+  config, args = make(**{'logger.outputs': ['scope'], 'run.steps': 10})
+  loop.train(config, args)
+  assert curves.metrics(tmp_path / 'run') and (tmp_path / 'run/scores/train_score.json.gz').exists()
+  assert (tmp_path / 'run/scope').exists() and config.logger.outputs == ('scope',)
 
 
 class Told:

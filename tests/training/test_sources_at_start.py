@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import elements
 import pytest
@@ -32,11 +33,12 @@ def begin(overlays, tiny, tmp_path, monkeypatch):
     raise Stage(command)
 
   def fn(*sources):
-    mine = config.update({'vid2act.sources': sources, 'vid2act.max_sources': 0})
+    mine = fn.config(*sources)
     with pytest.raises(Stage) as e:
       prepare.prepare(mine)
     return locate.locate(mine), e.value.args[0]
   monkeypatch.setattr(prepare, '_stage', stage)
+  fn.config = lambda *sources: config.update({'vid2act.sources': sources, 'vid2act.max_sources': 0})
   fn.located = lambda *sources, task: locate.locate(config.update(
       {'vid2act.sources': sources, 'vid2act.max_sources': 0, 'task': task}))
   return fn
@@ -167,3 +169,35 @@ def test_films_that_are_refused_before_anything_is_made(begin, tmp_path, source,
   with pytest.raises(UserError, match=words):
     begin('metaworld_reach', source)
   assert tree(tmp_path) == before
+
+
+def test_what_an_import_brings_is_checked_before_the_next_stage(begin, tmp_path, monkeypatch):
+  """Its actions and steps, which nothing told before."""
+  lerobot.write(tmp_path / 'set')
+  (source, _), _ = begin('./set', 'metaworld_reach')
+
+  def stage(config, name, what, command):
+    if name != 'import':
+      raise Stage(command)
+    moves.write(source.folder, count=2, size=16, length=brought['steps'])
+    recording.write_manifest(source.folder, {
+        **recording.load_manifest(source.folder), 'complete': True, 'act_size': brought['actions']})
+    return config
+  monkeypatch.setattr(prepare, '_stage', stage)
+  brought = {}
+  for now, words in (
+      (dict(steps=9, actions=18), f"act_width is 16, but the source '{source.name}' has 18 actions"),
+      (dict(steps=7, actions=2), f"pretrain.batch_length is 8, but the source '{source.name}' has 7 steps")):
+    shutil.rmtree(source.folder, ignore_errors=True)
+    brought.update(now)
+    with pytest.raises(UserError, match=words):
+      prepare.prepare(begin.config('./set', 'metaworld_reach'))
+
+
+def test_a_rate_that_no_film_has_is_refused_before_anything_is_made(begin, tmp_path):
+  films(tmp_path)
+  with pytest.raises(UserError, match='a.mkv has 10 images/s, and #rate is 20; give 10 or less, or 0'):
+    begin('film:./clips#rate=20', 'metaworld_reach')
+  begin('film:./clips#rate=0', 'metaworld_reach')
+  moves.film(tmp_path / 'clips/b.mkv', moves.play(1, 9, 32)[0], fps=20)
+  begin('film:./clips#rate=20', 'metaworld_reach')

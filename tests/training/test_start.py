@@ -64,6 +64,20 @@ NOBODY = 65534
     ({'agent.typ': 'dreamerv3'}, 'method is vid2act, but agent.typ is dreamerv3'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'), ({'task': 'metaworld_nothing'}, 'task'),
+    ({'run.report_batches': 0}, 'run.report_batches is 0, but a report takes a batch or more'),
+    ({'consec_report': 0}, 'consec_report is 0, but a report takes a part'),
+    ({'replay.fracs': {'uniform': 0.5, 'recency': 0.25}}, r"replay.fracs is .*'uniform': 0.5.*, which sum to 0.75, .* such as 0.5, 0.25 and 0.25"),
+    ({'agent.opt': {'schedule': 'linear'}}, r'agent.opt.schedule is linear, but .* agent.opt.anneal is 0; .* above \d+, .* const'),
+    ({'logger.filter': '('}, r"logger.filter is '\(', which is no regular expression .*; write something like"),
+    ({'run.usage.gputil': True}, 'run.usage.gputil is True, but the package GPUtil is not installed; .* False'),
+    ({'vid2act.collect.limit': 6}, "pretrain.batch_length is 8, but the source 'metaworld_.*' has 7 steps in its part train"),
+    ({'batch_length': 30, 'agent.vid2act.rehearse': 0.5}, 'has 26 steps, but agent.vid2act.rehearse needs 31'),
+    ({'batch_length': 30, 'vid2act.sources': ('metaworld_reach',), 'agent.vid2act.init_policy.source': 'metaworld_reach'},
+     'worth repeating have at most 26 steps, but batch_length is 30'),
+    ({'batch_length': 30, 'agent.vid2act': {'guide': True, 'vae.online': True}}, 'batch_length is 30, but .* has 26 steps'),
+    ({'vid2act.cloned': '/nowhere'}, '/nowhere cannot be read .*; name one that --script clone has written'),
+    ({'script': 'pretrain', 'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'),
+    ({'script': 'clone', 'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'),
     ({'logger.outputs': ('jsonl', 'expa')}, 'logger.outputs has expa, .*a_missing_one.*leave expa out')])
 def test_before_the_first_stage(begin, tmp_path, changes, words):
   with pytest.raises(UserError, match=words):
@@ -80,9 +94,17 @@ def test_what_is_right_begins(begin, tmp_path, capsys):
   assert 'own task' not in capsys.readouterr().out
 
 
+def test_a_run_of_random_actions_needs_no_teacher(begin, tmp_path):
+  config = begin(random_agent=True)
+  assert not config.vid2act.teacher and not config.vid2act.cloned and not prepare.shares(config)
+  assert [x.name for x in tmp_path.iterdir()] == ['run']
+
+
 def test_a_folder_in_use_is_known_at_the_start(begin, tmp_path):
   with lock.locked(tmp_path / 'run'), pytest.raises(UserError, match='is in use by'):
     begin()
+  with lock.locked(tmp_path / 'run'), pytest.raises(Stage):  # A stage waits for whoever makes the same.
+    begin(script='pretrain')
 
 
 def test_a_folder_that_cannot_be_made():

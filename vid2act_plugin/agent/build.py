@@ -73,29 +73,45 @@ def _acting(agent, config, bundle=None):
   """Return the agent with the sources' behaviours beside it, if any of its episodes are theirs."""
   if not executes(config):
     return agent
-  folder, teacher = config.vid2act.cloned, config.vid2act.teacher
-  if not folder and teacher and not bundle:  # Of which nothing else is needed.
-    bundle = bundles.load(teacher)
-  found = behaviours.read(folder) if folder else bundle and behaviours.of(bundle)
-  where = folder or teacher
+  found, where = _given(config, bundle)
   if not found:
     raise UserError(
         f"The key agent.vid2act.execute is {dict(config.agent.vid2act.execute)}, but there are no "
         f"behaviours in the teacher '{where}'; repeat your command with run.eval_every above 0, or "
         'make them with --script clone and name LOGDIR/behaviours as vid2act.cloned.')
-  shape = _image(agent.obs_space)
-  if found.facts['image'] != shape:
-    raise UserError(
-        f'The task {config.task} has images of shape {shape}, but the behaviours '
-        f"in {where} are for {found.facts['image']}; set env.{config.task.split('_')[0]}.size "
-        'accordingly.')
+  _check_behaviours(config, found.facts, where, agent.obs_space, agent.act_space)
   _note_other_settings(found.facts, config)
-  made = acting.Acting(
+  return acting.Acting(
       agent, found, config.agent.vid2act,
       config.env.get(config.task.split('_')[0], {}).get('repeat', 1))
-  if not made.candidates:
-    note(f'Note: no source has {made.actions} actions as the task, so that none carries out episodes, and nothing is imitated.')
-  return made
+
+
+def _given(config, bundle=None):
+  """Return the behaviours of the folder or else the teacher that a run is given, None if there are none, and where."""
+  folder, teacher = config.vid2act.cloned, config.vid2act.teacher
+  if folder:
+    return behaviours.read(folder), folder
+  if teacher and not bundle:  # Of which nothing else is needed.
+    bundle = bundles.load(teacher)
+  return bundle and behaviours.of(bundle), teacher
+
+
+def _check_behaviours(config, facts, where, obs_space, act_space):
+  """Raise a `UserError` where behaviours are for other images than the task's; a note says if none has its actions."""
+  shape = _image(obs_space)
+  if facts['image'] != shape:
+    raise UserError(
+        f'The task {config.task} has images of shape {shape}, but the behaviours '
+        f"in {where} are for {facts['image']}; set env.{config.task.split('_')[0]}.size "
+        'accordingly.')
+  actions = act_space['action'].shape[0] if 'action' in act_space else 0
+  if actions and actions not in facts['act_sizes']:
+    _note_idle(actions, config.logdir)
+
+
+@functools.cache  # Before a stage or else once the agent is built, and not again.
+def _note_idle(actions, logdir):
+  note(f'Note: no source has {actions} actions as the task, so that none carries out episodes, and nothing is imitated.')
 
 
 def _note_other_settings(facts, config):
@@ -150,6 +166,8 @@ def check(bundle, config, obs_space, act_space):
     raise UserError(
         f'The teacher {path} was imported with --no-guide and agent.vid2act.guide is True; import '
         'it again with the replays, or set that to False.')
+  if options.init:
+    initialise.check_sizes(config, bundle)
 
 
 def check_task(config):
@@ -166,8 +184,11 @@ def check_task(config):
         f"The task {config.task} has the observations {', '.join(obs)}, but vid2act needs 'image'; "
         'switch its images on, or choose another task.')
   taught, given = needs_teacher(config.agent.vid2act), config.vid2act.teacher
+  bundle = bundles.load(given) if given else None
   if taught and given:
-    check(bundles.load(given), config, obs, act)
+    check(bundle, config, obs, act)
+  if executes(config) and (found := _given(config, bundle))[0]:
+    _check_behaviours(config, found[0].facts, found[1], obs, act)
   check_actions(config, act, config.vid2act.act_width if taught and not given else math.inf)
   for key in ('agent.vid2act.rehearse', 'agent.vid2act.init_policy.source'):
     if config[key]:

@@ -30,13 +30,17 @@ def wanted(config):
 
 
 def check(config, found):
-  """Raise a `UserError` for what can be known of `agent.vid2act.init_policy.source` before its recording is there.
+  """Raise a `UserError` for what can be known of `agent.vid2act.init_policy.source`, also before its recording is there.
 
-  found: the located sources of the run. It has to be one of these, with as many actions as the task.
+  found: the located sources of the run. It has to be one of these, with as many actions as the task and enough steps.
   """
-  (has, _), needs = locate.shape(config, _named(config, found)), locate.task_act_size(config)
+  source = _named(config, found)
+  (has, _), needs = locate.shape(config, source), locate.task_act_size(config)
   if has and needs:
     _check_actions(config, has, needs)
+  # Where none succeeded, or nothing tells, it is some of all.
+  if known := locate.episodes(config, source, 'success_any') or locate.episodes(config, source):
+    _check_steps(config, sum(known), 'at most ')
 
 
 def _named(config, found):
@@ -85,12 +89,16 @@ def _demonstrations(agent, config, source):
         f"The key agent.vid2act.init_policy.source is '{source}', whose recordings have images of shape {data.image}, "
         f"but the task {config.task} of {shape}; name a source that has the same, or set it to ''.")
   data.only_demonstrations()
-  have = len(data.streams['train'][0]['reward'])
+  _check_steps(config, len(data.streams['train'][0]['reward']))
+  return data
+
+
+def _check_steps(config, have, most=''):
   if have < config.batch_length:
     raise UserError(
-        f"The key agent.vid2act.init_policy.source is '{source}', whose episodes worth repeating have {have} steps, but "
-        f'batch_length is {config.batch_length}; collect more, or lower batch_length.')
-  return data
+        f"The key agent.vid2act.init_policy.source is '{config.agent.vid2act.init_policy.source}', whose episodes worth "
+        f'repeating have {most}{have} steps, but batch_length is {config.batch_length}; collect more, or lower '
+        'batch_length.')
 
 
 def _learned(agent, config, data, updates):

@@ -6,6 +6,7 @@ teacher's source index, V tokens of vector observations, X tokens of the image.
 
 import re
 
+import elements
 import jax
 import ninjax as nj
 import numpy as np
@@ -14,6 +15,7 @@ from ..common.errors import UserError
 from ..common.output import note
 from ..host import checkpoints, internals, loading, processes
 from ..host.loading import match, shapes
+from ..teacher import model as models
 
 MODEL = re.compile(r'dyn/(?!obs0/)|enc/cnn')  # What has to be the teacher's; vectors of the task's own change obs0.
 
@@ -58,6 +60,35 @@ def check(config, names):
         f"{', '.join(names)}; name one of these.")
 
 
+def check_sizes(config, bundle):
+  """Raise a `UserError` where a new agent's world model would have other shapes than the teacher's; nothing is computed."""
+  if checkpoints.latest(processes.home(config)):
+    return  # See `initialise`.
+  manifest, given, kernel = bundle.manifest, bundle.params, f'{internals.ACTIONS}/kernel'
+  check(config, manifest['sources'])
+  image = elements.Space(np.uint8, tuple(manifest['image']))
+  made = models.shapes(
+      models.SourceModel(config.agent, image, bundle.act_width, manifest['act_sizes']), manifest['image'], bundle.act_width)
+  if manifest.get('kind') == 'separate':
+    names, source = manifest['sources'], config.agent.vid2act.init_source
+    prefix = f'{names.index(source) if source else 0}/'
+    given = {k.removeprefix(prefix): v for k, v in given.items() if k.startswith(prefix)}
+    made.pop(kernel)  # It knows neither other sources nor actions that it lacks.
+  _refuse(config, {
+      k: shapes(given[k], jax.ShapeDtypeStruct(v, np.float32)) for k, v in made.items()
+      if k in given and given[k].shape != v})
+
+
+def _refuse(config, differ, report=()):
+  """Raise a `UserError` if any tensors `{name: in words}` that `differ` from the teacher's are of the world model."""
+  if other := [(k, v) for k, v in differ.items() if MODEL.match(k)]:
+    name, shape = other[0]
+    raise UserError(
+        f'The key agent.vid2act.init is True, but of the teacher {config.vid2act.teacher} {len(other)} tensors of the world '
+        f"model have another shape than the agent's, such as {name}, {shape}; give the sizes that it was made with, as in the "
+        'overlay size12m, pretrain another teacher, or set that key to False.', report)
+
+
 def initialise(agent, bundle, config):
   """Give a new agent the teacher's weights, as the source `agent.vid2act.init_source`.
 
@@ -72,12 +103,7 @@ def initialise(agent, bundle, config):
   params, report = fit(
       loading.parameters(agent), bundle.params, bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
-  if other := [x for x in report.rows if x[1] == 'shape differs' and MODEL.match(x[0])]:
-    name, _, shape = other[0]
-    raise UserError(
-        f'The key agent.vid2act.init is True, but of the teacher {config.vid2act.teacher} {len(other)} tensors of the world '
-        f"model have another shape than the agent's, such as {name}, {shape}; give the sizes that it was made with, as in the "
-        'overlay size12m, pretrain another teacher, or set that key to False.', report.lines())
+  _refuse(config, {name: shape for name, status, shape in report.rows if status == 'shape differs'}, report.lines())
   agent.load({'params': {**params, **aligned(params)}, 'counters': loading.FRESH})
   note(*report.lines())
 

@@ -1,5 +1,7 @@
 """What follows from the settings `agent.vid2act`, for all who need to agree on it."""
 
+import functools
+
 from ..common import resources
 from ..common.errors import UserError
 from ..common.output import note
@@ -51,7 +53,7 @@ def idle(config):
   Neither the defaults nor any of our overlays leave one so.
   """
   options, given = config.agent.vid2act, config.vid2act.cloned
-  usual = resources.defaults()['agent']['vid2act']
+  usual = _usual()
   unguided = [k for k in ('guide_by', 'guide_from', 'prior') if not options.guide and options[k] != usual[k]]
   alone = 'no source carries out episodes (execute.start and execute.end are 0)'
   acting = executes(config)
@@ -69,6 +71,11 @@ def idle(config):
       *((f'agent.vid2act.{k}', options[k], True, 'agent.vid2act.guide is False') for k in unguided)):
     if without:
       note(f'Note: the key {key} is {value!r}, which has no effect, as {why}.')
+
+
+@functools.cache  # A study asks for every variant and task.
+def _usual():
+  return resources.defaults()['agent']['vid2act']
 
 
 def from_start(options):

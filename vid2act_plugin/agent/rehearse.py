@@ -11,7 +11,7 @@ from dreamerv3 import main as hostmain
 
 from ..common.errors import UserError
 from ..sources.dataset import KEYS, Sources
-from ..sources.locate import locate
+from ..sources.locate import episodes, locate
 from ..teacher import bundle as bundles
 from .imitate import LOSS as IMITATED
 
@@ -70,13 +70,8 @@ class Rehearsal:
     return {k: np.concatenate([v[:-self.rows], rows(k, v)]) for k, v in data.items()}
 
   def _check(self, config):
-    need = max(config.batch_length, config.report_length) + config.replay_context
     for name, stream in zip(self.sources.names, self.sources.streams['train']):
-      if len(stream['reward']) < need:
-        raise UserError(
-            f"The recording of '{name}' has {len(stream['reward'])} steps, but "
-            f'agent.vid2act.rehearse needs {need}; collect more, or lower batch_length and '
-            'report_length.')
+      _check_steps(config, name, len(stream['reward']))
 
 
 def nearest(sources, bundle, images):
@@ -178,3 +173,18 @@ def check_spaces(config, obs_space, act_space, key='agent.vid2act.rehearse'):
   if list(act_space) != ['action'] or act_space['action'].discrete:
     raise UserError(
         f"The task {config.task} has the actions {dict(act_space)}, but {key} needs one continuous action named 'action'.")
+
+
+def check(config, found):
+  """Raise a `UserError` where a located source is known to have too few steps."""
+  for source in found:
+    if known := episodes(config, source):
+      _check_steps(config, source.name, sum(known))
+
+
+def _check_steps(config, name, have):
+  need = max(config.batch_length, config.report_length) + config.replay_context
+  if have < need:
+    raise UserError(
+        f"The recording of '{name}' has {have} steps, but agent.vid2act.rehearse needs {need}; collect more, or lower "
+        'batch_length and report_length.')

@@ -192,11 +192,13 @@ def _find(model, camera, key):
   names = [model.camera(i).name for i in range(model.ncam)]
   if camera in names:
     return names.index(camera)
-  if not isinstance(camera, int) or not 0 <= camera < len(names):
-    raise UserError(
-        f"The key {key} is '{camera}'; choose one of {', '.join(names)}, or its number, from 0 to "
-        f'{len(names) - 1}.')
-  return camera
+  given, known = isinstance(camera, int), ', '.join(names)
+  number = int(camera) if given or camera.isdecimal() else -1  # In Meta-World the key is text.
+  if not 0 <= number < len(names):
+    numbers = f'a number from 0 to {len(names) - 1}'
+    raise UserError(f"The key {key} is '{camera}'; " + (
+        f'give {numbers}, for {known}.' if given else f'choose one of {known}, or {numbers}.'))
+  return number
 
 
 def _hangs(model, data, index):

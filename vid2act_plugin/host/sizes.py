@@ -18,6 +18,10 @@ def check(agent, key, size):
           'divided into so many equal parts; change one of them.')
   if not size:
     return
+  if len(size) != 2:
+    raise UserError(
+        f'The key {key} is {list(size)}; give a height and a width in pixels, --{key} 64 64, or [64, 64] in an '
+        'overlay.')
   for name in ('enc', 'dec'):
     simple = agent[name].simple
     times = len(simple.mults) - bool(simple.outer)

@@ -17,6 +17,7 @@ from .writer import Writer
 
 LIMIT = 200
 NOISE = (0.0, 0.1, 0.3, 0.5)
+FACTS = 'renderer', 'act_size', 'success'  # That only a worker knows.
 
 
 def collect(
@@ -51,7 +52,7 @@ def collect(
 
 
 class Source(Writer):
-  """One source's recording while it grows."""
+  """One source's recording while it grows; `names` are the files of the episodes that were asked for."""
 
   def __init__(self, entry, folder, env, behaviour, seed):
     name, task = entry.task.split('_', 1)
@@ -75,13 +76,15 @@ class Source(Writer):
     """Return the indices still to be recorded; what is there already is checked and kept."""
     self._check_earlier()
     self.resume()
-    names = [recording.name(i) for i in range(episodes)]
-    found = [i for i, x in enumerate(names) if x not in self.entries]
-    stray = [i for i in found if (self.folder / names[i]).exists()]
+    self.names = [recording.name(i) for i in range(episodes)]
+    found = [i for i, x in enumerate(self.names) if x not in self.entries]
+    stray = [i for i in found if (self.folder / self.names[i]).exists()]
     if stray:
       say(f"{self.head['source']}: episodes {stray} are incomplete and are recorded again")
     if self.entries:
       say(f"{self.head['source']}: there already are {count(len(self.entries), 'episode')}")
+    if not found and self.earlier.get('complete') is False:  # More were asked for when it was interrupted.
+      self._save(self.earlier)
     return found
 
   def job(self, index):
@@ -98,7 +101,11 @@ class Source(Writer):
   def record(self, result):
     """Note in the manifest what a worker has recorded."""
     self.add(result['entry'])
-    self.save(**{k: result[k] for k in ('renderer', 'act_size', 'success')})
+    self._save(result)
+
+  def _save(self, facts):
+    """Write the manifest, which says whether all episodes are there: a run uses an interrupted one, with a note."""
+    self.save(**{k: facts[k] for k in FACTS if k in facts}, complete=all(x in self.entries for x in self.names))
 
   def _check_earlier(self):
     for path, before, now in _differences(self.earlier, self.head) if self.earlier else ():
@@ -106,8 +113,14 @@ class Source(Writer):
         say(f'Note: {self.folder} was begun with {path[9:]} {before}; this is {now}.')
         continue
       raise UserError(
-          f"The recording {self.folder} was made with {path} = {before}, not {now}; use the "
-          f"former (--{path.split('.')[-1].replace('_', '-')}) or name another folder (--out).")
+          f'The recording {self.folder} was made with {path} = {before}, not {now}; {self._cure(path)}name another '
+          'folder (--out).')
+
+  def _cure(self, path):
+    if path == 'behaviour.digest':
+      return f"restore the modules of {self.head['behaviour']['policy']} as they were, or "
+    known = path.startswith('env.') or path in ('behaviour.noise', 'behaviour.random_share', 'seed')
+    return f"use the former (--{path.split('.')[-1].replace('_', '-')}) or " * known
 
 
 def defaults(suite):

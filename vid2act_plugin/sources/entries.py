@@ -82,10 +82,10 @@ def parse_all(texts, task=''):
     names += _matching(text, {*texts, *names, task}) if PATTERN.fullmatch(text) else [text]
   found = [parse(x, task) for x in names]
   for text, entry in zip(names, found):
-    if [x.name for x in found].count(entry.name) > 1:
+    same = [x for x in found if x.name == entry.name]
+    if len(same) > 1:
       raise UserError(
-          f"The source '{entry.name}' is named twice, here by '{text}' of the key "
-          'vid2act.sources; name it once or rename a folder.')
+          f"The source '{entry.name}' is named twice, here by '{text}' of the key vid2act.sources; {_apart(same)}.")
   return found
 
 
@@ -130,6 +130,15 @@ def _check(task):
   raise UserError(
       f"The key vid2act.sources names '{task}', but sources are tasks of "
       f"{' or '.join(suites.SUITES)}, which their names begin with, or paths; {cure}")
+
+
+def _apart(same):
+  """Return what gives entries of one name two: a recording has that of its manifest, other data that of its folder."""
+  if len({(x.path, x.task, x.behaviour) for x in same}) == 1:
+    return 'name it once'
+  path, foreign = max(((x.path, x.foreign) for x in same if x.path), key=lambda x: not x[1])
+  return f'rename {path}' if foreign else (
+      f'leave one out, or write another name as "source" in {path / recording.MANIFEST}')
 
 
 def _matching(pattern, without):

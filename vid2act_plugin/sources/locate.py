@@ -4,16 +4,18 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import pathlib
 
 from ..common.errors import UserError
 from ..common.output import note
 from ..envs import suites
-from . import bodies, entries, importing, recording, shots
+from . import bodies, dataset, entries, importing, recording, shots
 from .formats import places
 
 CACHE = 1  # Raise it when recordings or teachers made before are no longer valid.
 LABELS = 2  # Raise it when labels that were inferred before are.
+EVEN = ('metaworld',)  # Suites whose episodes end at their limit alone.
 APART = ('use_seed', 'proprio')  # Settings of an environment that change no recording.
 
 
@@ -74,7 +76,7 @@ def check(config, found):
     (actions, image), entry = shape(config, source), source.entry
     missing = not (source.folder / recording.MANIFEST).exists()
     if missing and entry.film:
-      shots.check(entry.path)
+      shots.check(entry.path, float(dict(entry.keys).get('rate', 0)))
     elif missing and entry.foreign:
       importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
     if actions > config.vid2act.act_width:
@@ -85,7 +87,8 @@ def check(config, found):
       raise UserError(
           f"The source '{source.name}' has images of {list(image)}, but the run of {size(config)}; "
           f'import or collect it at that size, or set env.SUITE.size.')
-    if not missing and not entry.foreign and recording.load_manifest(source.folder).get('complete') is False:
+    # One that the run itself completes is none of these.
+    if source.complete and not entry.foreign and recording.load_manifest(source.folder).get('complete') is False:
       note(f"Note: what made the recording {source.folder} was interrupted, so that it may lack episodes; that command, "
            'repeated, continues.')
     if suites.plain(task(source)) == suites.plain(config.task):
@@ -111,6 +114,31 @@ def shape(config, source):
     return manifest['act_size'], manifest['env'].get('size', image)
   native = entry.task and not entry.foreign
   return suites.actions(entry.task, settings(config, entry)['env']) if native else 0, image
+
+
+def episodes(config, source, told=''):
+  """Return the steps of each episode that a located source has or will have; empty where only what makes it will tell.
+
+  told: only those of which the manifest says so.
+  """
+  if source.complete:
+    return [x['steps'] for x in recording.load_manifest(source.folder)['episodes'] if not told or x.get(told)]
+  if told or source.entry.foreign or source.entry.suite not in EVEN:
+    return []
+  env = settings(config, source.entry)['env']
+  return source.episodes * [1 + math.ceil(env['limit'] / max(1, env['repeat']))]  # The environment says what it cannot have.
+
+
+def check_windows(config, found, length, key, holdout=0):
+  """Raise a `UserError` where a located source is known to have fewer than `length` steps, the value of `key`, in a part."""
+  for source in found:
+    known = episodes(config, source)
+    train = len(known) - dataset._held(len(known), holdout)
+    for split, part in zip(dataset.SPLITS, (known[:train], known[train:] or known)):
+      if known and sum(part) < length:
+        raise UserError(
+            f"The key {key} is {length}, but the source '{source.name}' has {sum(part)} steps in its part {split}; "
+            'lower it, or collect more or longer episodes.')
 
 
 def task_act_size(config):

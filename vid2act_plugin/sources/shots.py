@@ -37,12 +37,20 @@ class Shot:
     return f'{self.start}-{self.stop - 1}'
 
 
-def check(path):
-  """Raise a `UserError` unless there are films in `path`."""
-  if not places.films(path):
+def check(path, rate=0):
+  """Raise a `UserError` unless there are films in `path`, of which one can be read at `rate` images per second; 0: all."""
+  films, faults = places.films(path), []
+  if not films:
     raise UserError(
         f"There are no films in {path} ({', '.join(places.VIDEOS)}, or folders of numbered pictures); "
         'name a folder of films, or a recording.')
+  for film in films.values() if rate else ():
+    try:
+      return _fps(film, rate, '#rate', '=')
+    except UserError as e:  # Others may have it, and this one is left out.
+      faults.append(e)
+  if faults:
+    raise faults[0]
 
 
 def pace(film, rate):
@@ -66,17 +74,23 @@ def images(film, rate=0, repeat=1):
   """
   if not rate:
     return (x for i, (_, x) in enumerate(video.frames(film)) if i % repeat == 0)
+  fps = _fps(film, rate)
+  timed = ((i / fps if time is None else time, x) for i, (time, x) in enumerate(video.frames(film)))
+  return nearest(timed, min(rate, fps) / repeat)
+
+
+def _fps(film, rate, option='--rate', sign=' '):
+  """Return images per second of a film; a `UserError` if it has fewer than `rate`, the value of `option`, or does not tell."""
   fps = video.rate(film)
   if not fps:
     raise UserError(
-        f'The film {film} does not tell how many images/s it has, and --rate is {rate:g}; give --rate 0, which takes '
-        'all images.')
+        f'The film {film} does not tell how many images/s it has, and {option} is {rate:g}; give {option}{sign}0, which '
+        'takes all images.')
   if fps < rate * (1 - SLACK):
     raise UserError(
-        f'The film {film} has {fps:.4g} images/s, and --rate is {rate:g}; give {fps:.4g} or less, or 0, which '
+        f'The film {film} has {fps:.4g} images/s, and {option} is {rate:g}; give {fps:.4g} or less, or 0, which '
         'takes all images.')
-  timed = ((i / fps if time is None else time, x) for i, (time, x) in enumerate(video.frames(film)))
-  return nearest(timed, min(rate, fps) / repeat)
+  return fps
 
 
 def nearest(frames, rate):

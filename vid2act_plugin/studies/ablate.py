@@ -1,6 +1,7 @@
 """Run a matrix of variants, tasks and seeds, and compare the variants."""
 
 import contextlib
+import io
 import os
 import pathlib
 import signal
@@ -10,6 +11,7 @@ from functools import partial as bind
 from ..common import cluster, lock, parallel
 from ..common.errors import SHOWN, UserError
 from ..common.output import say
+from ..envs import suites
 from . import matrix
 from .ablation import Ablation
 
@@ -42,7 +44,9 @@ def main(args):
   cluster.check(args, 'jobs')
   ablation = Ablation(plan, out, args.merge)
   if args.dry_run:
-    return ablation.show()
+    ablation.show()
+    return _check(ablation, listed=True)
+  _check(ablation)
   if args.prepare:
     with _stoppable(args.minutes) as over:
       interrupted = _interrupted(ablation.prepare, over)
@@ -57,6 +61,32 @@ def main(args):
         f'{ablation.log(failed[0])}; repeat the command to continue them.')
   if interrupted:
     raise SystemExit(130)
+
+
+def _check(ablation, listed=False):
+  """Raise a `UserError` where runs that are not finished could only fail, before anything is made for others.
+
+  listed: what can still be brought before they begin, such as data and teachers, is only told.
+  """
+  from dreamerv3 import plugins, values
+
+  from .. import prepare
+  tables = [plugins.mapping(x['values'], 'The values') for x in plugins.load().values() if 'values' in x]
+  for run, config in ablation.kinds():
+    what = f"The variant '{run.method}' of {ablation.plan.path} cannot run {run.task}"
+    for fault in (x for table in tables for x in values.faults(config.flat, table)):
+      raise UserError(f'{what}: {fault}')
+    try:
+      suites.check(run.task)
+    except UserError as e:
+      raise UserError(f'{what}: {e}') from e
+    try:
+      with contextlib.redirect_stdout(io.StringIO()):  # Notes are for its own log.
+        prepare.checked(config)
+    except UserError as e:
+      if not listed:
+        raise UserError(f'{what}: {e}') from e
+      say(f'Note: {what[0].lower()}{what[1:]} as things are: {e}')
 
 
 def _interrupted(work, over):

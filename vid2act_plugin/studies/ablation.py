@@ -38,7 +38,11 @@ class Ablation:
     self.configs = plan.resolved()
     self.settings = plan.settings(self.configs)
     begun.check(self)
-    plan.write(self.overlays, lock.owner(out) or '')
+    if owner := lock.owner(out):
+      plan.write(self.overlays, owner)
+    else:  # Under the lock, as another may begin at the same time.
+      with lock.locked(out, wait=False):
+        plan.write(self.overlays)
     self.elsewhere = elsewhere.read(merged, self)
     # Results that were copied here, or merged before, are not lost when the option is not repeated, but
     # a run that has left something to continue makes its own.
@@ -64,6 +68,7 @@ class Ablation:
     start: runs commands, as `parallel.run_commands`. here: make what the runs
     share first; otherwise by a command like theirs, which is `after` for them.
     """
+    self.plan.write(self.overlays)  # Another may have written its own until `out` was locked.
     todo = {k: x for k, x in self.runs.items() if not self.finished(x)}
     say(f'{len(self.runs)} runs, {len(self.runs) - len(todo)} of them finished, in {self.out}')
     self.gather()  # Now, so that a folder knows its matrix before the first run ends.
@@ -90,13 +95,16 @@ class Ablation:
     """Make recordings, teachers and behaviours, once for all seeds, and overlays that name them for the runs."""
     from .. import prepare
     with lock.locked(self.out / PREPARED):
-      for run in {(x.method, x.task): x for x in self.plan.runs if not self.finished(x)}.values():
-        config = self.configs[run.method, run.task]
-        path = self._shared(run)
-        made = prepare.prepare(config.update(seed=0, logdir=str(path.parent)))
+      for run, config in self.kinds():
+        path, made = self._shared(run), prepare.prepare(config)
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(path) as part:
           YAML().dump({x: made[x] for x in SHARED}, part)
+
+  def kinds(self):
+    """Return a run and the settings of what it shares, for each variant and task with runs that are not finished."""
+    found = {(x.method, x.task): x for x in self.plan.runs if not self.finished(x)}
+    return [(x, self.configs[kind].update(seed=0, logdir=str(self._shared(x).parent))) for kind, x in found.items()]
 
   def after(self, name):
     """Return the name of the command that a run waits for; None if it takes nothing from others."""

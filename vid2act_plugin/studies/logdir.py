@@ -21,6 +21,7 @@ FILES = {  # What is said where one is missing.
     evaluation.ALONG: 'Not kept what was so at each step of the film: an earlier version made it.',
     'openloop*.gif': 'No open-loop predictions: they are drawn when a run with a world model ends.',
     notes.FILE: 'No load reports or warnings were kept; earlier versions only printed them.'}
+RUNS = summary.FILE, evaluation.FILM, evaluation.ALONG  # What stages do not leave.
 
 
 def is_run(folder):
@@ -37,9 +38,9 @@ class Run:
     self.rows = curves.metrics(folder, log)
     self.config = self._try(CONFIG, lambda: safe_yaml.load(folder / CONFIG), 'No settings.')
     self.settings = self._try(CONFIG, lambda: files.read(folder / CONFIG).decode(errors='replace'), '')
+    self.stage = self.at('script') in STAGES
     left = self._try(summary.FILE, lambda: files.parse(folder, summary.FILE))
     self.summary = page.fitting(left, SUMMARY)
-    self.stage = self.at('script') in STAGES
     made = folder / 'teacher' / bundle.MANIFEST, folder / 'behaviours' / bundle.FACTS
     self.ended = any(x.is_file() for x in made) if self.stage else isinstance(left, dict)
     self.teacher = page.fitting(self._try(TEACHER, lambda: files.parse(folder, TEACHER), ''),
@@ -114,7 +115,8 @@ class Run:
   def _try(self, name, read, absent=None):
     """Return what a file holds, None if it cannot be read, which is noted."""
     if not (self.folder / name).exists():
-      self.missing += [x for x in [FILES.get(name, '') if absent is None else absent] if x]
+      said = FILES.get(name, '') * (not self.stage or name not in RUNS) if absent is None else absent
+      self.missing += [said] * bool(said)
       return None
     try:
       return read()

@@ -123,9 +123,11 @@ def _openloop(run):
                 min(times))
       for name, (frames, times) in run.films()]
   if not blocks:
-    run.missing.append(FILES['openloop*.gif'])
+    run.missing += [FILES['openloop*.gif']] * (run.at('script') != 'clone')  # Which has no world model.
     return 'openloop', '', []
   said = 'From above: what was seen, what the world model predicts from the first frames on, and how they differ.'
+  if run.stage:
+    said = 'From above: what was seen, and what the world model makes of it; with a red edge, what it predicts unseen.'
   return 'openloop', 'Open-loop predictions', [page.words(said), *blocks]
 
 
@@ -137,8 +139,8 @@ def _ran(run):
   blocks = [page.facts([
       ('task', run.task), ('method', run.method), ('agent', at('agent', 'typ')),
       ('seed', made['seed'] if made['seed'] is not None else at('seed')), ('script', at('script')),
-      (run.unit, run.step), ('updates', made['updates']), ('train ratio', at('run', 'train_ratio')),
-      ('batch', f"{at('batch_size')} x {at('batch_length')}" if at('batch_size') else None),
+      (run.unit, run.step), ('updates', made['updates']),
+      ('train ratio', None if run.stage else at('run', 'train_ratio')), ('batch', _batch(run)),
       ('environment', ', '.join(f'{k} {v}' for k, v in known.items() if v not in ('', '{}'))),
       ('sources', len(run.sources) or None), ('teacher', at('vid2act', 'teacher')),
       ("hash of the teacher's files", (run.teacher['hash'] or '')[:16]),
@@ -153,6 +155,13 @@ def _ran(run):
   if run.settings:
     blocks.append(page.lines(f'All settings ({CONFIG})', run.settings.splitlines(), closed=True))
   return 'ran', 'What ran', blocks
+
+
+def _batch(run):
+  """Return the size of a batch in words; stages have keys of their own, and behaviours learn from single steps."""
+  stage = {'pretrain': ('vid2act', 'pretrain'), 'clone': ('vid2act', 'behaviours')}.get(run.at('script'), ())
+  count, length = (run.at(*stage, x) for x in ('batch_size', 'batch_length'))
+  return count and (f'{count} x {length}' if length else f'{count} steps')
 
 
 def _changed(folder):

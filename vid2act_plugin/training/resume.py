@@ -1,6 +1,7 @@
 """What a run needs to be stopped between two steps, and to continue from there."""
 
 import collections
+import contextlib
 import os
 import pathlib
 import signal
@@ -8,10 +9,11 @@ import threading
 import time
 import zipfile
 
-from ..common.errors import UserError
+from ..common.errors import UserError, differences
 from ..common.output import note, say
+from ..envs import suites
 from ..host import checkpoints, internals
-from . import chunks
+from . import chunks, start
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
@@ -130,6 +132,23 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay'), agreed=bool):
   known = checkpoints.holds(folder, 'place')
   cp.load(folder, keys=[*keys, *['place'] * known])
   return known
+
+
+def compare(config, folder):
+  """Note where a checkpoint's run was begun with another task, or settings of its suite, than it is evaluated with."""
+  run, before, now = folder.parent.parent, {}, config.flat
+  if folder.parent.name in checkpoints.FOLDERS:
+    with contextlib.suppress(UserError):  # The checkpoint alone is needed.
+      before = start.begun(run)
+  suite, then = config.task.split('_')[0], before.get('task', config.task)
+  # `use_seed` chooses episodes, as `seed` does, and changes nothing else.
+  changed = [k for k in now if k.startswith(f'env.{suite}.') and not k.endswith('.use_seed') and (
+      k in before and before[k] != now[k])]
+  if suites.plain(then) != suites.plain(config.task):
+    changed = ['task', *changed * then.startswith(f'{suite}_')]
+  if changed:
+    note(f"Note: the run {run} was begun with {differences(changed, before, 'this evaluation', now)}; give the former "
+         'to evaluate it in what it was trained in.')
 
 
 def _discard(folder):

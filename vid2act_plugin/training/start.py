@@ -14,6 +14,7 @@ from ..common.output import note
 from ..host import checkpoints, loading, sizes
 from ..sources import locate
 from ..teacher import behaviours, bundle
+from . import settings
 
 # Settings that a continued run may change: how long, how often, where, and on what machine.
 FREE = re.compile(
@@ -40,6 +41,7 @@ def check(config):
         'than one device.')
   _processes(config, ours)
   _outputs(config)
+  settings.check(config)
   if ours and config.script in (*LOOPS, *STAGES) and not config.random_agent:
     suite = config.task.split('_')[0]
     sizes.check(config.agent, f'env.{suite}.size', config.env.get(suite, {}).get('size'))
@@ -55,8 +57,10 @@ def check(config):
           'run.eval_every 0, read no checkpoint of today; set run.eval_every above 0.')
     checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)
   if config.script in LOOPS[:2]:
-    _replay(config)
-    _free(pathlib.Path(own(config).logdir).expanduser())
+    settings.replay(config, ours)
+  if config.script in (*LOOPS[:2], *STAGES):
+    # A stage waits for whoever makes the same.
+    _free(pathlib.Path(own(config).logdir).expanduser(), config.script in LOOPS)
   checkpoint = checkpoints.latest(logdir)
   if checkpoint:
     _continued(config, logdir, checkpoint, ours)
@@ -105,31 +109,16 @@ def _outputs(config):
           f'install it (`pip install {package}`), or leave {output} out.')
 
 
-def _free(logdir):
-  """Raise a `UserError` if the run could not have its folder; nothing is made."""
-  if logdir.exists():
+def _free(logdir, alone=True):
+  """Raise a `UserError` if the run could not have its folder, `alone` for itself; nothing is made."""
+  if alone and logdir.exists():
     with lock.locked(logdir, wait=False):  # The script itself takes it again, for good.
       return
-  place = next(x for x in logdir.absolute().parents if x.exists())
+  place = next(x for x in (logdir.absolute(), *logdir.absolute().parents) if x.exists())
   if not place.is_dir() or not os.access(place, os.W_OK, effective_ids=True):
     raise UserError(
         f'The folder {logdir} cannot be written, as none can be made in {place}; mend its rights or '
         'name another --logdir.')
-
-
-def _replay(config):
-  need = config.batch_size * (
-      config.consec_train * config.batch_length + config.replay_context)
-  if config.replay.size < need:
-    raise UserError(
-        f'The key replay.size is {config.replay.size:g}, but a batch alone has {need} steps '
-        '(batch_size, batch_length, consec_train and replay_context); set it to more.')
-  drawn, reported = config.consec_train * config.batch_length, config.consec_report * config.report_length
-  if reported > drawn:
-    raise UserError(
-        f'The key report_length is {config.report_length} and a report takes {reported} steps of a sequence '
-        f'(consec_report), but the replay gives {drawn} (batch_length, consec_train); set it to '
-        f'{drawn // config.consec_report} or less.')
 
 
 def _continued(config, logdir, checkpoint, ours):
@@ -169,9 +158,10 @@ def as_begun(config):
   Their keys are not in its `config.yaml`, and off in our defaults.
   """
   logdir = pathlib.Path(config.logdir).expanduser()
-  before = begun(logdir) if checkpoints.latest(logdir) else {}
+  if not (before := begun(logdir) if checkpoints.latest(logdir) else {}):
+    return config
   plain = elements.Config({'agent': {'vid2act': resources.defaults()['agent']['vid2act']}}).flat
-  absent = {k: v for k, v in plain.items() if before and k not in before and config.flat[k] != v}
+  absent = {k: v for k, v in plain.items() if k not in before and config.flat[k] != v}
   if absent:
     note(f"Note: the run {logdir} was begun by a version without {', '.join(absent)}; it continues "
          'without.')

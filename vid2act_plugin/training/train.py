@@ -40,10 +40,12 @@ def train_eval(config, args):
 
 def eval_only(config, args):
   """Evaluate the checkpoint `run.from_checkpoint` on `run.eval_eps` episodes."""
-  agent = _agent(config)
-  logger = hostmain.make_logger(config)
-  _load(agent, args)
   folder = loading.checkpoint(args.from_checkpoint)
+  resume.compare(config, folder)
+  agent = _agent(config)
+  logger = _logger(config)
+  _load(agent, args)
+  notes.keep(config.logdir)
   logger.step.load(checkpoints.step(folder))
   if _chooses(config, agent):  # By what its training episodes have earned.
     with reading(f"The file {folder / 'agent.pkl'}", checkpoints.CURE, 'does not fit this run'):
@@ -57,7 +59,7 @@ def eval_only(config, args):
   say(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {summary.describe(means)}')
   scores.write(config)
   evaluation.video(config)
-  summary.write(config.logdir, {'eval': means, **_versions()})
+  summary.write(config.logdir, dict(eval=means, task=config.task, seed=config.seed, **_versions()))
 
 
 def _train(config, args, evaluate):
@@ -77,7 +79,7 @@ def _run(config, args, evaluate, agent, teacher, start, stop):
   logdir = elements.Path(config.logdir)
   replay = hostmain.make_replay(config, 'replay')
   replay.save_wait = True  # A checkpoint that is complete names no chunk still to be written.
-  logger = hostmain.make_logger(config)
+  logger = _logger(config)
   learner = Learner(config, args, agent, replay, logger.step)
   place = resume.Place(learner.ratio, start, config.vid2act.seconds)
   cp = checkpoints.Checkpoint(logdir / 'ckpt')
@@ -180,6 +182,13 @@ def _interruptible(agent, stop):
 def _agent(config):
   with progress.waiting(f'compiling the agent ({config.agent.typ})'):
     return hostmain.make_agent(together.lazily(config))
+
+
+def _logger(config):
+  """Return the host's logger with the output jsonl, named or not: scores, curves and report are made of it."""
+  outputs = config.logger.outputs
+  return hostmain.make_logger(
+      config if 'jsonl' in outputs else config.update({'logger.outputs': ('jsonl', *outputs)}))
 
 
 def _load(agent, args):

@@ -1,0 +1,72 @@
+"""What the manifest of a collection says, and when a collection is continued. Episodes are of numbers."""
+
+import contextlib
+import sys
+
+import pytest
+from helpers import recordings as made
+
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import collect
+from vid2act_plugin.sources import recording as recordings
+
+
+@pytest.fixture
+def gather(tmp_path, monkeypatch):
+  """Return a function (episodes, how many until Ctrl-C) -> what the manifest said after each, and says now."""
+  def fn(episodes, stop=99, name='metaworld_reach'):
+    said, folder = [], tmp_path / name.replace(':', '.')
+    tell = lambda: recordings.load_manifest(folder).get('complete')
+
+    @contextlib.contextmanager
+    def workers(jobs, *rest):
+      def results():
+        for i, job in enumerate(jobs):
+          if i == stop:
+            raise KeyboardInterrupt
+          entry = recordings.write_episode(job['folder'], job['index'], made.episode(value=job['index']))
+          yield job, dict(entry=entry, renderer='none', act_size=2, success=True)
+          said.append(tell())
+      yield results()
+    monkeypatch.setattr(collect, '_workers', workers)
+    with contextlib.suppress(KeyboardInterrupt):
+      collect.collect([name], tmp_path, {}, episodes=episodes)
+    return [*said, tell()]
+  return fn
+
+
+def test_a_manifest_tells_whether_all_episodes_asked_for_are_there(gather, tmp_path):
+  folder = tmp_path / 'metaworld_reach'
+  assert gather(4, stop=2) == [False, False, False]
+  assert gather(4, stop=0) == [False]
+  assert gather(2) == [True]  # Fewer are asked for, and these are there.
+  manifest = recordings.load_manifest(folder)
+  assert (manifest['renderer'], manifest['act_size'], manifest['success']) == ('none', 2, True)
+  assert gather(4) == [False, True, True] and gather(3) == [True]
+
+
+def test_an_earlier_recording_stays_as_it_is(gather, tmp_path):
+  folder = tmp_path / 'metaworld_reach'
+  gather(3)
+  manifest = recordings.load_manifest(folder)
+  del manifest['complete']
+  recordings.write_manifest(folder, manifest)
+  before, hashed = (folder / recordings.MANIFEST).read_bytes(), recordings.content_key([manifest])
+  assert gather(3) == [None] and (folder / recordings.MANIFEST).read_bytes() == before
+  assert gather(4)[-1] and recordings.content_key([manifest]) == hashed
+
+
+def test_a_recording_of_a_module_that_was_edited(gather, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+  module = tmp_path / 'edited_moves.py'
+  module.write_text('def push(env, obs, rng): pass\n')
+  name = 'metaworld_reach@edited_moves:push'
+  gather(1, name=name)
+  module.write_text(module.read_text() + '# Edited.\n')
+  with pytest.raises(UserError, match='restore the modules of edited_moves:push as they were, or name another') as e:
+    gather(2, name=name)
+  assert '--digest' not in str(e.value)
+  module.write_text('def push(env, obs, rng): pass\n')
+  assert gather(2, name=name)[-1]
+  sys.modules.pop('edited_moves')

@@ -1,0 +1,81 @@
+"""A study whose runs could only fail is refused before anything is made for others, and two that begin at once are not mixed."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from vid2act_plugin import cli, prepare
+from vid2act_plugin.common import lock
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.studies import ablation, matrix
+
+TASK = 'metaworld_door-lock'
+
+
+@pytest.fixture
+def write(tmp_path):
+  """Return a function that writes an ablation file whose second variant has these settings."""
+  def fn(settings, tasks=(TASK,), name='plan.yaml'):
+    with open(tmp_path / name, 'w') as file:
+      YAML().dump(dict(configs=['metaworld', 'quickstart'], tasks=[*tasks], seeds=[0], against='stock', variants={
+          'stock': [], 'ours': ['vid2act', settings]}), file)
+    return str(tmp_path / name)
+  return fn
+
+
+@pytest.mark.parametrize('settings, tasks, words', [
+    ({'agent.vid2act.floor': 2.0}, [TASK], f"'ours' of .*plan.yaml cannot run {TASK}: The key agent.vid2act.floor is 2.0; give"),
+    ({'batch_size': 3}, [TASK, 'metaworld_door-lok'], "'stock' of .* cannot run metaworld_door-lok: The key task is .*; did you mean"),
+    ({'agent.vid2act.adapted': 1}, [TASK], f"'ours' of .* cannot run {TASK}.*: The key agent.vid2act.adapted is 1"),
+    ({'vid2act.teacher': '/nowhere'}, [TASK], f"'ours' of .* cannot run {TASK}.*: The key vid2act.teacher is '/nowhere'")])
+def test_a_variant_or_task_that_can_only_fail_is_known_before_the_others(write, tmp_path, monkeypatch, capsys, settings, tasks, words):
+  """Where runs are listed alone, what can still be brought is told instead."""
+  monkeypatch.setattr(prepare, 'prepare', lambda config: pytest.fail('A stage would begin.'))
+  command = ['ablate', write({'vid2act.cache': str(tmp_path / 'cache'), **settings}, tasks), '--out', str(tmp_path / 'out')]
+  with pytest.raises(UserError, match=words) as error:
+    cli.main(command)
+  assert not (tmp_path / 'cache').exists() and not (tmp_path / 'out/results').exists()
+  if 'as things are' not in (text := _listed(command, capsys)):
+    assert str(error.value) in text
+  assert 'own task' not in text
+
+
+def _listed(command, capsys):
+  """Return what is told of the runs when they are listed, the error included."""
+  try:
+    cli.main([*command, '--dry-run'])
+  except UserError as e:
+    return str(e)
+  text = capsys.readouterr().out
+  assert 'Note: the variant ' in text
+  return text
+
+
+def test_a_study_that_can_run_is_listed_without_a_word(write, tmp_path, capsys):
+  cli.main(['ablate', write({'batch_size': 3}), '--out', str(tmp_path / 'out'), '--dry-run'])
+  assert 'cannot run' not in capsys.readouterr().out and not (tmp_path / 'out/prepared').exists()
+
+
+def test_of_two_that_begin_at_once_each_runs_with_its_own_settings(write, tmp_path):
+  """The one that gets the lock may have read the folder before the other wrote into it."""
+  make = lambda size: ablation.Ablation(matrix.Matrix(write({'batch_size': size}, name=f'{size}.yaml')), tmp_path / 'out')
+  first, _ = make(3), make(5)
+  class Begun(Exception):
+    pass
+  def start(*args, **kwargs):
+    raise Begun
+  first.prepare = lambda: None
+  with lock.locked(tmp_path / 'out', wait=False):
+    with pytest.raises(Begun):
+      first.run(start)
+    assert YAML(typ='safe').load(tmp_path / 'out/overlays/ours-1.yaml') == {'batch_size': 3}
+    with pytest.raises(UserError, match='is at work with other settings than .*5.yaml has now'):
+      make(5)
+
+
+def test_overlays_are_not_written_while_another_begins(write, tmp_path, monkeypatch):
+  """Who looked for the other before it had the lock does not write either."""
+  monkeypatch.setattr(ablation.lock, 'owner', lambda folder: None)
+  monkeypatch.setattr(lock, 'GRACE', 0.0)
+  with lock.locked(tmp_path / 'out'), pytest.raises(UserError, match='is in use by'):
+    ablation.Ablation(matrix.Matrix(write({'batch_size': 3})), tmp_path / 'out')
+  assert not (tmp_path / 'out/overlays').exists()

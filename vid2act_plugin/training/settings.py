@@ -1,0 +1,49 @@
+"""Settings of DreamerV3's that go with each other or not, which it tells once an agent is built or reports."""
+
+import importlib.util
+import re
+
+from ..common.errors import UserError
+
+
+def check(config):
+  """Raise a `UserError` for settings with which no agent can be built, and no logger."""
+  opt, usage = config.agent.opt, 'GPUtil'
+  try:
+    re.compile(config.logger.filter)
+  except re.error as e:
+    raise UserError(
+        f"The key logger.filter is '{config.logger.filter}', which is no regular expression ({e}); "
+        "write something like 'score|length|fps'.") from e
+  if config.run.usage.gputil and not importlib.util.find_spec(usage):
+    raise UserError(
+        f'The key run.usage.gputil is True, but the package {usage} is not installed; install it '
+        f'(`pip install {usage}`), or set that key to False.')
+  if opt.schedule != 'const' and opt.anneal <= opt.warmup:
+    raise UserError(
+        f'The key agent.opt.schedule is {opt.schedule}, but the updates after which it ends, agent.opt.anneal is '
+        f'{opt.anneal}; set that above {max(0, opt.warmup)}, which agent.opt.warmup takes of it, or the schedule to const.')
+
+
+def replay(config, ours):
+  """Raise a `UserError` where the replay cannot give what a loop takes; ours: whether that is ours."""
+  fracs, taken = config.replay.fracs, config.consec_train * config.batch_length
+  need = config.batch_size * (taken + config.replay_context)
+  if config.replay.size < need:
+    raise UserError(
+        f'The key replay.size is {config.replay.size:g}, but a batch alone has {need} steps '
+        '(batch_size, batch_length, consec_train and replay_context); set it to more.')
+  # Of uniform draws alone the host does not look at the others; it compares without rounding.
+  if fracs.uniform < 1 and (sum(fracs.values()) != 1 or min(fracs.values()) < 0):
+    raise UserError(
+        f'The key replay.fracs is {dict(fracs)}, which sum to {sum(fracs.values()):.17g}, but shares of a batch are '
+        'from 0 on and sum to 1 exactly; give some such as 0.5, 0.25 and 0.25.')
+  reported = config.consec_report * config.report_length
+  if reported > taken:
+    raise UserError(
+        f'The key report_length is {config.report_length} and a report takes {reported} steps of a sequence '
+        f'(consec_report), but the replay gives {taken} (batch_length, consec_train); set it to '
+        f'{taken // config.consec_report} or less.')
+  for key, part in (('run.report_batches', 'a batch'), ('consec_report', 'a part of each sequence')):
+    if ours and config[key] < 1:  # The host's own loop reports nothing then.
+      raise UserError(f'The key {key} is {config[key]}, but a report takes {part} or more; set it to 1.')
