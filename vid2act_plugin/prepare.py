@@ -24,7 +24,7 @@ def prepare(config):
 
   Runs of stock DreamerV3 without an overlay of ours pass through untouched.
   """
-  config, found = checked(config, platform.resolve)
+  config, found = checked(asked := config, platform.resolve)
   if found is None:
     return config
   given = config.vid2act.teacher
@@ -34,8 +34,9 @@ def prepare(config):
       config = _teacher(config, found)
   if _acting(config):
     config = _behaviours(config, bool(given))
-  logdir = pathlib.Path(config.logdir).expanduser()
-  logdir.mkdir(parents=True, exist_ok=True)
+  if config.vid2act.seconds != asked.vid2act.seconds:
+    start.check(asked)  # Stages take hours, in which another run may have begun there.
+  (logdir := pathlib.Path(config.logdir).expanduser()).mkdir(parents=True, exist_ok=True)
   config.save(logdir / 'config.yaml')  # As the host does next, but outside of `as_user_errors`.
   return config
 

@@ -144,8 +144,8 @@ def check(bundle, config, obs_space, act_space):
   path, have = config.vid2act.teacher, bundle.manifest
   dataset = list(config.vid2act.sources)
   # Names of an imported teacher's sources need not be tasks.
-  if dataset not in (['auto'], have['sources']) and [
-      x.name for x in locate(config)] != have['sources']:
+  if dataset not in (['auto'], have['sources']) and not tied(config.logdir, bundle) and [
+      x.name for x in locate(config)] != have['sources']:  # Of a run that goes on, data may have been moved.
     raise UserError(
         f'The key vid2act.sources is {dataset}, but the teacher {path} was made from '
         f"{have['sources']}, in this order; name these or pretrain another teacher.")

@@ -49,7 +49,8 @@ def check(config):
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
         'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
-  if config.script in LOOPS and config.run.from_checkpoint:
+  begins = config.script == 'eval_only' or not checkpoints.latest(logdir)  # A run that continues has its own.
+  if config.script in LOOPS and config.run.from_checkpoint and begins:
     loading.pattern(config.run.from_checkpoint_regex)
     if not ours and config.script != 'eval_only' and loading.by_file():
       raise UserError(
@@ -131,9 +132,9 @@ def _continued(config, logdir, checkpoint, ours):
     changed.append('script')
   if changed:
     shown = differences(changed, before, 'now', now)
+    weights = f', from its weights with --run.from_checkpoint {logdir}' * (config.script in LOOPS)
     raise UserError(
-        f'The run {logdir} was begun with {shown}; continue it with these, or begin another '
-        f'--logdir, from its weights with --run.from_checkpoint {logdir}.')
+        f'The run {logdir} was begun with {shown}; continue it with these, or begin another --logdir{weights}.')
   if config.script == 'eval_only':
     raise UserError(
         f'The folder {logdir} has a run, whose log and summary would become those of an evaluation; give --script '
@@ -191,8 +192,10 @@ def taught_as_begun(config, taught, acting):
     if there(path):
       note(f'Note: {key} is {path}, as in the run {run}.')
       config = config.update({key: path})
-    elif MADE.fullmatch(path):
-      again = True  # With nothing named, it is found or made.
+    elif MADE.fullmatch(path):  # With nothing named, it is found or made, here as on another machine.
+      again = True
+      note(f'Note: {path}, the {key} of the run {run}, is not there; it is looked for in the cache, and made again '
+           f'if that has none, which may take hours and make another one. Give --{key} its folder to have it as it was.')
     else:
       raise UserError(
           f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
