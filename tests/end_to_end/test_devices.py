@@ -85,7 +85,7 @@ def test_pretraining_in_two_processes_is_that_in_one(one, tiny, tmp_path):
   """Each sees half of every batch, and the first one alone writes bundle, checkpoint, logs and pictures."""
   out = tmp_path / 'two'
   both = together(command, out, *RUN, tiny, *SETTINGS)
-  for i, (status, text, _) in enumerate(both):
+  for i, (status, text) in enumerate(both):
     assert status == 0 and f'JAX multi-host initialized: ({i}) {i} / 2' in text, text[-3000:]
   equal(one, (losses(out), load_file(out / 'teacher' / 'teacher.safetensors')))
   assert {x.name for x in (out / 'process-1').rglob('*') if x.is_file()} == {'config.yaml', '.lock'}

@@ -63,7 +63,7 @@ def test_our_own_table(config, key, value, words):
   assert words in str(error.value) and '\n' not in str(error.value)
 
 
-def test_activations_are_those_that_the_host_knows(config):
+def test_activations_are_those_that_the_host_knows(config, plain):
   """Of JAX's own, those that keep the shape."""
   import embodied.jax.nets
   import jax.numpy as jnp

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -90,11 +91,12 @@ def test_the_ablations_that_we_ship_can_be_listed(tmp_path, capsys):
   for name, count in (
       ('cpu', 100), ('gpu', 120), ('sparse', 125), ('dense', 45), ('parts', 45), ('irrelevant', 15), ('far', 30), ('labels', 9),
       ('noise', 15), ('started', 45), ('long', 9)):
-    file = paths.data('configs') / 'ablations' / f'{name}.yaml'
-    cli.main(['ablate', str(file), '--dry-run', '--out', str(tmp_path / name)])
+    file, out = paths.data('configs') / 'ablations' / f'{name}.yaml', tmp_path / f'out of {name}'
+    cli.main(['ablate', str(file), '--dry-run', '--out', str(out)])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) >= 2 * count + 1 and lines[1].startswith('  -m dreamerv3 --configs metaworld')
-    assert not (tmp_path / name / 'results').exists()
+    command = shlex.split(lines[1])  # As it is typed.
+    assert len(lines) >= 2 * count + 1 and command[:5] == [sys.executable, '-m', 'dreamerv3', '--configs', 'metaworld']
+    assert Path(command[-1]).is_relative_to(out) and not (out / 'results').exists()
 
 
 def test_a_run_that_left_nothing_readable_is_listed_as_not_finished(write, tmp_path, capsys):

@@ -195,7 +195,8 @@ def test_what_cannot_be_is_refused_before_anything_starts(cluster, write, tmp_pa
 def test_a_node_that_does_not_share_the_folders(cluster, write, tmp_path):
   """Its cache is another one, as where each machine has a home of its own; or its view of `--out` is."""
   home = tmp_path / 'home'
-  plan = write(variants={'ours': ['vid2act', {'vid2act.cache': '~/elsewhere'}], 'stock': []})
+  ours = {'vid2act.cache': '~/elsewhere', 'vid2act.sources': ['metaworld_reach'], 'random_agent': False}
+  plan = write(variants={'ours': ['vid2act', ours], 'stock': []})  # Who acts at random needs no cache.
   lost = cluster.add(env_vars={'HOME': str(home)})
   try:
     with pytest.raises(UserError, match='does not see ~/elsewhere as this one does; .*vid2act.cache'):

@@ -67,8 +67,9 @@ def check_sizes(config, bundle):
   manifest, given, kernel = bundle.manifest, bundle.params, f'{internals.ACTIONS}/kernel'
   check(config, manifest['sources'])
   image = elements.Space(np.uint8, tuple(manifest['image']))
-  made = models.shapes(
-      models.SourceModel(config.agent, image, bundle.act_width, manifest['act_sizes']), manifest['image'], bundle.act_width)
+  # Not folded: that depends on the device, and to ask for it starts JAX before the host has set it up.
+  model = models.SourceModel(config.agent, image, bundle.act_width, manifest['act_sizes'], folded=False)
+  made = models.shapes(model, manifest['image'], bundle.act_width)
   if manifest.get('kind') == 'separate':
     names, source = manifest['sources'], config.agent.vid2act.init_source
     prefix = f'{names.index(source) if source else 0}/'

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import sys
 
 from ruamel.yaml import YAML
@@ -57,7 +58,7 @@ class Ablation:
     for run in self.plan.runs:
       state = 'finished' if self.finished(run) else f'{self.step(run):,} of {self.steps(run):,} env steps'
       say(f'{run.name}: {state}')
-      say('  ' + ' '.join(self.plan.command(run, self.overlays, self.logdir(run))[1:]))
+      say('  ' + shlex.join(self.plan.command(run, self.overlays, self.logdir(run))))
       shown += self.step(run)
     say(f'{len(self.plan.runs)} runs, {shown:,} of {total:,} env steps; what runs '
           'share, recordings, teachers and behaviours, is made once.')
