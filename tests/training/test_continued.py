@@ -117,7 +117,8 @@ def test_a_teacher_that_was_named_once_need_not_be_again(small, bundle, tmp_path
     as_begun(tmp_path / 'gone')
   with pytest.raises(UserError, match='give --vid2act'):
     as_begun('/my/teachers/eight/teacher')
-  assert as_begun('/elsewhere/teachers/0123456789ab/teacher')[key] == ''  # It is made again, the same.
+  assert as_begun('/elsewhere/teachers/0123456789ab/teacher')[key] == ''  # It is made again.
+  assert 'is not there' in capsys.readouterr().out
   for path in (made, tmp_path / 'gone'):  # Stock has no use for it.
     assert as_begun(path, needed=False)[key] == '' and not capsys.readouterr().out
   (run / 'config.yaml').write_text('mine: 3')
