@@ -41,10 +41,3 @@ def test_what_a_summary_says_of_the_teacher_is_read_at_the_start(configure, bund
   with pytest.raises(UserError, match='nowhere'):
     loop.train(config.update({'vid2act.teacher': '/nowhere'}), None)
   assert len(given) == 2
-
-
-@pytest.mark.parametrize('outputs', [['scope'], ['jsonl'], ['scope', 'jsonl']])
-def test_what_curves_are_made_of_is_written_with_any_outputs(configure, tmp_path, outputs):
-  config = configure('vid2act', **{'logger.outputs': outputs, 'logdir': str(tmp_path)})
-  made = [type(x).__name__ for x in loop._logger(config).outputs]
-  assert made.count('JSONLOutput') == 2 and made.count('ScopeOutput') == outputs.count('scope')
