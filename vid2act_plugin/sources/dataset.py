@@ -134,7 +134,7 @@ class Sources:
       pad = self.act_width - episode['action'].shape[1]
       episode['action'] = np.pad(episode['action'], ((0, 0), (0, pad)))
       episode.setdefault('confidence', np.ones(len(episode['reward']), np.float32))
-    train = len(episodes) - _held(len(episodes), holdout)
+    train = len(episodes) - held_out(len(episodes), holdout)
     self.held.append(bool(episodes[train:]))
     stream = lambda part: {k: np.concatenate([x[k] for x in part]) for k in (*KEYS, 'confidence')}
     learned = stream(episodes[:train])
@@ -171,7 +171,8 @@ class Sources:
             f'{shape[:2]} pixels; collect both at one size.')
 
 
-def _held(episodes, holdout):
+def held_out(episodes, holdout):
+  """Return how many of so many episodes of a source are kept out of `train`."""
   if episodes < 2 or not holdout:
     return 0
   return min(max(1, round(episodes * holdout)), episodes - 1)

@@ -133,7 +133,7 @@ def check_windows(config, found, length, key, holdout=0):
   """Raise a `UserError` where a located source is known to have fewer than `length` steps, the value of `key`, in a part."""
   for source in found:
     known = episodes(config, source)
-    train = len(known) - dataset._held(len(known), holdout)
+    train = len(known) - dataset.held_out(len(known), holdout)
     for split, part in zip(dataset.SPLITS, (known[:train], known[train:] or known)):
       if known and sum(part) < length:
         raise UserError(

@@ -49,7 +49,8 @@ def check(config):
     raise UserError(
         "The key run.from_checkpoint is '', but the script eval_only needs a checkpoint: name the "
         'LOGDIR of a run or a folder inside LOGDIR/ckpt.')
-  begins = config.script == 'eval_only' or not checkpoints.latest(logdir)  # A run that continues has its own.
+  checkpoint = checkpoints.latest(logdir)
+  begins = config.script == 'eval_only' or not checkpoint  # A run that continues has its own.
   if config.script in LOOPS and config.run.from_checkpoint and begins:
     loading.pattern(config.run.from_checkpoint_regex)
     if not ours and config.script != 'eval_only' and loading.by_file():
@@ -62,7 +63,6 @@ def check(config):
   if config.script in (*LOOPS[:2], *STAGES):
     # A stage waits for whoever makes the same.
     _free(pathlib.Path(own(config).logdir).expanduser(), config.script in LOOPS)
-  checkpoint = checkpoints.latest(logdir)
   if checkpoint:
     _continued(config, logdir, checkpoint, ours)
     checkpoints.check(checkpoint, read=not ours)
