@@ -82,11 +82,9 @@ def checked(config, resolve=lambda config: config):
 
 def _needs(config):
   """Return whether the agent needs a teacher, and whether recordings apart from making one."""
-  chosen = config.agent.vid2act
   if config.agent.typ != 'vid2act' or config.random_agent:
     return False, False
-  recorded = chosen.rehearse > 0 or chosen.guide and chosen.vae.online or demonstrated.wanted(config)
-  return options.needs_teacher(chosen), recorded
+  return options.needs_teacher(config), options.needs_recordings(config) or demonstrated.wanted(config)
 
 
 def _teaches(config):

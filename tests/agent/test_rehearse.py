@@ -196,6 +196,7 @@ def test_bad_spaces(config, spaces):
     (('vid2act', 'vid2act_scratch'), True, False), (('vid2act', 'vid2act_published'), True, True)])
 def test_what_a_run_needs(names, teacher, recorded, configure):
   assert chain._needs(configure(*names)) == (teacher, recorded)
+  assert chain._needs(configure(*names, script='eval_only')) == (teacher and configure(*names).agent.vid2act.distill, False)
   assert not names or configure(*names).method == names[-1]
 
 

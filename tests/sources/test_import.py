@@ -48,6 +48,31 @@ def test_actions_beyond_the_bounds_are_scaled_and_can_be_scaled_back(tmp_path, c
     assert not found['action'][-1].any()
 
 
+@pytest.mark.parametrize('bounds, low, high', [
+    ('-2:2,-30:0', [-2, -30], [2, 0]), ('-1e1:10', [-10, -10], [10, 10]), ('-1:1', [-1, -1], [1, 1])])
+def test_bounds_that_the_user_gives(tmp_path, capsys, bounds, low, high):
+  """They are the environment's, whatever range was used; what lies beyond is what they cut off, and is told."""
+  plays = [play(seed=i) for i in range(2)]
+  for i, x in enumerate(plays):
+    write_v2(tmp_path / 'in' / f'{i}.npz', {**x, 'action': x['action'] * [1, 20]})
+  manifest = imports.run(tmp_path / 'in', tmp_path / 'out', keys={'bounds': bounds})
+  assert [manifest['action_low'], manifest['action_high']] == [low, high]
+  low, high, used = np.array(low), np.array(high), np.concatenate([x['action'][:-1] for x in plays]) * [1, 20]
+  beyond = ((used < low) | (used > high)).any(1).sum()
+  assert 0 < beyond < len(used) and f'{beyond} steps with actions beyond' in capsys.readouterr().out
+  found = np.concatenate([x['action'][:-1] for x in recordings.load(tmp_path / 'out')[1]])
+  np.testing.assert_allclose(low + (found + 1) / 2 * (high - low), np.clip(used, low, high), atol=1e-5)
+
+
+@pytest.mark.parametrize('bounds, words', [
+    ('1:-1', 'is 1:-1; give LOW:HIGH'), ('2', 'is 2; give LOW:HIGH'), ('-1:1:2', 'give LOW:HIGH'), ('a:b', 'give LOW'),
+    ('0:inf', 'give LOW'), ('-1:1,2', 'give LOW'), ('0:1,0:1,0:1', 'has 2 actions, and --key bounds has 3 pairs')])
+def test_bounds_that_are_none(given, tmp_path, capsys, bounds, words):
+  with pytest.raises(UserError) as error:
+    imports.run(given[0], tmp_path / 'out', keys={'bounds': bounds})
+  assert words in str(error.value) + capsys.readouterr().out and not (tmp_path / 'out/manifest.json').exists()
+
+
 def test_actions_within_the_bounds_stay_as_they_are_to_the_last_bit():
   action = np.array([[1e-12, -0.3], [1, 1 / 3]])
   np.testing.assert_array_equal(surveys.scale(action, -np.ones(2), np.ones(2)), action)

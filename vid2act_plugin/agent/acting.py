@@ -40,6 +40,7 @@ class Acting:
     self.candidates = [
         k for k, size in enumerate(facts['act_sizes']) if size == self.actions]
     self.act, self.ledger, self.steps = behaviours.actor(wait=False), Ledger(), 0
+    self.now = None  # The numbers of the training episodes that go on, one for each environment.
     self._look = jax.jit(lambda merit, episode: merit[episode])
 
   def __getattr__(self, name):
@@ -57,6 +58,7 @@ class Acting:
     training, wanted = mode == 'train', None
     if training or mode == 'eval' and self.options.evaluate == 'best':
       state = self._follow(state, obs, training)
+      self.now = state['number'] if training else self.now
       rows = np.flatnonzero(state['by'] != POLICY)
       if len(rows):  # Begun now, so that it is computed beside the policy's.
         wanted = self.act(np.stack([state['seen'][i] for i in rows]), state['by'][rows])
@@ -71,6 +73,11 @@ class Acting:
     if not training:
       out.update({f'{BY}{self._name(x)}': np.float32(state['by'] == x) for x in (POLICY, *self.candidates)})
     return (state, *inner), act, out
+
+  def told(self, tran, worker):
+    """Note the success of a training episode, if its environment tells; agents are not shown it."""
+    if 'log/success' in tran:
+      self.ledger.tell(self.now[worker], tran['log/success'])
 
   def probability(self):
     """Return the share of episodes that begin as one of a source's now."""

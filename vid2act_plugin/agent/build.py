@@ -19,7 +19,7 @@ from ..teacher import bundle as bundles
 from . import acting, demonstrated, imitate, initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
-from .options import executes, needs_teacher
+from .options import executes, needs_recordings, needs_teacher
 
 PIN = 'teacher.json'  # In the logdir.
 ACTED = 'camera', 'repeat', 'orientation'  # Settings of an environment that decide what an action does, or seems to.
@@ -27,7 +27,7 @@ ACTED = 'camera', 'repeat', 'orientation'  # Settings of an environment that dec
 
 def make(config, obs_space, act_space, agent_config):
   """Build the agent for the whole `config`; without distillation and guide it is the host's."""
-  if not config.agent.vid2act.rehearse:
+  if not config.agent.vid2act.rehearse or not needs_recordings(config):
     return _make(config, obs_space, act_space, agent_config)
   rehearsal = rehearse.Rehearsal(config, obs_space, act_space)
   agent = _make(
@@ -47,7 +47,7 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
     own.append(lambda kind: imitate.imitating(kind, options.imitate))
   parts = [*own, *parts]  # Those of the caller see the losses that ours add.
   changed = lambda kind: functools.reduce(lambda x, part: part(x), parts, kind)
-  if not needs_teacher(options):
+  if not needs_teacher(config):
     if executes(config):
       check_actions(config, act_space)
     return _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config)
@@ -57,13 +57,13 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
   _pin(elements.Path(agent_config.logdir), bundle)
   if taught:
     kind = changed(type('Agent', (Agent,), {'bundle': bundle}))
-    windows = _windows(config, bundle) if options.guide and options.vae.online else None
+    windows = _windows(config, bundle) if options.guide and options.vae.online and needs_recordings(config) else None
     agent = Taught(
         _acting(kind(obs_space, act_space, agent_config), config, bundle), bundle, windows)
   else:
     bundle.model()  # Its parameters are looked up below, and have to be there.
     agent = _acting(changed(hostagent.Agent)(obs_space, act_space, agent_config), config, bundle)
-  if options.init:
+  if options.init and config.script != 'eval_only':
     initialise.initialise(agent, bundle, config)
     demonstrated.start(agent, config)
   return agent
@@ -183,7 +183,7 @@ def check_task(config):
     raise UserError(
         f"The task {config.task} has the observations {', '.join(obs)}, but vid2act needs 'image'; "
         'switch its images on, or choose another task.')
-  taught, given = needs_teacher(config.agent.vid2act), config.vid2act.teacher
+  taught, given = needs_teacher(config), config.vid2act.teacher
   bundle = bundles.load(given) if given else None
   if taught and given:
     check(bundle, config, obs, act)

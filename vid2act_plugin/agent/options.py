@@ -41,7 +41,8 @@ def check(config):
       ('rehearse', options.rehearse and not 0 < rows < config.batch_size,
        f'of a batch of {config.batch_size} that has to be a row or more and leave one to the task; '
        'change it or batch_size, or set it to 0'),
-      ('rehearse_from', options.rehearse and options.rehearse_from < 1 and not needs_teacher(options),
+      ('rehearse_from',
+       options.rehearse and options.rehearse_from < 1 and config.script != 'eval_only' and not needs_teacher(config),
        'episodes are compared by a teacher, and this run has none; set it to 1.0, or init to True')):
     if bad:
       raise UserError(f'The key agent.vid2act.{key} is {options[key]}, but {cure}.')
@@ -83,9 +84,16 @@ def from_start(options):
   return options.guide and options.weights == 'learned' and options.guide_from == 'start'
 
 
-def needs_teacher(options):
-  """Whether anything of a run is the teacher's."""
-  return options.distill or options.guide or options.init
+def needs_teacher(config):
+  """Whether anything of a run is the teacher's; an evaluation has weights of its own to start from."""
+  options = config.agent.vid2act
+  return options.distill or options.guide or options.init and config.script != 'eval_only'
+
+
+def needs_recordings(config):
+  """Whether a run draws from recordings as it learns, apart from those that make its teacher."""
+  options = config.agent.vid2act
+  return config.script != 'eval_only' and (options.rehearse > 0 or options.guide and options.vae.online)
 
 
 def executes(config):

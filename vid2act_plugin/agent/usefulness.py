@@ -15,26 +15,31 @@ class Ledger:
   """What every training episode was carried out by, and what it has earned.
 
   by: `[E + 1]` a source's index or `POLICY`; gained: `[E + 1]` the return, NaN
-  before the end and where a run was interrupted; place 0 is `NONE`.
+  before the end and where a run was interrupted; won: `[E + 1]` whether it succeeded, 0 or 1, NaN
+  where the environment does not tell; place 0 is `NONE`.
   """
 
   def __init__(self):
-    self.by, self.gained = np.array([POLICY]), np.array([np.nan])
+    self.by, self.gained, self.won = np.array([POLICY]), np.array([np.nan]), np.array([np.nan])
 
   def begin(self, source):
     """Note an episode carried out by `source` and return its number."""
     self.by = np.append(self.by, source)
-    self.gained = np.append(self.gained, np.nan)
+    self.gained, self.won = (np.append(x, np.nan) for x in (self.gained, self.won))
     return len(self.by) - 1
 
   def end(self, number, gained):
     self.gained[number] = gained
 
+  def tell(self, number, success):
+    """Note what the environment says of the success of one step of an episode."""
+    self.won[number] = np.fmax(self.won[number], success > 0)
+
   def skip(self, number):
     """Give none of the numbers up to `number` to an episode from now on, as the replay has them already."""
     lost = max(0, number + 1 - len(self.by))
     self.by = np.append(self.by, [NOBODY] * lost).astype(self.by.dtype)
-    self.gained = np.append(self.gained, [np.nan] * lost)
+    self.gained, self.won = (np.append(x, [np.nan] * lost) for x in (self.gained, self.won))
 
   def earned(self, source):
     """Return what the ended episodes of a source have earned, of the policy the last ones."""
@@ -61,17 +66,20 @@ class Ledger:
   def best(self, candidates):
     """Return who has earned most, with means drawn towards that of all as in `choose`.
 
-    A source that has ended no episode is none of them.
+    A source that has ended no episode, or of which the environment told no success, is none of them.
     """
-    tried = [k for k in candidates if k == POLICY or len(self.earned(k))]
+    good = self.by[~np.isnan(self.gained) & (self.won != 0)]
+    tried = [k for k in candidates if k == POLICY or k in good]
     return max(tried, key=lambda k: (self._mean(k), k == POLICY))
 
   def merit(self):
     """Return how far every source's episode earned more than the policy does, `[E + 1]` float32 in [0, 1].
 
-    The best one has 1; those that earned no more, have not ended, or are the policy's own have 0.
+    The best one has 1; those that earned no more, did not succeed where the environment tells, have not ended, or
+    are the policy's own have 0: with dense rewards, who never reaches the goal may earn more than a policy that is new,
+    and is a detour.
     """
-    gained = np.where(self.by == POLICY, np.nan, self.gained)
+    gained = np.where((self.by == POLICY) | (self.won == 0), np.nan, self.gained)
     mean = self._mean(POLICY)
     most = np.nanmax(gained, initial=mean)
     if most <= mean:
@@ -84,7 +92,8 @@ class Ledger:
     return ((every.mean() if len(every) else 0.0) + earned.sum()) / (len(earned) + 1)
 
   def save(self):
-    return dict(by=self.by, gained=self.gained)
+    return dict(by=self.by, gained=self.gained, won=self.won)
 
   def load(self, data):
     self.by, self.gained = np.array(data['by']), np.array(data['gained'], float)
+    self.won = np.array(data.get('won', self.gained * np.nan), float)  # Earlier versions were not told.

@@ -2,11 +2,12 @@
 
 Episodes that are not whole or hold faults are skipped and listed. Images are
 resized by averaging areas, and stretched where their shape differs. Actions
-beyond [-1, 1] are scaled from the range that they have in all the data. Printed
-are the columns and cameras that became what, those that were left and why, and
-at last how many episodes and steps were taken and left. The status is 0; 3 if
-more than half of the episodes or steps were left out for their faults; 1 if
-nothing could be imported.
+beyond [-1, 1] are scaled from the bounds that the data tell or `--key bounds`
+gives, else from the range that they have in all the data. Printed are the
+columns and cameras that became what, those that were left and why, and at last
+how many episodes and steps were taken and left. The status is 0; 3 if more than
+half of the episodes or steps were left out for their faults; 1 if nothing could
+be imported.
 """
 
 import json
@@ -151,7 +152,8 @@ def add_parser(sub):
   add('--episodes', type=int, default=0, metavar='N', help='import so many; default: all')
   add('--key', nargs='+', action='extend', default=[], metavar='OURS=THEIRS',
       help=f"what is called otherwise there; OURS is one of {', '.join(formats.KEYS)}; "
-      "without THEIRS, reward or success are left out and so zero")
+      "without THEIRS, reward or success are left out and so zero; bounds=LOW:HIGH, "
+      'or of each action LOW:HIGH,LOW:HIGH,..., becomes -1 and 1')
   add('--task', nargs='+', action='extend', default=[], metavar='TASK',
       help='of a LeRobot data set of several: number, name, or pattern such as \'open*\'; several '
       "become one source")

@@ -50,7 +50,7 @@ def survey(found, size):
   where known, are those of most episodes.
   """
   groups, faults, seen, steps, facts, unasked, digests = {}, {}, {}, {}, {}, set(), {}
-  columns, ended = collections.Counter(), 0
+  columns, ended, beyond = collections.Counter(), 0, 0
   with progress.bar('reading actions', len(found), 'episodes') as bar:
     for name, load in found:
       try:
@@ -63,8 +63,9 @@ def survey(found, size):
         digests[name] = npz.digest(arrays)
         ended += int(np.count_nonzero(arrays.get('is_terminal', used[:0])[:-1]))
         wrong = rewards.endless(arrays)
-        told = episode.bounds if _fits(episode.bounds, used) else None
+        told = episode.bounds if episode.bounds and len(episode.bounds[0]) == used.shape[1] else None
         low, high = told or (used.min(0), used.max(0))
+        beyond += int(np.any((used < low - ROUNDING) | (used > high + ROUNDING), 1).sum())
         facts[name] = low, high, {*arrays, *([BOUNDS] if told else [])} - wrong, wrong
       except formats.NotAsked:
         unasked.add(name)
@@ -74,6 +75,8 @@ def survey(found, size):
   if ended:
     say(f'Note: is_terminal is true in {count(ended, "row")} before the last of an episode, of which the last alone '
         'can be; where episodes end there, write one file for each.')
+  if beyond:
+    say(f'Note: {count(beyond, "step")} with actions beyond the bounds that are told; these are clipped.')
   faults.update(rewards.faults(facts))
   for name in [x for x in facts if x not in faults]:
     low, high, have, _ = facts[name]
@@ -153,11 +156,6 @@ def _common(groups):
   known = {k: all(k in x[3] for x in same) for k in ('reward', 'success')}
   return dict(
       act_size=size, fps=fps, **known, action_low=low.tolist(), action_high=high.tolist())
-
-
-def _fits(bounds, actions):
-  """Say whether bounds are those of the actions `[T, A]`."""
-  return bounds is not None and len(bounds[0]) == actions.shape[1]
 
 
 def _odd(groups, seen):

@@ -96,6 +96,8 @@ def _run(config, args, evaluate, agent, teacher, start, stop):
   driver.on_step(replay.add)
   driver.on_step(place.add)
   driver.on_step(lambda tran, worker: _log_episode(logger, episodes.add(tran, worker)))
+  if hasattr(agent, 'told'):
+    driver.on_step(agent.told)
   driver.on_step(lambda tran, worker: learner())
   driver.on_step(lambda tran, worker: stop.check())
   try:

@@ -16,12 +16,15 @@ import functools
 import importlib
 from collections.abc import Iterable
 
+import numpy as np
+
 from ...common.errors import UserError
 
 # Modules here, and names on the command line; looked at in this order.
 FORMATS = ('lerobot', 'minari', 'dreamerv3', 'dreamerv2', 'video')
 WRITTEN = ('lerobot', 'minari')  # Those that recordings can be exported as.
-KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal', 'action_at')
+KEYS = ('image', 'action', 'reward', 'success', 'is_first', 'is_last', 'is_terminal', 'action_at',
+        'bounds')
 
 OPTIONAL = ('reward', 'success')  # What may be left out, which `--key reward=` asks for.
 CURE = (f"give OURS=THEIRS, where OURS is one of {', '.join(KEYS)}, or {' or '.join(OPTIONAL)} with "
@@ -78,11 +81,32 @@ def episodes(path, name, keys, tasks=()):
   left = [k for k in OPTIONAL if keys.get(k) == '']
   options = {'keys': {k: v for k, v in keys.items() if v}, 'left': left, 'task': list(tasks)}
   found = module.episodes(path, options)
-  return name, ((k, functools.partial(_without, v, left) if left else v) for k, v in found)
+  bounds = _bounds(keys['bounds']) if 'bounds' in keys else None
+  return name, ((k, functools.partial(_changed, k, v, left, bounds)) for k, v in found)
 
 
-def _without(load, left):
+def _bounds(text):
+  """Return low and high `[A]`, or `[1]` of one pair for all, of what the user gave as LOW:HIGH,LOW:HIGH,..."""
+  try:
+    low, high = np.array([[float(y) for y in x.split(':')] for x in text.split(',')]).T
+  except ValueError:
+    low = high = np.zeros(1)
+  if not (np.isfinite([low, high]).all() and (low < high).all()):
+    raise UserError(
+        f'The option --key bounds is {text}; give LOW:HIGH of all actions, or of each, such as -2:2,0:1.')
+  return low, high
+
+
+def _changed(name, load, left, bounds):
+  """Return what is loaded without the arrays `left`, and with the user's bounds of actions."""
   episode = load()
+  if bounds:
+    actions, pairs = np.shape(episode.arrays['action'])[-1], len(bounds[0])
+    if pairs not in (1, actions):
+      raise UserError(
+          f'The episode {name} has {actions} actions, and --key bounds has {pairs} pairs; give one of all actions, or '
+          f'{actions}.')
+    episode.bounds = tuple(np.broadcast_to(x, actions) for x in bounds)
   for key in left:
     episode.arrays.pop(key, None)
     name = episode.names.pop(key, ())
