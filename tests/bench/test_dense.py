@@ -24,8 +24,12 @@ def test_the_readme_has_the_dense_study():
   for row, drawn in ((every, lambda x: x), (sample, lambda x: [np.array([y.mean() for y in x])])):
     for cell, (metric, differences) in zip(row[4:], gained.items(), strict=True):
       assert cell == interval(*drawn(differences), places=1 if 'score' in metric else 2), metric
+  before = means('score', 'dense_before')
+  change = [np.array([found['score'][f'metaworld_{x[0]}', seed, 'vid2act'] - before[f'metaworld_{x[0]}', seed, 'vid2act']
+                      for seed in range(5)]) for x in told]
   text, front = (' '.join(x.read_text().split()) for x in (README, README.parents[2] / 'README.md'))
   assert f"is higher than `finetune`'s by {interval(*gained['score'], places=1)}" in front
+  assert f"today's minus that is {interval(*change, places=1)} in score" in text
   better = f"in {sum((x > 0).sum() for x in gained['score'])} of {len(pairs)} pairs"
   assert f"`vid2act` has the higher score {better}, and in all five of button-press-wall and of door-lock" in text
   assert [(x > 0).all() for x in gained['score']] == [False, True, True] and {len(x) for x in gained['score']} == {5}

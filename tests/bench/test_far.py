@@ -26,6 +26,13 @@ def test_the_readme_has_the_study_of_far_sources():
       assert cell == interval(gained[metric][-1], places=1 if 'score' in metric else 2), (target, metric)
   for row, drawn in zip(told[2:], (lambda x: x, lambda x: [np.array([y.mean() for y in x])]), strict=True):
     assert row[4:] == [interval(*drawn(x), places=1 if 'score' in k else 2) for k, x in gained.items()]
+  before, text = means('score', 'far_before'), ' '.join(README.read_text().split())
+  was = [np.array([before[f'metaworld_{x}', seed, 'vid2act'] for seed in range(5)]) for x in TARGETS]
+  base, now = ([np.array([found['score'][f'metaworld_{x}', seed, method] for seed in range(5)]) for x in TARGETS]
+               for method in ('finetune', 'vid2act'))
+  assert 'By returns alone `vid2act` had ' + ' and '.join(' '.join(f'{x:.0f}' for x in y) for y in was) in text
+  minus = lambda one, two: interval(*(x - y for x, y in zip(one, two, strict=True)), places=1)
+  assert f"below `finetune` by {minus(was, base)}; today's minus that is {minus(now, was)}" in text
   less = sum((x < 0).sum() for x in gained['score'])
   assert f'in {less} of {len(pairs)} pairs it has the lower score' in ' '.join(README.read_text().split())
 

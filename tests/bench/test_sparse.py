@@ -86,8 +86,21 @@ def test_the_readme_has_what_random_sources_do():
   one, two = ([found['metaworld_button-press-topdown', seed, x] for seed in seeds] for x in ('finetune', 'vid2act'))
   told = lambda values: ' '.join(f'{x:.0f}' for x in values)
   assert seeds == [*range(1, len(seeds) + 1)] and f'`finetune` {told(one)}, `vid2act` {told(two)} (seeds 1 to' in text
+  before = means('score', 'noise_before')
+  assert f"By returns alone `vid2act` had {told(before['metaworld_button-press-topdown', x, 'vid2act'] for x in seeds)};" in text
   difference = interval(np.array(two) - one, places=1)
   assert f'a difference of {difference}' in text and f"differs from `finetune`'s by {difference}" in text
+
+
+def test_with_sparse_rewards_who_earned_something_succeeded():
+  """So that these studies are as well of the rule that asks for success."""
+  for study in ('sparse', 'parts'):
+    for one, other in (('score', 'success_any'), ('policy_score', 'policy_success_any')):
+      earned, succeeded = (scores.load(RESULTS / study / 'scores' / f'{x}.json.gz') for x in (one, other))
+      key = lambda x: (x['task'], x['method'], x['seed'])
+      earned, succeeded = ({key(x): x for x in rows} for rows in (earned, succeeded))
+      assert earned.keys() == succeeded.keys() and earned
+      assert all((np.array(x['ys']) > 0).tolist() == (np.array(succeeded[k]['ys']) > 0).tolist() for k, x in earned.items())
 
 
 def test_the_readme_has_the_sparse_study_by_other_measures():

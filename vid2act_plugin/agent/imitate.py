@@ -1,4 +1,4 @@
-"""The policy is drawn to what sources did in episodes that earned more than it does itself.
+"""The policy is drawn to what sources did in good episodes; which ones these are, `usefulness.Ledger.merit` says.
 
 Axes: B batch, T time.
 """
