@@ -206,7 +206,7 @@ def test_a_finished_run_is_evaluated_as_it_acted(runs, tiny, tmp_path):
   folder = tmp_path / 'ckpt'
   shutil.copytree(checkpoints.newest(tiny.parent / 'rehearse'), folder)
   content = pickle.loads((folder / 'agent.pkl').read_bytes())
-  content['execution'].update(by=np.array([-1, 1, -1]), gained=np.array([np.nan, 9.0, 1.0]))
+  content['execution'].update(by=np.array([-1, 1, -1]), gained=np.array([np.nan, 9, 1]), won=np.array([np.nan, 1, 0]))
   (folder / 'agent.pkl').write_bytes(pickle.dumps(content))
   (folder / checkpoints.HASHES).unlink()
   status, output = command(
