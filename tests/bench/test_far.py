@@ -47,3 +47,6 @@ def test_the_readme_has_what_far_sources_earn():
     low, high = best['score_interval']
     assert f"{name} earns {best['score']:.1f} ({low:.1f} to {high:.1f}), random actions {random['score']:.1f}" in text
     assert sum(bool(x.get('better')) for x in found) == dict(ten=10, three=3)[marked]
+    succeeded = max(x['success'] for x in found)
+    assert succeeded == dict(ten=0, three=best['success'])[marked] and (
+        marked == 'ten' or f'On door-lock soccer succeeds in {succeeded:.2f}'.replace('0.', '.') in text)
