@@ -13,10 +13,12 @@ from .common.output import note, say
 from .envs import suites
 from .host import platform, processes
 from .sources import commands, locate, recording, report
-from .teacher import behaviours, bundle
+from .teacher import behaviours, bundle, faults
 from .training import start
 
 INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
+# Scales of losses that no teacher has, as DreamerV3 has them, so that none of them makes another teacher.
+UNUSED = {'policy': 1.0, 'value': 1.0, 'repval': 0.3}
 
 
 def prepare(config):
@@ -55,9 +57,10 @@ def checked(config, resolve=lambda config: config):
   suites.check(config.task)
   config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.
   start.check(config)
-  config = start.as_begun(config)
-  acting = _acting(config)
-  config = start.own(start.taught_as_begun(config, taught, acting))
+  config = start.own(start.as_begun(config))
+  acting, spare = _acting(config), _learns(config) and options.spares_teacher(config)
+  config = start.taught_as_begun(config, taught or spare, acting, spare)
+  taught, recorded = _needs(config)
   if taught or recorded or acting:
     options.check(config)
   if config.agent.typ == 'vid2act' and config.script in start.LOOPS:
@@ -73,8 +76,11 @@ def checked(config, resolve=lambda config: config):
     behaviours.read(config.vid2act.cloned)
   if alone or recorded or taught and not given:
     found = locate.locate(config)
+    if taught and given and not alone and config.agent.vid2act.rehearse:
+      rehearse.check_names([x.name for x in found], teacher.manifest, given)
     locate.check(config, found)
     if _teaches(config):
+      faults.classes(config.agent, 'The teacher to be made')
       initialise.check(config, [x.name for x in found])
     _check_contents(config, found)
   return config, found
@@ -82,9 +88,13 @@ def checked(config, resolve=lambda config: config):
 
 def _needs(config):
   """Return whether the agent needs a teacher, and whether recordings apart from making one."""
-  if config.agent.typ != 'vid2act' or config.random_agent:
+  if not _learns(config):
     return False, False
   return options.needs_teacher(config), options.needs_recordings(config) or demonstrated.wanted(config)
+
+
+def _learns(config):
+  return config.agent.typ == 'vid2act' and not config.random_agent
 
 
 def _teaches(config):
@@ -93,7 +103,7 @@ def _teaches(config):
 
 
 def _acting(config):
-  return options.executes(config) and config.script in start.LOOPS and not config.random_agent
+  return options.acts(config) and config.script in start.LOOPS and not config.random_agent
 
 
 def shares(config):
@@ -239,7 +249,8 @@ def _environ():
 
 
 def _teacher_folder(config, found):
-  agent = {k: config.agent[k] for k in (*bundle.MODEL, 'opt', 'loss_scales')}
+  agent = {k: config.agent[k] for k in (*bundle.MODEL, 'opt')}
+  agent['loss_scales'] = {**config.agent.loss_scales, **UNUSED}
   pretrain = {k: v for k, v in config.vid2act.pretrain.items() if not k.endswith('_every')}
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])
   name = locate.key(dict(

@@ -1,6 +1,7 @@
 """What the studies beside the control study share: settings, target data, jobs, results."""
 
 import argparse
+import hashlib
 import json
 import pathlib
 import sys
@@ -41,6 +42,8 @@ def arguments(doc, methods, name, updates, more=False, keeps=True):
   args = parser.parse_args()
   if min(args.updates) < 1:
     parser.error(f'argument --updates: {min(args.updates)} is below 1')
+  if args.set and pathlib.Path(args.out).resolve() == (RESULTS / name).resolve():
+    parser.error(f'argument --set: in {args.out} are the results without it; name another --out')
   if not args.methods and not any((pathlib.Path(args.out) / 'scores').glob('*.gz')):
     parser.error(
         f'argument --methods: without a name, {args.out}/scores is reported, but it does not exist '
@@ -109,7 +112,7 @@ def run(study, args, prepare):
   shared = [
       '--matrix', args.matrix, '--out', args.out, '--updates', *map(str, args.updates),
       '--set', *(f'{k}={json.dumps(v)}' for k, v in args.set)]
-  todo = [x for x in names if not result(args, x).exists()]
+  todo = [x for x in names if not _made(args, x)]
   program = [sys.executable, '-m', f'bench.transfer.{study}']
   commands = {x: [*program, '--one', x, *shared] for x in todo}
   failed = []
@@ -122,7 +125,25 @@ def run(study, args, prepare):
       bar.text(name)
   if failed:
     raise SystemExit(f"Failed: {', '.join(failed)}; see the logs in {work(args)}.")
-  return [json.loads(result(args, x).read_text()) for x in names]
+  found = [json.loads(result(args, x).read_text()) for x in names]
+  return [{k: v for k, v in x.items() if k != 'asked'} for x in found]
+
+
+def _made(args, name):
+  """Say whether a run has its result; one with other settings than are asked for now ends the study."""
+  path = result(args, name)
+  if not path.exists():
+    return False
+  before = json.loads(path.read_text()).get('asked')
+  if before != asked(args):
+    raise SystemExit(f'{path} was made with {before}, not {asked(args)}; name another --out, or delete it.')
+  return True
+
+
+def asked(args):
+  """Return what decides a result besides its name, as JSON has it."""
+  matrix = hashlib.sha256(pathlib.Path(args.matrix).read_bytes()).hexdigest()[:12]
+  return json.loads(json.dumps(dict(set=args.set, updates=args.updates, matrix=matrix)))
 
 
 def result(args, name):
@@ -142,7 +163,7 @@ def write(args, **content):
   path, run = result(args, args.one), one(args)
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.atomic_write(path) as part:
-    part.write_text(json.dumps(dict(method=run.method, seed=run.seed, **content)))
+    part.write_text(json.dumps(dict(method=run.method, seed=run.seed, asked=asked(args), **content)))
 
 
 def save(args, rows, metrics):

@@ -108,6 +108,20 @@ def test_studies_keep_the_results_of_other_methods(tmp_path):
       ('stock', 0): 4, ('stock', 1): 8, ('finetune', 0): 3, ('vid2act', 0): 2}
 
 
+def test_results_of_other_settings_are_not_taken_for_those_asked_for(tmp_path, monkeypatch, capsys):
+  args = types.SimpleNamespace(matrix=study.MATRIX, out=tmp_path, one='stock/a_b/0', set=[('a', 1)], updates=[5])
+  assert not study._made(args, args.one)
+  study.write(args, kl=[1])
+  assert study._made(args, args.one)
+  for other in (dict(updates=[5, 9]), dict(set=[('a', 2)]), dict(set=[]), dict(matrix=study.MATRIX.with_name('far.yaml'))):
+    with pytest.raises(SystemExit, match='stock-a_b-0.json was made with .*; name another --out, or delete it'):
+      study._made(types.SimpleNamespace(**{**vars(args), **other}), args.one)
+  monkeypatch.setattr('sys.argv', ['why', '--set', 'a=1'])
+  with pytest.raises(SystemExit):
+    study.arguments('', ['stock'], 'why', [5])
+  assert 'are the results without it; name another --out' in capsys.readouterr().err
+
+
 def test_weights_of_other_methods_and_seeds_are_kept(tmp_path):
   from bench.transfer import relevance, study
   load = relevance.load
@@ -154,6 +168,8 @@ def test_committed_studies_are_reported_and_kept(monkeypatch, capsys, tmp_path, 
       weights = [x.split()[-5][1:] for x in lines if x.startswith(f'{method}: ')]
       assert len(weights) == 5 and told(label, weights)
     assert json.loads(lines[-1])['graded']['figure'] >= 0.8
+    mean, low, high = (f"{1e4 * json.loads(lines[-1])['irrelevant_minus_stock'][x]:.1f}e-4" for x in ('mean', 'low', 'high'))
+    assert f"image error minus stock's is {mean} ({low} to {high}, mean" in README.read_text()
   else:
     means = [x for x in lines if x.startswith('openloop_image of')]
     assert len(means) >= 4

@@ -61,6 +61,8 @@ def test_load_in_part(case, fresh, start, tmp_path, capsys):
   assert fresh.save()['counters'] == loading.FRESH
   output = capsys.readouterr().out
   assert 'policy acts with parameters as initialised' in output
+  with pytest.raises(UserError, match='does not have all that the policy acts with: .*pol/.*; give the --configs'):
+    loading.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '', whole=True)
   assert ('not selected' in output) if case == 'regex' else ('[2, 2] there' in output)
 
 

@@ -123,6 +123,25 @@ def test_an_earlier_version_did_what_the_default_is(finished, study, tmp_path):
   assert len(study().ended) == 2
 
 
+def test_an_overlay_that_is_edited_while_runs_wait_changes_none_of_them(study, tmp_path):
+  """What the next run reads is a copy from when the study began; the next command tells, and where that is."""
+  path = tmp_path / 'more.yaml'
+  path.write_text('batch_size: 3  # Mine.\n')
+  variants = {'stock': [], 'ours': ['vid2act', str(path)]}
+  made = study(variants)
+  run = made.plan.runs[1]
+  (made.logdir(run) / 'ckpt').mkdir(parents=True)
+  (made.logdir(run) / 'ckpt/latest').write_text('x')
+  path.write_text('batch_size: 5\n')
+  command = made.plan.command(run, made.overlays, made.logdir(run))
+  kept = command[command.index('vid2act') + 1]
+  assert kept == str(tmp_path / 'out/overlays/ours-1.yaml') and str(path) not in command
+  with pytest.raises(UserError, match=rf'another configs \(batch_size 3 there, 5 now\) .* overlays as they were, in {made.overlays}'):
+    study(variants)
+  path.write_text(open(kept).read())  # The cure.
+  assert path.read_text() == 'batch_size: 3  # Mine.\n' and study(variants).configs['ours', TASK].batch_size == 3
+
+
 def test_what_was_not_kept_may_change(finished, study, tmp_path):
   """A run that left nothing to continue, and no summary, begins anew."""
   for sign in ('ckpt/latest', 'summary.json'):

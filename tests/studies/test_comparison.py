@@ -12,7 +12,7 @@ import scipy.stats
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.studies import comparison, plot, study_page
+from vid2act_plugin.studies import comparable, comparison, plot, study_page
 from vid2act_plugin.training import scores
 
 rng = np.random.default_rng(0)
@@ -105,15 +105,15 @@ def test_each_task_counts_the_same_over_all_however_many_seeds_it_has(capsys):
     means = [pick(table, 'ours', metric, x)['mean'] for x in ('a_b', 'c_d', 'all')]
     assert means == ([3.5, 8, 5.75] if metric == 'score_auc' else [1, 2, 1.5])
   assert pick(table, 'ours', 'probability_of_improvement', 'all')['seeds'] == 2
-  assert any('seeds: ours (2 on c_d)' in x for x in plot.remarks(rows, 'score', 'stock'))
+  assert any('seeds: ours (2 on c_d)' in x for x in comparable.remarks(rows, 'score', 'stock'))
   # A method that a task lacks is not in the rows of all, and this is told.
   rows = [x for x in rows if (x['method'], x['task']) != ('ours', 'c_d')]
   table = comparison.compare(rows, 'stock')
   assert not any(x['method'] == 'ours' and x['task'] == 'all' for x in table)
-  assert any('ours has no run on c_d, so' in x for x in plot.remarks(rows, 'score', 'stock'))
+  assert any('ours has no run on c_d, so' in x for x in comparable.remarks(rows, 'score', 'stock'))
   # And so is that it has few on another.
   rows = [x for x in rows if (x['method'], x['seed']) != ('ours', 0) and (x['method'] != 'ours' or x['seed'] < 4)]
-  notes = plot.remarks(rows, 'score', 'stock')
+  notes = comparable.remarks(rows, 'score', 'stock')
   assert any('ours has no run on c_d, so' in x for x in notes) and any('seeds: ours (3 on a_b)' in x for x in notes)
 
 

@@ -17,6 +17,9 @@ FILES = {
     'many': (f'{GOOD}seeds2: 1'.replace('seeds: [0]\n', f'seeds: [{", ".join(map(str, range(200)))}]\n')
              .replace('seeds2: 1', '').replace('{a: []}', '{' + ', '.join(
                  f'{x}: []' for x in ('a', *(f'v{i}' for i in range(60)))) + '}'), '12,200 runs'),
+    'pairs': (GOOD.replace('[metaworld_reach]', f'[{", ".join(f"a_b{i}" for i in range(50))}]').replace('{a: []}', '{' + ', '.join(
+        f'{x}: []' for x in ('a', *(f'v{i}' for i in range(10)))) + '}'), '550 pairs of method and task; give it at most 500'),
+    'tasks': (GOOD.replace('[metaworld_reach]', f'[{", ".join(f"a_b{i}" for i in range(101))}]'), '101 tasks; give it at most 100'),
     'seed': (GOOD.replace('[0]', '[4294967296]'), 'is .4294967296.'),
     'against': (GOOD.replace('against: a', 'against: [a]'), r"is .'a'."),
     'metric': (f'{GOOD}metric: success', "is 'success'; give it what table.*success_any"),

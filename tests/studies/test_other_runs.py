@@ -64,6 +64,13 @@ def test_what_is_no_such_run_is_left_alone(tmp_path, config):
   assert scores.read([tmp_path]) == {}
 
 
+@pytest.mark.parametrize('every, found', [('0', ['train_score']), ('0.0', ['train_score']), ('0.5', []), ('20', [])])
+def test_a_run_by_dreamerv3_s_scripts_is_read_where_it_knows_us_as_well(tmp_path, every, found):
+  config = f'task: metaworld_door-lock\nseed: 3\nmethod: stock\nrun:\n  eval_every: {every}\nvid2act: {{cache: x}}\n'
+  rows = scores.read([upstream(tmp_path / 'a', config)])
+  assert list(rows) == found and all(x['method'] == 'stock' for x in rows.get('train_score', ()))
+
+
 def test_a_run_with_score_files_counts_once(tmp_path):
   folder = upstream(tmp_path / 'a')
   ours(folder / 'scores', [row()])
@@ -94,6 +101,22 @@ def test_runs_without_the_metric_are_named(plot, tmp_path):
   assert 'without score, and so left out: 1 run; the first is theirs with the seed 0' in text
   text = plot('--metric', 'train_score')
   assert 'left out; the first' not in text
+
+
+def test_the_policy_alone_where_nobody_else_acts_is_the_agent(plot, tmp_path):
+  ours(tmp_path / 'runs', [row(seed=s) for s in range(2)], 'success_any')
+  assert 'policy_success_any_auc | 2 |' in plot('--metric', 'policy_success_any')
+  with pytest.raises(UserError, match='metric policy_score below .*; there are success_any. Finished runs'):
+    plot('--metric', 'policy_score')
+
+
+def test_methods_without_a_common_seed_are_told(plot, tmp_path):
+  rows = [row(m, s, (s, s, k), t) for k, m in enumerate(('stock', 'mine')) for s in range(4) for t in ('a_b', 'c_d')]
+  kept = lambda x: x['task'] == 'c_d' or (x['seed'] < 2) == (x['method'] == 'stock')
+  ours(tmp_path / 'runs', list(filter(kept, rows)))
+  assert 'Note: mine and stock have no seed in common on a_b, so that no difference is told there.' in plot()
+  ours(tmp_path / 'runs', rows)
+  assert 'in common' not in plot()
 
 
 @pytest.mark.parametrize('gaps', [(NAN, 5, 5), (5, NAN, 5), (5, 5, NAN), (NAN, NAN, 5)])

@@ -6,7 +6,7 @@ from ruamel.yaml import YAML
 from vid2act_plugin import cli, prepare
 from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.studies import ablation, matrix
+from vid2act_plugin.studies import ablate, ablation, matrix
 
 TASK = 'metaworld_door-lock'
 
@@ -25,6 +25,8 @@ def write(tmp_path):
 @pytest.mark.parametrize('settings, tasks, words', [
     ({'agent.vid2act.floor': 2.0}, [TASK], f"'ours' of .*plan.yaml cannot run {TASK}: The key agent.vid2act.floor is 2.0; give"),
     ({'batch_size': 3}, [TASK, 'metaworld_door-lok'], "'stock' of .* cannot run metaworld_door-lok: The key task is .*; did you mean"),
+    ({'run.eval_every': 0}, [TASK], f"'ours' of .* cannot run {TASK}: with run.eval_every 0 and script train_eval .*; set script"),
+    ({'script': 'pretrain'}, [TASK], f"cannot run {TASK}: with run.eval_every 500 and script pretrain it would leave no scores"),
     ({'agent.vid2act.adapted': 1}, [TASK], f"'ours' of .* cannot run {TASK}.*: The key agent.vid2act.adapted is 1"),
     ({'vid2act.teacher': '/nowhere'}, [TASK], f"'ours' of .* cannot run {TASK}.*: The key vid2act.teacher is '/nowhere'")])
 def test_a_variant_or_task_that_can_only_fail_is_known_before_the_others(write, tmp_path, monkeypatch, capsys, settings, tasks, words):
@@ -37,6 +39,26 @@ def test_a_variant_or_task_that_can_only_fail_is_known_before_the_others(write, 
   if 'as things are' not in (text := _listed(command, capsys)):
     assert str(error.value) in text
   assert 'own task' not in text
+
+
+def test_a_metric_that_no_task_has_is_known_before_the_runs(tmp_path):
+  plan = dict(configs=['dmc', 'quickstart'], seeds=[0], against='a', variants={'a': []})
+  def check(tasks, metric):
+    with open(tmp_path / 'plan.yaml', 'w') as file:
+      YAML().dump(dict(plan, tasks=tasks, metric=metric), file)
+    ablate._check(ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'out'))
+  for metric in ('success_any', 'policy_success_any'):
+    with pytest.raises(UserError, match=f"metric of .*plan.yaml is '{metric}', but none of its tasks tells success; give it score"):
+      check(['dmcontrol_walker_run'], metric)
+    check(['dmcontrol_walker_run', TASK], metric)
+  check(['dmcontrol_walker_run'], 'score')
+
+
+def test_a_run_that_ends_well_and_leaves_nothing_has_failed(write, tmp_path):
+  made = ablation.Ablation(matrix.Matrix(write({'batch_size': 3})), tmp_path / 'out')
+  made.prepare = lambda: None
+  made.run(lambda commands, **kwargs: ((x, 0) for x in commands))
+  assert made.failed == [f'stock/{TASK}/0', f'ours/{TASK}/0']
 
 
 def _listed(command, capsys):

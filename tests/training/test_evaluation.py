@@ -144,7 +144,7 @@ def test_eval_only_counts_from_the_checkpoint(make, tmp_path, monkeypatch):
   cp.save()
   config, args = make(**{
       'run.eval_envs': 2, 'run.eval_eps': 3, 'run.from_checkpoint': str(tmp_path)})
-  monkeypatch.setattr(loop, '_load', lambda *args: None)  # A random agent has no parameters.
+  monkeypatch.setattr(loop.loading, 'load', lambda *args, **kwargs: None)  # A random agent has no parameters.
   loop.eval_only(config, args)
   rows = [json.loads(x) for x in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
   assert [x['step'] for x in rows] == [60] and 'eval/score' in rows[0]
@@ -166,7 +166,7 @@ def test_an_evaluation_of_something_else_is_told(changes, words, make, tmp_path,
   cp.save()
   config, args = make(**{'run.eval_eps': 1, 'run.from_checkpoint': str(tmp_path)})
   config.update(changes).save(elements.Path(tmp_path) / 'config.yaml')
-  monkeypatch.setattr(loop, '_load', lambda *args: None)
+  monkeypatch.setattr(loop.loading, 'load', lambda *args, **kwargs: None)
   loop.eval_only(config, args)
   out = capsys.readouterr().out
   said = [x for x in out.splitlines() if 'this evaluation' in x]

@@ -93,6 +93,12 @@ def test_a_parameter_that_is_not_finite(watched, begin, batches, tmp_path):
     with pytest.raises(UserError, match=r'loss/con \(module con\).*does no harm to') as e:
       learn(watched, batches(watched, 2))
     assert f'{folder}`' in str(e.value) and (tmp_path / folder / 'report.json').exists()
+    assert str(e.value).endswith('then lower agent.opt.lr and repeat the command to continue from there.')
+  # What is cached is named by all that made it.
+  watched.agent.load({**begin, 'params': params})
+  watched.config = watched.config.update({'vid2act.cache': str(tmp_path.parent)})
+  with pytest.raises(UserError, match='lower agent.opt.lr and repeat the command, which begins this stage anew with it'):
+    learn(watched, batches(watched, 2))
 
 
 def test_no_checkpoint_of_such_parameters(watched, begin, batches, tmp_path):

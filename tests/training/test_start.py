@@ -58,6 +58,7 @@ NOBODY = 65534
     ({'vid2act.sources': ('metaworld_door',)}, 'vid2act.sources'), ({'vid2act.sources': ('./nowhere',)}, 'vid2act.sources'),
     ({'replay.size': 10.0}, 'replay.size is 10.*36 steps'), ({'run.from_checkpoint': '/nowhere'}, 'run.from_checkpoint'),
     ({'run.from_checkpoint': '/nowhere', 'run.from_checkpoint_regex': '('}, 'from_checkpoint_regex'),
+    ({'agent.dyn.rssm.classes': 300}, 'The teacher to be made has agent.dyn.rssm.classes = 300'),
     ({'report_length': 9}, 'report_length is 9 and a report takes 9 .* gives 8 .* set it to 8 or less'),
     ({'report_length': 5, 'consec_report': 2}, 'report_length is 5 and a report takes 10 .* set it to 4 or less'),
     ({'run.eval_every': 0, 'run.from_checkpoint': '/nowhere'}, 'set run.eval_every above 0'),
@@ -130,7 +131,7 @@ def test_a_folder_that_cannot_be_made():
     ({}, {'vid2act.pretrain.updates': 7}, 'vid2act.pretrain.updates'),
     ({}, {'vid2act.sources': ('metaworld_reach',)}, 'vid2act.sources'),
     ({}, {'script': 'pretrain'}, "script 'train_eval' .now 'pretrain'"),
-    ({}, {'seed': 1, 'batch_size': 5, 'batch_length': 9, 'agent.opt.lr': 1.0, 'method': 'x',
+    ({}, {'seed': 1, 'batch_size': 5, 'batch_length': 9, 'agent.opt.wd': 1.0, 'method': 'x',
           'agent.vid2act.floor': 0.2}, 'and 2 other keys')])
 def test_another_run_is_not_mixed_in(continued, tmp_path, then, now, words):
   with pytest.raises(UserError, match=words) as error:
@@ -141,6 +142,7 @@ def test_another_run_is_not_mixed_in(continued, tmp_path, then, now, words):
 @pytest.mark.parametrize('then, now', [
     ({}, {}), ({}, {'run.steps': 9.0, 'run.eval_every': 3, 'run.log_every': 1, 'run.envs': 3}),
     ({}, {'logger.outputs': ('jsonl',), 'jax.platform': 'cuda', 'jax.compute_dtype': 'bfloat16'}),
+    ({}, {'agent.opt.lr': 1e-5}), ({'script': 'pretrain'}, {'script': 'pretrain', 'agent.opt.lr': 1e-5}),
     ({}, {'vid2act.cache': '/x', 'vid2act.seconds.collect': 3.0, 'vid2act.collect.workers': 3}),
     ({}, {'script': 'train'}), ({}, {'env.dmcontrol.repeat': 7, 'env.dmcontrol.size': (3, 3)}),
     ({}, {'vid2act.teacher': '/x', 'vid2act.pretrain.updates': 3}),

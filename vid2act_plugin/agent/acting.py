@@ -119,7 +119,7 @@ class Acting:
       raise UserError(
           'Episodes of the checkpoint were carried out by behaviours with '
           f"{differences(other, learned, 'now', self.identity)}; set vid2act.cloned back to those ('': the "
-          "teacher's), or choose another --logdir.")
+          "teacher's), or choose another --logdir, or evaluate the policy alone (agent.vid2act.execute.evaluate policy).")
     self.ledger.load(state)
     self.steps = int(state['steps'])
 

@@ -19,7 +19,7 @@ from ..teacher import bundle as bundles
 from . import acting, demonstrated, imitate, initialise, rehearse
 from .agent import Agent
 from .frozen_teacher import Taught
-from .options import executes, needs_recordings, needs_teacher
+from .options import acts, executes, needs_recordings, needs_teacher
 
 PIN = 'teacher.json'  # In the logdir.
 ACTED = 'camera', 'repeat', 'orientation'  # Settings of an environment that decide what an action does, or seems to.
@@ -71,7 +71,7 @@ def _make(config, obs_space, act_space, agent_config, parts=()):
 
 def _acting(agent, config, bundle=None):
   """Return the agent with the sources' behaviours beside it, if any of its episodes are theirs."""
-  if not executes(config):
+  if not acts(config):
     return agent
   found, where = _given(config, bundle)
   if not found:
@@ -187,7 +187,7 @@ def check_task(config):
   bundle = bundles.load(given) if given else None
   if taught and given:
     check(bundle, config, obs, act)
-  if executes(config) and (found := _given(config, bundle))[0]:
+  if acts(config) and (found := _given(config, bundle))[0]:
     _check_behaviours(config, found[0].facts, found[1], obs, act)
   check_actions(config, act, config.vid2act.act_width if taught and not given else math.inf)
   for key in ('agent.vid2act.rehearse', 'agent.vid2act.init_policy.source'):

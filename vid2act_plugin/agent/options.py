@@ -5,6 +5,7 @@ import functools
 from ..common import resources
 from ..common.errors import UserError
 from ..common.output import note
+from ..host import checkpoints, processes
 
 
 def check(config):
@@ -85,15 +86,35 @@ def from_start(options):
 
 
 def needs_teacher(config):
-  """Whether anything of a run is the teacher's; an evaluation has weights of its own to start from."""
+  """Whether anything of a run is the teacher's.
+
+  An evaluation has weights of its own to start from. So has a run that is continued, which takes a teacher that is
+  named or still there, for its summary, but does without.
+  """
   options = config.agent.vid2act
-  return options.distill or options.guide or options.init and config.script != 'eval_only'
+  begins = options.init and config.script != 'eval_only'
+  return bool(options.distill or options.guide or begins and (config.vid2act.teacher or not spares_teacher(config)))
+
+
+def spares_teacher(config):
+  """Whether a run began from a teacher's weights, goes on from its own, and has no other use for the teacher."""
+  options = config.agent.vid2act
+  compared = options.rehearse and options.rehearse_from < 1
+  used = options.distill or options.guide or compared or acts(config) and not config.vid2act.cloned
+  begins = options.init and config.script != 'eval_only' and not used
+  return bool(begins and checkpoints.latest(processes.home(config)))
 
 
 def needs_recordings(config):
   """Whether a run draws from recordings as it learns, apart from those that make its teacher."""
   options = config.agent.vid2act
   return config.script != 'eval_only' and (options.rehearse > 0 or options.guide and options.vae.online)
+
+
+def acts(config):
+  """Whether sources carry out episodes, in training or in evaluations; in those of the policy alone they do not."""
+  alone = config.script == 'eval_only' and config.agent.vid2act.execute.evaluate == 'policy'
+  return executes(config) and not alone
 
 
 def executes(config):

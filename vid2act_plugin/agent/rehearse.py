@@ -10,6 +10,7 @@ import numpy as np
 from dreamerv3 import main as hostmain
 
 from ..common.errors import UserError
+from ..common.output import note
 from ..sources.dataset import KEYS, Sources
 from ..sources.locate import episodes, locate
 from ..teacher import bundle as bundles
@@ -72,6 +73,21 @@ class Rehearsal:
   def _check(self, config):
     for name, stream in zip(self.sources.names, self.sources.streams['train']):
       _check_steps(config, name, len(stream['reward']))
+
+
+def check_names(names, manifest, teacher):
+  """Raise a `UserError` if what would be rehearsed are not the recordings that a teacher was made from.
+
+  Teachers of finished runs know no recordings; of them it is only noted what is rehearsed.
+  """
+  if names == manifest['sources']:
+    return
+  if 'kind' in manifest:
+    note(f"Note: what is rehearsed are the recordings of {', '.join(names)}; the teacher {teacher} was made of runs.")
+    return
+  raise UserError(
+      f"The recordings to be rehearsed are of {', '.join(names)}, but the teacher {teacher} was made from "
+      f"{', '.join(manifest['sources'])}; name these as vid2act.sources, in this order, or set agent.vid2act.rehearse to 0.")
 
 
 def nearest(sources, bundle, images):

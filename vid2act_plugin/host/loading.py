@@ -88,22 +88,17 @@ def shapes(given, old):
   return f'{list(np.shape(given))} there, {list(old.shape)} here'
 
 
-def load(agent, path, regex=''):
+def load(agent, path, regex='', whole=False):
   """Load what fits of the checkpoint at `path` into a new agent, and print the report.
 
   path: LOGDIR/ckpt/STAMP, LOGDIR/ckpt or LOGDIR. regex: names begin with a match
   of it; '': all. If all tensors of both sides are loaded, then so are counters
   and optimiser; else these start at 0, for the optimiser belongs to the whole.
-  Raises a `UserError` if nothing can be read, is selected or fits.
+  whole: the policy is to have all that it acts with. Raises a `UserError` if nothing can be read, is selected or fits.
   """
-  content = checkpoints.read(checkpoint(path))
+  content, wanted = chosen(path, regex), pattern(regex)
   given, params = content['params'], parameters(agent)
-  chosen = pattern(regex)
-  if not any(chosen.match(x) for x in given):
-    raise UserError(
-        f"The key run.from_checkpoint_regex is '{regex}', which no name in {path} begins with; "
-        f"there are {', '.join(_examples(given))}.")
-  selected = lambda name: bool(chosen.match(name))
+  selected = lambda name: bool(wanted.match(name))
   sizes = lambda xs: {k: np.shape(v) for k, v in xs.items()}
   if all(map(selected, given)) and sizes(given) == sizes(params):
     agent.load(content)
@@ -117,8 +112,22 @@ def load(agent, path, regex=''):
     agent.load({'params': params, 'counters': FRESH})
   note(*report.lines())
   left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
+  if left and whole:
+    raise UserError(
+        f"The key run.from_checkpoint is '{path}', which does not have all that the policy acts with: "
+        f"{', '.join(_examples(left))}; give the --configs that it was trained with, its size among them.")
   if left:
     note(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
+
+
+def chosen(path, regex):
+  """Return what the checkpoint at `path` holds, or raise a `UserError` if `regex` selects nothing of it."""
+  wanted, content = pattern(regex), checkpoints.read(checkpoint(path))
+  if not any(map(wanted.match, content['params'])):
+    raise UserError(
+        f"The key run.from_checkpoint_regex is '{regex}', which no name in {path} begins with; "
+        f"there are {', '.join(_examples(content['params']))}.")
+  return content
 
 
 def checkpoint(path):

@@ -53,7 +53,12 @@ def main(args):
   else:
     with lock.locked(out, wait=False), _spread(args, ablation) as start, _stoppable(args.minutes) as over:
       interrupted = _interrupted(bind(ablation.run, start, args.ray is None), over)
-    ablation.compare()
+    try:
+      ablation.compare()
+    except UserError as e:
+      if not ablation.failed:
+        raise
+      say(f'Note: there is no comparison: {e}')
   if failed := ablation.failed:
     named = ', '.join(failed[:SHOWN]) + f' and {len(failed) - SHOWN} more' * (len(failed) > SHOWN)
     raise UserError(
@@ -71,11 +76,21 @@ def _check(ablation, listed=False):
   from dreamerv3 import plugins, values
 
   from .. import prepare
+  plan = ablation.plan
+  found = [suites.SUITES.get(x.partition('_')[0]) for x in plan.tasks]
+  if 'success' in (plan.metric or '') and all(x and not x.success for x in found):
+    raise UserError(
+        f"The key metric of the ablation {plan.path} is '{plan.metric}', but none of its tasks tells success; give it "
+        'score, or leave it out.')
   tables = [plugins.mapping(x['values'], 'The values') for x in plugins.load().values() if 'values' in x]
   for run, config in ablation.kinds():
     what = f"The variant '{run.method}' of {ablation.plan.path} cannot run {run.task}"
     for fault in (x for table in tables for x in values.faults(config.flat, table)):
       raise UserError(f'{what}: {fault}')
+    if config.run.eval_every <= 0 or config.script not in ('train', 'train_eval'):
+      raise UserError(
+          f'{what}: with run.eval_every {config.run.eval_every:g} and script {config.script} it would leave no scores to '
+          'compare; set script to train_eval, and run.eval_every to the env steps between evaluations.')
     try:
       suites.check(run.task)
     except UserError as e:

@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..envs import suites
 from ..training import curves, scores, summary
-from . import begun, elsewhere, plot, report
+from . import begun, comparable, elsewhere, plot, report
 
 SHARED = 'vid2act.teacher', 'vid2act.cloned'
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
@@ -48,8 +48,9 @@ class Ablation:
     # Results that were copied here, or merged before, are not lost when the option is not repeated, but
     # a run that has left something to continue makes its own.
     if (self.results / elsewhere.RUNS).is_file():
-      lost = [x for x in plan.runs if x not in self.elsewhere and not self._left(x)]
-      self.elsewhere.update(elsewhere.read([self.results], self, lost))
+      kept = elsewhere.read([self.results], self, [x for x in plan.runs if not self._left(x)])
+      elsewhere.refuse_other(self.results, kept, self.elsewhere)
+      self.elsewhere = {**kept, **self.elsewhere}
       elsewhere.refuse_strange(self.results, self)
 
   def show(self):
@@ -87,7 +88,7 @@ class Ablation:
         if name == PREPARED:
           self._prepared(status)
           continue
-        self.failed += [name] * bool(status)
+        self.failed += [name] * bool(status or not self.finished(self.runs[name]))
         self.gather()
         done = sum(map(self.finished, self.plan.runs))
         bar.text(f'{done} of {len(self.runs)} runs' + f', {len(self.failed)} failed' * bool(self.failed))
@@ -117,8 +118,7 @@ class Ablation:
     """Return the folders that every node has to share, and the other paths that it has to have."""
     kinds = {(x.method, x.task): k for k, x in self.runs.items()}
     caches = {self.configs[kind].vid2act.cache for kind, name in kinds.items() if self.after(name)}
-    overlays = {os.path.abspath(x) for method in self.plan.variants
-                for x in self.plan.names(method, self.overlays) if os.path.isfile(x)}
+    overlays = {os.path.abspath(os.path.expanduser(x)) for x in self.plan.files}  # What is shared is made by these.
     return [str(self.out), *sorted(caches)], [
         sys.executable, os.getcwd(), os.path.abspath(self.plan.path), *sorted(overlays)]
 
@@ -126,6 +126,7 @@ class Ablation:
     """Write table, picture and report of the runs that are finished, if there are any."""
     self.gather()
     if any(map(self.finished, self.plan.runs)):
+      say(*comparable.mixed([self._about(x) for x in self.plan.runs if self.finished(x)]))
       plot.plot([self.results], self.out, self.plan.against, self.plan.metric)
       report.after(self.out, keep=lambda folder: None)
 

@@ -28,7 +28,8 @@ def check(ablation):
     if changed := plan.changed(before, ablation.settings, known):
       raise UserError(
           f'The runs in {out} were begun with another {changed} than {plan.path} has; '
-          f'name another folder (--out), or go back to {path}.')
+          f'name another folder (--out), or go back to {path}' + f', and the overlays as they were, in {ablation.overlays}'
+          * bool(before[0].files) + '.')
   for folder in folders:
     method = folder.parts[-3]
     if method in methods - known and (changed := _difference(folder, ablation.settings[method])):

@@ -8,7 +8,7 @@ from ..common import files
 from ..common.errors import UserError, reason
 from ..common.output import count, say
 from ..teacher import bundle
-from ..training import scores
+from ..training import scores, summary
 from . import matrix
 
 RUNS, MATRIX, SETTINGS = 'runs.json', 'matrix.yaml', 'settings.json'  # In a folder of results.
@@ -41,11 +41,21 @@ def read(folders, ablation, only=None):
 
 def refuse_strange(path, ablation):
   """Raise a `UserError` if results would be lost, as they are of runs that the matrix does not ask for."""
-  lost = [x for x in _listed(path, path) if x not in ablation.runs.values() and not ablation.logdir(x).exists()]
+  lost = [x for x in _listed(path, path) if x not in ablation.runs.values() and not summary.read(ablation.logdir(x))]
   if lost:
     raise UserError(
         f'The folder {path} has the only results of {count(len(lost), "run")} that {ablation.plan.path} does not ask '
         f'for, such as {lost[0].name}; name another folder (--out), with --merge {path} for those that it asks for.')
+
+
+def refuse_other(path, kept, merged):
+  """Raise a `UserError` if results in `path`, `{run: Finished}`, would be replaced by other ones of the same runs."""
+  differ = lambda one, two: any(two[k] != one[k] for k in one.keys() & two.keys())
+  other = [k for k, x in kept.items() if k in merged and differ(x.scores, merged[k].scores)]
+  if other:
+    raise UserError(
+        f'The folder {path} has other scores of {count(len(other), "run")} than those to be merged, such as '
+        f'{other[0].name}; leave that --merge out, or name another folder (--out).')
 
 
 def results(folder):
@@ -92,12 +102,10 @@ def _finished(path, folder, ablation, only):
       if run in rows:
         rows[run][metric] = row
   whole = {k: Finished(mine[k], v) for k, v in rows.items() if v}
-  codes = {x.about.get('code') for x in whole.values()} - {None}  # Earlier ones do not tell.
   others, torn = (len(about) - len(mine)) * (only is None), len(mine) - len(whole)
   say(f'{count(len(whole), "run")} finished elsewhere, in {folder}'
       + f'; {count(torn, "run")} there without scores or too short, made again' * bool(torn)
-      + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others)
-      + f'; made by {len(codes)} versions of the code ({", ".join(sorted(codes))})' * (len(codes) > 1))
+      + f'; {count(others, "other")} there, not of this matrix, left out' * bool(others))
   return whole
 
 
@@ -112,8 +120,13 @@ def _known_by_hash(runs, ablation):
 
 
 def _check_teachers(runs, ablation, folder):
-  """Raise a `UserError` where runs had another teacher than the one that the settings name; earlier ones do not tell."""
-  named = {k: ablation.configs[k.method, k.task].vid2act.teacher for k, x in runs.items() if x.get('teacher')}
+  """Raise a `UserError` where runs had another teacher than the one that the settings name.
+
+  Earlier ones do not tell, and some tell one of which they took nothing.
+  """
+  from .. import prepare
+  configs = {k: ablation.configs[k.method, k.task] for k, x in runs.items() if x.get('teacher')}
+  named = {k: x.vid2act.teacher for k, x in configs.items() if prepare.shares(x)}
   hashes = {path: bundle.verify(path)['hash'] for path in set(named.values()) if path}
   for run, path in named.items():
     if path and runs[run]['teacher'] != hashes[path]:

@@ -1,6 +1,7 @@
 """The runs of an ablation: variants x tasks x seeds, read from one YAML file."""
 
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ from ..common import files, safe_yaml
 from ..common.errors import UserError, reason
 from ..envs import suites
 from ..training import scores
+from . import comparable
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 TASK = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.:/-]*')  # Those of Gymnasium have colons and slashes.
@@ -47,8 +49,8 @@ class Matrix:
   """What an ablation file asks for.
 
   An overlay is a name, the path of a YAML file, or settings written in place, a
-  mapping; `write` makes files of the latter. Every run has those of `configs`
-  first, then those of its variant. Seeds are paired: a seed means the same for
+  mapping; `write` makes files of the latter, and copies of the former, which may be
+  edited while runs wait for their turn. Every run has those of `configs` first, then those of its variant. Seeds are paired: a seed means the same for
   every variant. `metric` is None where the file names none. Raises a `UserError` that names file,
   key, value and cure.
   """
@@ -63,12 +65,17 @@ class Matrix:
     self.metric = content.get('metric')
 
   @property
+  def files(self):
+    """Paths of the overlays that are files of the user's."""
+    return [x for overlays in (self.configs, *self.variants.values()) for x in overlays if type(x) is str and _kept(x)]
+
+  @property
   def runs(self):
     """Every run, so ordered that the first ones already compare all variants."""
     return [Run(m, t, s) for s in self.seeds for t in self.tasks for m in self.variants]
 
   def write(self, folder, owner=''):
-    """Write the settings given in place as overlays into `folder`.
+    """Write the overlays that are no names into `folder`.
 
     owner: another process whose runs are begun with those that are there already, which are to be the same.
     """
@@ -76,21 +83,22 @@ class Matrix:
     written = {
         folder / f'{name}-{i}.yaml': overlay
         for name, overlays in {COMMON: self.configs, **self.variants}.items()
-        for i, overlay in enumerate(overlays) if isinstance(overlay, dict)}
+        for i, overlay in enumerate(overlays) if _kept(overlay)}
     for path, overlay in written.items():
+      content = _content(overlay)
       if not owner or not path.exists():
         # Whole at every moment: another process may be reading the same overlay.
         with files.atomic_write(path) as part:
-          YAML().dump(overlay, part)
-      elif safe_yaml.load(path) != overlay:
+          part.write_bytes(content)
+      elif path.read_bytes() != content:
         raise UserError(
             f'In {folder.parent} {owner} is at work with other settings than {self.path} has now; wait for '
             'it, or name another folder (--out).')
 
   def names(self, method, folder):
-    """Return the overlays of a method's runs; those in place are files in `folder`, see `write`."""
+    """Return the overlays of a method's runs; all but names are files in `folder`, see `write`."""
     return [
-        str(folder / f'{name}-{i}.yaml') if isinstance(x, dict) else x
+        str(folder / f'{name}-{i}.yaml') if _kept(x) else x
         for name, overlays in ((COMMON, self.configs), (method, self.variants[method]))
         for i, x in enumerate(overlays)]
 
@@ -179,6 +187,10 @@ class Matrix:
     if count > MOST:
       raise UserError(
           f'The ablation {self.path} asks for {count:,} runs; give it at most {MOST:,}.')
+    if found := comparable.beyond(len(variants), len(content['tasks']), len(content['seeds'])):
+      what, count, most = found
+      raise UserError(
+          f'The ablation {self.path} asks for {count:,} {what}; give it at most {most:,}, as one comparison shows no more.')
     return text, content
 
   def _overlays(self, key, overlays):
@@ -211,6 +223,19 @@ def _known():
 
 def _plain(settings):
   return json.loads(json.dumps(settings))  # With lists for tuples, as they are once they are written.
+
+
+def _kept(overlay):
+  """Say whether `Matrix.write` writes an overlay; what is a file and what a name, the host decides in the same way."""
+  return type(overlay) is dict or (overlay.endswith(('.yaml', '.yml')) or os.sep in overlay) and os.path.isfile(
+      os.path.expanduser(overlay))
+
+
+def _content(overlay):
+  if type(overlay) is str:
+    return pathlib.Path(overlay).expanduser().read_bytes()
+  YAML().dump(overlay, made := io.BytesIO())
+  return made.getvalue()
 
 
 def _name(text, pattern=NAME):

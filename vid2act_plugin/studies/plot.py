@@ -7,10 +7,8 @@ from ..common import files, images, progress
 from ..common.errors import UserError
 from ..common.output import count, say
 from ..training import scores
-from . import comparison
-from .comparable import comparable
+from . import comparable, comparison
 
-FEW = 5  # Seeds below which intervals mean little.
 ABREAST = 3  # Panels of a picture side by side; more are too small to read where it is shown.
 
 
@@ -42,7 +40,7 @@ def plot(paths, out, against=None, metric=None, references=()):
   against = against or comparison.baseline(found[metric])
   tasks = {x['task'] for x in found[metric]}
   known = [row for path in references for row in _published(path, metric, tasks, found)]
-  shown, notes = comparable([x for x in known if x['task'] in tasks], 'the published curves')
+  shown, notes = comparable.comparable([x for x in known if x['task'] in tasks], 'the published curves')
   notes += before
   out = pathlib.Path(out).expanduser()
   out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +58,7 @@ def plot(paths, out, against=None, metric=None, references=()):
     if images.drawing():
       picture(out / 'comparison.png', found[metric], table, against, metric, shown)
       wrote.append('comparison.png')
-  say(*text.split('\n'), *notes, *remarks(found[metric], metric, against, known))
+  say(*text.split('\n'), *notes, *comparable.remarks(found[metric], metric, against, known))
   say(f'Wrote {", ".join(wrote)} into {out}')
 
 
@@ -70,17 +68,18 @@ def gather(paths, metric=None):
   And what the picture shows: `metric`, or by default the one that fits; and notes on what is
   left out. Raises a `UserError` if nothing is left.
   """
-  found = _policies(scores.read(paths))
+  found = _policies(scores.read(paths), metric)
   where = ', '.join(map(str, paths))
   metric = metric or ('score' if 'score' in found or 'train_score' not in found else 'train_score')
   if metric not in found:
+    there = f'; there are {", ".join(found)}' * bool(found)
     raise UserError(
-        f'There are no scores of the metric {metric} below {where}; finished '
+        f'There are no scores of the metric {metric} below {where}{there}. Finished '
         "runs have them in LOGDIR/scores/, and DreamerV3's own, which have train_score alone, in "
         'metrics.jsonl beside their config.yaml.')
   notes = _without(found, metric)
   for name in compared(found, metric):
-    found[name], more = comparable(found[name], f'the curves of {name}')
+    found[name], more = comparable.comparable(found[name], f'the curves of {name}')
     notes += more
     if name == metric and not found[name]:
       raise UserError(
@@ -89,11 +88,15 @@ def gather(paths, metric=None):
   return found, metric, notes
 
 
-def _policies(found):
-  """Return the rows `{metric: rows}`, with those of the policy alone also for runs in which nobody else acts."""
-  for metric in [x for x in found if x.startswith('policy_')]:
-    told = set(map(_run, found[metric]))
-    found[metric] = found[metric] + [x for x in found.get(_quantity(metric), ()) if _run(x) not in told]
+def _policies(found, wanted):
+  """Return the rows `{metric: rows}`, with those of the policy alone also for runs in which nobody else acts.
+
+  wanted: a metric that is asked for, also where all runs are such.
+  """
+  for metric in [x for x in {**found, wanted: []} if x and x.startswith('policy_')]:
+    told = set(map(_run, found.get(metric, ())))
+    rows = [*found.get(metric, ()), *(x for x in found.get(_quantity(metric), ()) if _run(x) not in told)]
+    found.update({metric: rows} if rows else {})
   return found
 
 
@@ -213,32 +216,6 @@ def band(ax, curve, color, label):
 def _known(known, task):
   mine = [x for x in known if x['task'] == task]
   return comparison.curves(mine).items() if mine else ()
-
-
-def remarks(rows, metric, against, known=()):
-  """Return what to think of when reading a comparison of these rows, in notes."""
-  theirs, found = {x['task'] for x in known}, []
-  if theirs and theirs.isdisjoint(x['task'] for x in rows):
-    found.append(f'Note: the published curves have none of these tasks, but {min(theirs)} and others.')
-  if against not in {x['method'] for x in rows}:
-    found.append(
-        f"Note: there is no method '{against}' here, so nothing is compared with it; see --against.")
-  tasks, few = dict.fromkeys(x['task'] for x in rows), []
-  for method in sorted({x['method'] for x in rows}):
-    seeds = {t: sum((x['method'], x['task']) == (method, t) for x in rows) for t in tasks}
-    lacking, there = [t for t in tasks if not seeds[t]], [t for t in tasks if seeds[t]]
-    if lacking:
-      found.append(f'Note: {method} has no run on {lacking[0]}, so that it is not in the rows of all tasks.')
-    least = min(there, key=seeds.get)
-    if seeds[least] < FEW:
-      few.append(f'{method} ({seeds[least]}' + f' on {least}' * (len(tasks) > 1) + ')')
-  if few:
-    found.append(
-        f"Note: fewer than {FEW} seeds: {', '.join(few)}; intervals over so few are too narrow, those of differences "
-        'excepted, which are wide.')
-  if metric == 'train_score':
-    found.append('Note: train_score is of training episodes, with exploration, not of evaluations.')
-  return found
 
 
 def _cell(name):

@@ -8,7 +8,7 @@ from ..common import charts, files, page
 from ..common.errors import UserError
 from ..common.output import count
 from ..common.progress import clock
-from . import comparison, elsewhere, logdir, matrix, plot
+from . import comparable, comparison, elsewhere, logdir, matrix, plot
 
 KNOWN = dict(logdir.SUMMARY, method=str, relevance=[{str: float}])
 COLUMNS = 'task', 'method', 'metric', 'mean', 'IQM', 'low', 'high', 'seeds', 'env steps'
@@ -34,7 +34,7 @@ def content(folder, against=None):
   against = against or (plan.against if plan else comparison.baseline(found[metric]))
   table = plot.tabulate(found, metric, against)
   runs = _runs(study, missing)
-  notes += plot.remarks(found[metric], metric, against)
+  notes += comparable.remarks(found[metric], metric, against)
   tasks = list(dict.fromkeys(x['task'] for x in found[metric]))
   sections = [
       ('curves', 'Learning curves', [x for k in plot.compared(found, metric) for x in _curves(found[k], k)]),

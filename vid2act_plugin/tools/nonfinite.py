@@ -26,7 +26,7 @@ def main(argv=None):
   cure = 'name a folder as a run wrote it'
   with reading(f"The file {folder / 'config.yaml'}", cure):
     config = elements.Config(safe_yaml.load(folder / 'config.yaml'))
-    script, logdir = config.script, config.logdir
+    script, logdir = config.script, folder.resolve().parent  # Wherever the run has been moved since.
   config = platform.resolve(config)
   if script == 'pretrain':
     agent = pretrain.build(config, clone.recordings(config))

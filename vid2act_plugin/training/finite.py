@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from ..common import files
 from ..common.errors import UserError
 from ..host import checkpoints, internals, processes
+from ..sources import locate
 from ..teacher import stored
 
 # Losses in the order in which they depend on each other, and whose they are; between, decoders'.
@@ -109,10 +110,13 @@ def stop(agent, config, update, bad, mets):
   kept = 'there is no checkpoint that can be read' if not known else \
       f'{does} the last good checkpoint, which is that after {at} updates and is kept'
   cure = 'mend the data' if seen else 'lower agent.opt.lr'
+  again = 'repeat the command to continue from there'
+  if not seen and locate.cache(config) in logdir.parents:  # Its name is that of all that made it.
+    again = 'repeat the command, which begins this stage anew with it'
   return UserError(
       f'Update {update[0]} in {logdir} is not finite, first in {first}; its batch is in {folder} '
       f'and {kept}: look at it with `python -m vid2act_plugin.tools.nonfinite {folder}`, then {cure} and '
-      'repeat the command to continue from there.')
+      f'{again}.')
 
 
 def repeat(agent, content, update, carry, data):

@@ -11,15 +11,16 @@ import elements
 from ..common import files, lock, resources, safe_yaml
 from ..common.errors import UserError, differences, reading
 from ..common.output import note
-from ..host import checkpoints, loading, sizes
+from ..host import checkpoints, loading, processes, sizes
 from ..sources import locate
 from ..teacher import behaviours, bundle
 from . import settings
 
-# Settings that a continued run may change: how long, how often, where, and on what machine.
+# Settings that a continued run may change: how long, how often, where, on what machine, and the step size, which
+# `finite.stop` says to lower.
 FREE = re.compile(
     r'run\.(?!train_ratio).*|logger\..*|jax\..*|replica|replicas|clock_.*|ipv6|errfile|logdir|script'
-    r'|report_length|consec_report|replay\.(size|chunksize)|agent\.vid2act\.(gradshare|folded)'
+    r'|report_length|consec_report|replay\.(size|chunksize)|agent\.vid2act\.(gradshare|folded)|agent\.opt\.lr'
     r'|vid2act\.(cache|auto|teacher|cloned|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
 TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
 LOOPS = ('train', 'train_eval', 'eval_only')
@@ -58,6 +59,8 @@ def check(config):
           f"The key run.from_checkpoint is '{config.run.from_checkpoint}', but DreamerV3's own loops, which run with "
           'run.eval_every 0, read no checkpoint of today; set run.eval_every above 0.')
     checkpoints.check(loading.checkpoint(config.run.from_checkpoint), read=not ours)
+    if ours:
+      loading.chosen(config.run.from_checkpoint, config.run.from_checkpoint_regex)
   if config.script in LOOPS[:2]:
     settings.replay(config, ours)
   if config.script in (*LOOPS[:2], *STAGES):
@@ -169,14 +172,15 @@ def as_begun(config):
   return config.update(absent)
 
 
-def taught_as_begun(config, taught, acting):
+def taught_as_begun(config, taught, acting, spare=False):
   """Return `config` with the teacher and behaviours of the run to be continued or evaluated, where it names none.
 
-  taught: whether it needs a teacher; acting: whether sources carry out episodes. Raises a `UserError` where what the
-  run was begun with is gone, or other behaviours are named now.
+  taught: whether it needs a teacher; acting: whether sources carry out episodes; spare: whether a run that has a
+  checkpoint does without its teacher. Raises a `UserError` where what the run was begun with is gone, or other
+  behaviours are named now.
   """
   folder = (loading.checkpoint(config.run.from_checkpoint) if config.script == 'eval_only'
-            else config.script in LOOPS and checkpoints.latest(config.logdir))
+            else config.script in LOOPS and checkpoints.latest(processes.home(config)))
   run, before = folder and folder.parent.parent, {}
   if folder and folder.parent.name in checkpoints.FOLDERS:
     with contextlib.suppress(UserError):  # A run that is continued has been read by `check`.
@@ -192,6 +196,8 @@ def taught_as_begun(config, taught, acting):
     if there(path):
       note(f'Note: {key} is {path}, as in the run {run}.')
       config = config.update({key: path})
+    elif key == 'vid2act.teacher' and spare:
+      note(f'Note: {path}, the {key} of the run {run}, is not there; it is not needed any more.')
     elif MADE.fullmatch(path):  # With nothing named, it is found or made, here as on another machine.
       again = True
       note(f'Note: {path}, the {key} of the run {run}, is not there; it is looked for in the cache, and made again '
@@ -199,12 +205,14 @@ def taught_as_begun(config, taught, acting):
     else:
       raise UserError(
           f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
-  if acting and named and named != learned and config.script != 'eval_only':
+  if acting and named and named != learned:
     then, now = _learned(learned, before.get('vid2act.teacher', '')), behaviours.read(named)
     if then and then.identity()['hash'] != now.identity()['hash']:
       raise UserError(
           f"Episodes of the run {run} were carried out by the behaviours of {learned or 'its teacher'}, not by those of "
-          f'{named}; leave vid2act.cloned out, and they are taken, or choose another --logdir.')
+          f'{named}; leave vid2act.cloned out, and they are taken, or ' + (
+              'evaluate the policy alone (agent.vid2act.execute.evaluate policy).' if config.script == 'eval_only' else
+              'choose another --logdir.'))
   return config
 
 

@@ -44,7 +44,7 @@ def eval_only(config, args):
   resume.compare(config, folder)
   agent = _agent(config)
   logger = _logger(config)
-  _load(agent, args)
+  loading.load(agent, args.from_checkpoint, args.from_checkpoint_regex, whole=True)
   notes.keep(config.logdir)
   logger.step.load(checkpoints.step(folder))
   if _chooses(config, agent):  # By what its training episodes have earned.
@@ -64,7 +64,8 @@ def eval_only(config, args):
 
 def _train(config, args, evaluate):
   start = time.time()
-  teacher = bundle.verify(config.vid2act.teacher) if config.vid2act.teacher else {}
+  named = config.vid2act.teacher if config.agent.typ == 'vid2act' else ''  # Stock takes nothing from one.
+  teacher = bundle.verify(named) if named else {}
   with processes.linked(config):
     agent = finite.Watched(_agent(config), config)
     if not processes.alone(config):
@@ -85,7 +86,7 @@ def _run(config, args, evaluate, agent, teacher, start, stop):
   cp = checkpoints.Checkpoint(logdir / 'ckpt')
   cp.agent, cp.step, cp.replay, cp.place = agent, logger.step, chunks.Chunks(replay), place
   if args.from_checkpoint and not cp.exists():
-    _load(agent, args)
+    loading.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
   catch_up(place, args, logger, resume.load_or_save(cp, logdir))
   notes.keep(logdir)
   envs = [bind(environments.make, config, i, place.begun[i]) for i in range(args.envs)]
@@ -99,7 +100,7 @@ def _run(config, args, evaluate, agent, teacher, start, stop):
   if hasattr(agent, 'told'):
     driver.on_step(agent.told)
   driver.on_step(lambda tran, worker: learner())
-  driver.on_step(lambda tran, worker: stop.check())
+  driver.on_step(lambda tran, worker: worker == args.envs - 1 and stop.check())  # Then the step is whole.
   try:
     _steps(args, agent, learner, driver, evaluation, logger, cp, place)
     _finish(config, agent, teacher, learner, evaluation, logger, place)
@@ -191,10 +192,6 @@ def _logger(config):
   outputs = config.logger.outputs
   return hostmain.make_logger(
       config if 'jsonl' in outputs else config.update({'logger.outputs': ('jsonl', *outputs)}))
-
-
-def _load(agent, args):
-  loading.load(agent, args.from_checkpoint, args.from_checkpoint_regex)
 
 
 def _log_episode(logger, episode):

@@ -1,4 +1,4 @@
-"""Runs of DreamerV3 without this project: their logdirs hold curves, but no score files."""
+"""Runs by DreamerV3's own scripts: their logdirs hold curves, but no score files."""
 
 import re
 
@@ -6,12 +6,13 @@ from ..common import files, safe_yaml
 
 LOGS = 'metrics.jsonl', 'scores.jsonl'  # Either holds the scores of episodes.
 OURS = re.compile(rb'^vid2act:', re.MULTILINE)  # A key that runs without us do not have.
+THEIRS = re.compile(rb'^  eval_every: 0(\.0)?\s*$', re.MULTILINE)  # With us, by which its own scripts run.
 
 
 def logdirs(path):
   """Yield `(log, {task, method, seed})` of such logdirs below a folder, itself included.
 
-  log: the path of their `metrics.jsonl` or `scores.jsonl`. Runs of ours are left out, which write
+  log: the path of their `metrics.jsonl` or `scores.jsonl`. Runs by our scripts are left out, which write
   score files when they end, and what has no configuration that can be read.
   """
   for file in sorted(path.rglob('config.yaml')):
@@ -21,7 +22,7 @@ def logdirs(path):
       continue
     try:
       content = files.read(file, safe_yaml.LONGEST)
-      config = {} if OURS.search(content) else safe_yaml.load(file)
+      config = {} if OURS.search(content) and not THEIRS.search(content) else safe_yaml.load(file)
       names = [config['task'], config.get('method', 'name'), config.get('seed', 0)]
       agent = config.get('agent')
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
