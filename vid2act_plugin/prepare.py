@@ -17,8 +17,6 @@ from .teacher import behaviours, bundle, faults
 from .training import start
 
 INTERRUPTED = 130, 143  # Status after Ctrl-C and after SIGTERM.
-# Scales of losses that no teacher has, as DreamerV3 has them, so that none of them makes another teacher.
-UNUSED = {'policy': 1.0, 'value': 1.0, 'repval': 0.3}
 
 
 def prepare(config):
@@ -58,7 +56,7 @@ def checked(config, resolve=lambda config: config):
   config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.
   start.check(config)
   config = start.own(start.as_begun(config))
-  acting, spare = _acting(config), _learns(config) and options.spares_teacher(config)
+  acting, spare = _acting(config), options.spares_teacher(config)
   config = start.taught_as_begun(config, taught or spare, acting, spare)
   taught, recorded = _needs(config)
   if taught or recorded or acting:
@@ -76,8 +74,6 @@ def checked(config, resolve=lambda config: config):
     behaviours.read(config.vid2act.cloned)
   if alone or recorded or taught and not given:
     found = locate.locate(config)
-    if taught and given and not alone and config.agent.vid2act.rehearse:
-      rehearse.check_names([x.name for x in found], teacher.manifest, given)
     locate.check(config, found)
     if _teaches(config):
       faults.classes(config.agent, 'The teacher to be made')
@@ -88,13 +84,9 @@ def checked(config, resolve=lambda config: config):
 
 def _needs(config):
   """Return whether the agent needs a teacher, and whether recordings apart from making one."""
-  if not _learns(config):
+  if config.agent.typ != 'vid2act' or config.random_agent:
     return False, False
   return options.needs_teacher(config), options.needs_recordings(config) or demonstrated.wanted(config)
-
-
-def _learns(config):
-  return config.agent.typ == 'vid2act' and not config.random_agent
 
 
 def _teaches(config):
@@ -249,11 +241,9 @@ def _environ():
 
 
 def _teacher_folder(config, found):
-  agent = {k: config.agent[k] for k in (*bundle.MODEL, 'opt')}
-  agent['loss_scales'] = {**config.agent.loss_scales, **UNUSED}
   pretrain = {k: v for k, v in config.vid2act.pretrain.items() if not k.endswith('_every')}
   content = recording.content_key([recording.load_manifest(x.folder) for x in found])
   name = locate.key(dict(
-      format=locate.CACHE, recordings=content, agent=agent, pretrain=pretrain, seed=config.seed,
+      format=locate.CACHE, recordings=content, agent=bundle.decisive(config.agent), pretrain=pretrain, seed=config.seed,
       act_width=config.vid2act.act_width))
   return locate.cache(config) / 'teachers' / name / 'teacher'

@@ -183,13 +183,13 @@ def test_an_episode_larger_than_the_machine(tmp_path, monkeypatch):
 def test_recordings_are_taken_from_one_budget(tmp_path, monkeypatch):
   folders = [write(tmp_path / x, 3, size=16) for x in ('one', 'two')]
   sizes = sum(16 * 16 * 3 * 6 + 6 * 19 for _ in range(6))
+  monkeypatch.setattr(budget, 'SHARE', 1)
   for most in (sizes, sizes - 1):
-    monkeypatch.setattr(budget, 'FREE', most)
-    monkeypatch.setattr(budget, 'USUAL', 0)
+    monkeypatch.setattr(budget, 'memory', lambda most=most: most)
     if most == sizes:
       Sources(folders)
     else:
-      with pytest.raises(UserError, match='episode-000002.npz is no readable .*claims'):
+      with pytest.raises(MemoryError, match='takes .* while reading .*two/episode-000002.npz'):
         Sources(folders)
 
 

@@ -7,7 +7,8 @@ import pytest
 from helpers import recordings as made
 
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.sources import collect
+from vid2act_plugin.envs import suites
+from vid2act_plugin.sources import collect, entries
 from vid2act_plugin.sources import recording as recordings
 
 
@@ -15,7 +16,7 @@ from vid2act_plugin.sources import recording as recordings
 def gather(tmp_path, monkeypatch):
   """Return a function (episodes, how many until Ctrl-C) -> what the manifest said after each, and says now."""
   def fn(episodes, stop=99, name='metaworld_reach'):
-    said, folder = [], tmp_path / name.replace(':', '.')
+    said, folder = [], tmp_path / entries.parse(name).name
     tell = lambda: recordings.load_manifest(folder).get('complete')
 
     @contextlib.contextmanager
@@ -54,6 +55,37 @@ def test_an_earlier_recording_stays_as_it_is(gather, tmp_path):
   before, hashed = (folder / recordings.MANIFEST).read_bytes(), recordings.content_key([manifest])
   assert gather(3) == [None] and (folder / recordings.MANIFEST).read_bytes() == before
   assert gather(4)[-1] and recordings.content_key([manifest]) == hashed
+
+
+TOY = '''import gymnasium
+class Toy(gymnasium.Env):
+  action_space = gymnasium.spaces.Box(-1, 1, (2,))
+gymnasium.register('Toy-v0', entry_point=Toy)
+'''
+
+
+def test_an_environment_that_was_edited_is_not_mixed(gather, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+  module, name = tmp_path / 'edited_toy.py', 'gymnasium_edited_toy:Toy-v0'
+  module.write_text(TOY)
+  folder = tmp_path / suites.filename(name)
+  with monkeypatch.context() as patch:
+    patch.setattr(collect.importlib.metadata, 'version', lambda x: '0.1')
+    assert gather(2, name=name) == [False, True, True]
+  versions = recordings.load_manifest(folder)['versions']
+  module.write_text(TOY + '# Edited.\n')
+  capsys.readouterr()
+  with pytest.raises(UserError, match=f'another file of the environment {name}; restore it as it was .*--out'):
+    gather(3, name=name)
+  assert recordings.load_manifest(folder)['versions'] == versions and recordings.count(folder) == 2
+  assert gather(2, name=name) == [True]  # Nothing is added.
+  assert f'was begun with {name} {versions[name]}; this is' in capsys.readouterr().out
+  module.write_text(TOY)
+  assert gather(3, name=name)[-1]
+  mixed = recordings.load_manifest(folder)['versions']
+  assert mixed[name] == versions[name] and mixed['gymnasium'].startswith('0.1, ')
+  assert gather(4, name=name)[-1] and recordings.load_manifest(folder)['versions'] == mixed
+  sys.modules.pop('edited_toy')
 
 
 def test_a_recording_of_a_module_that_was_edited(gather, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import importlib
 import re
 import sys
 
+import elements
 import numpy as np
 import pytest
 from helpers import recordings as made
@@ -72,6 +73,14 @@ def test_folders(tmp_path, monkeypatch):
   assert origins.parse(f'minari:{tmp_path}/some data').format == 'minari'
 
 
+@pytest.mark.parametrize('folder, name', [
+    ('(new) demos', 'new-demos'), ('-x', 'x'), ('((', 'data'), ('demos (old)', 'demos-old-'), ('.x', '.x')])
+def test_a_name_is_no_option_of_the_commands_that_make_it(tmp_path, folder, name):
+  (tmp_path / folder).mkdir()
+  for text in (f'{tmp_path}/{folder}', f'film:{tmp_path}/{folder}'):
+    assert origins.parse(text).name == name
+
+
 @pytest.mark.parametrize('text, words', [
     ('metaworld_door-lok', 'did you mean metaworld_door-lock'),
     ('./nowhere', r"'./nowhere'.*there is no .*nowhere"),
@@ -115,6 +124,23 @@ def test_what_is_chosen_of_data_to_import(tmp_path):
 def test_behaviours_that_do_not_exist(module, text, words):
   with pytest.raises(UserError, match=words):
     origins.behaviour(text)
+
+
+@pytest.mark.parametrize('word, count', [
+    ('./set#bounds=-2:2,0:1', 1), ('./set#bounds=-2:2,.5:1e3,-1:1#3,./other', 2), ('./set#action=dx,dy,grip_2#image=cam', 1),
+    ('./set#action=dx,metaworld_reach', 2), ('./set#action=dx,dy#3,my_moves:push', 2), ('./set#action=dx,lerobot:other', 2),
+    ('./set#3,metaworld_door-close@my_moves:push', 2),
+    ('./set#action=arm/dx,arm/dy,set/../other', 2)])
+def test_a_list_that_the_host_tears_is_one_entry(tmp_path, monkeypatch, word, count):
+  monkeypatch.chdir(tmp_path)
+  for name in ('set', 'other'):
+    (tmp_path / name).mkdir()
+  torn = elements.Flags(sources=['auto']).parse(['--sources', word]).sources
+  assert len(torn) == len(word.split(','))
+  cut = word.rfind(',') if count == 2 else len(word)
+  texts = [x for x in (word[:cut], word[cut + 1:]) if x]
+  assert origins.parse_all(torn, 'metaworld_push') == [origins.parse(x, 'metaworld_push') for x in texts]
+  assert len(texts) == count
 
 
 def test_two_of_one_name(tmp_path):

@@ -1,9 +1,11 @@
 """Data that are imported again after they changed, and recordings of ours that are taken for data of others."""
 
+import os
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from helpers.foreign import play, three, write_mp4, write_v2
+from helpers.foreign import check, play, three, write_mp4, write_v2
 from helpers.inspecting import write
 
 from vid2act_plugin import cli
@@ -59,6 +61,51 @@ def test_an_import_by_an_earlier_version_is_kept(tmp_path):
     assert len(entry.pop('data')) == 16
   recording.write_manifest(tmp_path / 'out', manifest)
   assert imports.run(path, tmp_path / 'out')['episodes'] == manifest['episodes']
+
+
+def test_what_links_lead_to_is_part_of_the_data(configure, tmp_path):
+  """Once, however many lead there, and with an end where one leads back; what lies in the data has its own name."""
+  plays = [play(seed=i) for i in range(3)]
+  for name, x in zip(('in/a/0.npz', 'away/b/1.npz', 'away/deep/c/2.npz'), plays):
+    write_v2(tmp_path / name, x)
+  where = {'A': '../in/a', 'b': '../away/b', 'c': '../away/b', 'd': '../away/deep', 'z': 'nowhere'}
+  loops = {'loop': '..', 'a/loop': '../../in'}
+  config = configure('vid2act', 'metaworld', **{
+      'vid2act.sources': [str(tmp_path / 'in')], 'vid2act.cache': str(tmp_path / 'cache')})
+  one = tmp_path / 'in/a/0.npz'
+  assert locate._files(tmp_path / 'in') == [(str(one), one.stat().st_size, one.stat().st_mtime_ns)]
+  for name, target in {**where, **loops}.items():
+    (tmp_path / 'in' / name).symlink_to(target)
+  (tmp_path / 'away/deep/c/back').symlink_to(tmp_path / 'away/deep')
+  manifest = imports.run(tmp_path / 'in', tmp_path / 'out')
+  check(tmp_path / 'out', plays)
+  assert [x['name'] for x in manifest['episodes']] == ['a/0.npz', 'b/1.npz', 'd/c/2.npz']
+  found = []
+  for i in (1, 1, 2):
+    write_v2(tmp_path / 'away/b/1.npz', play(6 + i))
+    os.utime(tmp_path / 'away/b/1.npz', (i, i))
+    locate._files.cache_clear()
+    found.append(locate.locate(config)[0].folder)
+  assert found[0] == found[1] != found[2]
+  write(tmp_path / 'away/b/ours')
+  with pytest.raises(UserError, match='holds recordings of ours already: b/ours; name these'):
+    imports.run(tmp_path / 'in', tmp_path / 'another')
+
+
+def test_what_refuses_the_folder_does_so_before_all_data_are_read(tmp_path, capsys):
+  for i in range(3):
+    write_v2(tmp_path / 'in' / f'{i}.npz', play(seed=i, scale=2))
+  imports.run(tmp_path / 'in', tmp_path / 'out')
+  assert (read := 'Note: actions are scaled') in capsys.readouterr().out
+  write(tmp_path / 'ours')
+  (tmp_path / 'file').touch()
+  for folder, options, words in (
+      ('out', dict(repeat=2), 'was imported with repeat = 1, not 2; use the former'),
+      ('out', dict(keys={'reward': ''}), 'was imported with key = {}, not'),
+      ('ours', {}, 'a recording that was not imported'), ('file/out', {}, 'cannot be written')):
+    with pytest.raises(UserError, match=words):
+      imports.run(tmp_path / 'in', tmp_path / folder, **options)
+    assert read not in capsys.readouterr().out
 
 
 def test_a_table_beside_a_film_is_part_of_the_data(configure, tmp_path):

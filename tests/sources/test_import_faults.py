@@ -66,6 +66,7 @@ def nan(x):
 FAULTS = {
     'nan': (lambda p: write_v2(p, nan(play())), 'values of action that are not finite'),
     'reward': (lambda p: write_v2(p, {**play(), 'reward': np.full(7, np.inf)}), 'reward'),
+    'large': (lambda p: write_v2(p, {**play(), 'reward': np.full(7, 1e39)}), 'recorded: reward has values that are not'),
     'actions': (lambda p: write_v2(p, play(actions=3)), '3 actions and most others have 2'),
     'discrete': (lambda p: write_v2(p, play(), action=np.arange(7)), r'actions of shape \(7,\)'),
     'stack': (lambda p: write_v2(p, play(), image=play()['image'].repeat(3, -1)), r'\(32, 32, 9\)'),

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from helpers.plays import LENGTHS, play, read, refuse
 from minari.data_collector import EpisodeBuffer
+from minari.serialization import serialize_space
+
+from vid2act_plugin.sources.formats import minari_spaces
 
 
 def buffers(nested):
@@ -88,6 +91,16 @@ def test_no_environment_is_imported_to_read_minari(dataset, tmp_path, monkeypatc
   (path / 'data/metadata.json').write_text(json.dumps({**metadata, 'env_spec': spec}))
   refuse(lambda: read(path), 'observation_space')
   assert not trap.exists()
+
+
+@pytest.mark.parametrize('low, high, told', [
+    (-9, 9, True), (-np.finfo(np.float32).max, np.finfo(np.float32).max, False), (0, 1e10, False), (-np.inf, np.inf, False),
+    ([-9, -1e10], [9, 1e10], False)])
+def test_bounds_that_stand_for_none_are_none(low, high, told):
+  """As the environments of Gymnasium have them; actions would all be zero in bounds as wide."""
+  space = gym.spaces.Box(np.broadcast_to(low, 2).astype(np.float32), np.broadcast_to(high, 2).astype(np.float32))
+  (path, leaf), = minari_spaces.flat(serialize_space(space), 'actions')
+  assert path == 'actions' and leaf.shape == (2,) and (leaf.bounds is not None) == told
 
 
 def early(folder, images, actions=2, **arrays):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.recordings import archive, episode, forge
 
+from vid2act_plugin.common import budget, parallel
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.sources import play as recorder
 from vid2act_plugin.sources import recording as recordings
@@ -70,9 +71,40 @@ def test_action_t_is_taken_at_image_t(tmp_path):
   assert (made['action'][-1] == 0).all() and (made['action'][:-1] != 0).all()
 
 
+def test_what_is_not_finite_is_told_of_who_gave_it():
+  def sick(key):
+    class Sick(Echo):
+      def step(self, action):
+        assert action['reset'] or np.isfinite(action['action']).all()
+        return {**super().step(action), **({key: np.nan} if self.time == 2 else {})}
+
+      def expert_action(self):
+        return super().expert_action() * (np.nan if key == 'action' and self.time == 2 else 1)
+    return Sick(5)
+  for key, words in (('reward', 'the environment gave a reward'), ('log/success', 'the environment gave a success'),
+                     ('action', 'the behaviour gave an action')):
+    with pytest.raises(ValueError, match=f'{words} that is not finite') as error:
+      play(sick(key), 0.1)
+    job = dict(index=7, name='metaworld_reach')
+    def fail(job, error=error.value):
+      raise error
+    with pytest.raises(UserError, match=f"Episode 7 of the source 'metaworld_reach' failed with ValueError: {words}.* once"):
+      parallel.taken(job, *parallel.attempt(fail, job))
+
+
 def test_recorded_actions_are_clipped(tmp_path):
   made = play(Echo(40), 5.0)
   assert np.abs(made['action']).max() == 1
+
+
+def test_flat_pictures_are_no_bomb(make, monkeypatch):
+  """Whole recordings of them, and long episodes, are small files that mean hundreds of times their size."""
+  monkeypatch.setattr(budget, 'FREE', 1)
+  folder = make('flat', 3, length=200, size=64)
+  assert (folder / recordings.name(2)).stat().st_size * 200 < 200 * 64 * 64 * 3
+  manifest, episodes = recordings.load(folder)
+  assert len(episodes) == 3 and Sources([folder]).names == ['flat']
+  assert recordings.read_episode(folder, manifest['episodes'][1])['image'].shape == (200, 64, 64, 3)
 
 
 @pytest.mark.parametrize('damage, word', [

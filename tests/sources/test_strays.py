@@ -99,6 +99,21 @@ def test_beside_episodes(tmp_path, form, kind):
   assert manifest['imported']['format'] == 'video' and not skipped(tmp_path / 'out')
 
 
+def test_what_is_no_film_is_told(tmp_path, capsys):
+  """As one of a suffix that is not known may be an episode; folders that are links are read."""
+  films(tmp_path / 'in')
+  inside(tmp_path / 'away')
+  (tmp_path / 'in/ep9').symlink_to('../away/ep1')
+  for name in ('a.mpg', 'b.MPG', '.hidden.mpg', 'away/x.tif'):
+    (tmp_path / 'in' / name).parent.mkdir(exist_ok=True)
+    (tmp_path / 'in' / name).write_bytes(b'x')
+  (tmp_path / 'away/ep1/notes').write_bytes(b'x')
+  imports.run(tmp_path / 'in', tmp_path / 'out')
+  check(tmp_path / 'out', [*PLAYS, PLAYS[1]], False, False, atol=0.03)
+  said = [x for x in capsys.readouterr().out.splitlines() if x.startswith('Left out')]
+  assert said == ['Left out: 2 files .mpg.', 'Left out: 1 file .tif.', 'Left out: 1 file without a suffix.']
+
+
 @pytest.mark.parametrize('table', ['actions', 'data'])
 @pytest.mark.parametrize('camera', ['cam0', 'front.mp4'])
 @pytest.mark.parametrize('kind', ['a picture', 'a calibration', 'two and a picture', 'a damaged one'])

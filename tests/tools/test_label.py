@@ -166,6 +166,7 @@ def test_the_rest_is_learned_from(given, tmp_path, capsys):
 @pytest.mark.parametrize('path, options, said', [
     ('nowhere', [], 'There is no .*nowhere'), ('from', [], 'There are no films in'),
     ('target', ['--rate', '5'], 'are for films'), ('films', ['--repeat', '0'], '--repeat is 0'),
+    ('films', ['--rate', '60'], 'cut.mkv has .* images/s, and --rate is 60; give .* or 0, which takes all images'),
     ('films', ['--updates', '0'], '--updates is 0'), ('films', ['--resize', '0'], r'--resize is \[0\]'),
     ('films', ['--resize', '8', '8', '8'], r'--resize is \[8, 8, 8\]'), ('films', ['--name', 'a/b'], '--name is'),
     ('films', ['--from', 'none'], 'There is no recording in .*none'),
@@ -178,10 +179,14 @@ def test_options_that_are_refused(given, tmp_path, path, options, said):
 
 def test_what_was_made_otherwise_is_not_continued(given, tmp_path):
   label(given / 'films', given)
-  with pytest.raises(UserError, match='was labelled with repeat = 1, not 2'):
+  with pytest.raises(UserError, match='was labelled with repeat = 1, not 2; give --repeat 1, or'):
     label(given / 'films', given, '--repeat', 2)
-  with pytest.raises(UserError, match='was labelled with resize = None, not'):
+  with pytest.raises(UserError, match='was labelled with resize = None, not .*; leave --resize out, or'):
     label(given / 'films', given, '--resize', 16)
+  small, _ = label(given / 'films', given, '--resize', 16, out='small')
+  with pytest.raises(UserError, match=r'was labelled with resize = \[16, 16\], not None; give --resize 16 16, or'):
+    label(given / 'films', given, out='small')
+  assert label(given / 'films', given, '--resize', 16, 16, out='small')[0] == small
   with pytest.raises(UserError, match='was learned from other recordings, with other settings'):
     label(given / 'films', given, '--updates', 5)
   with pytest.raises(UserError, match='would lie in'):

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from helpers import recordings
 
+from vid2act_plugin import prepare
 from vid2act_plugin.agent import build
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import locate
 from vid2act_plugin.teacher import behaviours, bundle
 from vid2act_plugin.training import clone, pretrain
 
@@ -131,3 +133,14 @@ def test_a_teacher_in_the_cache_is_left_as_it_is(teacher, capsys):
   before = content(folder)
   pretrain.run(teacher.update({'vid2act.cache': str(folder.parents[1])}), None)
   assert content(folder) == before and capsys.readouterr().out.endswith(f'reused {folder}\n')
+
+
+@pytest.mark.parametrize('changes, same', [
+    ({'agent.loss_scales.value': 0.5}, True), ({'agent.loss_scales.policy': 0.5, 'agent.loss_scales.repval': 0.0}, True),
+    ({'agent.value.layers': 2}, True), ({'agent.loss_scales.dyn': 0.5}, False), ({'agent.loss_scales.rew': 0.5}, False),
+    ({'agent.opt.lr': 1e-5}, False), ({'seed': 1}, False)])
+def test_a_teacher_is_named_by_what_pretraining_reads(config, changes, same):
+  """Also by scales of losses that DreamerV3 has and a teacher has not."""
+  found = locate.locate(config)
+  name = lambda config: prepare._teacher_folder(config, found)
+  assert (name(config.update(changes)) == name(config)) == same

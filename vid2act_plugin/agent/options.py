@@ -98,6 +98,8 @@ def needs_teacher(config):
 
 def spares_teacher(config):
   """Whether a run began from a teacher's weights, goes on from its own, and has no other use for the teacher."""
+  if config.agent.typ != 'vid2act' or config.random_agent:
+    return False
   options = config.agent.vid2act
   compared = options.rehearse and options.rehearse_from < 1
   used = options.distill or options.guide or compared or acts(config) and not config.vid2act.cloned

@@ -3,6 +3,8 @@
 Axes: B batch, T time with the replay context, R rehearsed rows, A actions.
 """
 
+import functools
+
 import embodied
 import jax
 import ninjax as nj
@@ -15,6 +17,7 @@ from ..sources.dataset import KEYS, Sources
 from ..sources.locate import episodes, locate
 from ..teacher import bundle as bundles
 from .imitate import LOSS as IMITATED
+from .options import needs_teacher
 
 # Losses that know the task: the recordings have rewards, ends and returns of other tasks.
 TASK = 'rew', 'con', 'policy', 'value', 'repval', IMITATED
@@ -75,12 +78,14 @@ class Rehearsal:
       _check_steps(config, name, len(stream['reward']))
 
 
-def check_names(names, manifest, teacher):
-  """Raise a `UserError` if what would be rehearsed are not the recordings that a teacher was made from.
+@functools.cache  # Before a stage and after it, with one note.
+def _check_names(names, teacher):
+  """Raise a `UserError` if what would be rehearsed are not the recordings that a given teacher was made from.
 
   Teachers of finished runs know no recordings; of them it is only noted what is rehearsed.
   """
-  if names == manifest['sources']:
+  manifest = bundles.verify(teacher)
+  if list(names) == manifest['sources']:
     return
   if 'kind' in manifest:
     note(f"Note: what is rehearsed are the recordings of {', '.join(names)}; the teacher {teacher} was made of runs.")
@@ -192,7 +197,9 @@ def check_spaces(config, obs_space, act_space, key='agent.vid2act.rehearse'):
 
 
 def check(config, found):
-  """Raise a `UserError` where a located source is known to have too few steps."""
+  """Raise a `UserError` where located sources are not those of a given teacher, or one is known to have too few steps."""
+  if config.vid2act.teacher and needs_teacher(config):
+    _check_names(tuple(x.name for x in found), config.vid2act.teacher)
   for source in found:
     if known := episodes(config, source):
       _check_steps(config, source.name, sum(known))

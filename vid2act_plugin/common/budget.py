@@ -30,17 +30,17 @@ class Budget:
 
   What is too much is a `ValueError` that says so; `TooLarge` if files of that
   size can mean it, but not on this machine. `taken` are the bytes that are kept
-  so far.
+  so far. usual: how many times their size larger files may mean; None: `USUAL`.
   """
 
-  def __init__(self, size):
+  def __init__(self, size, usual=None):
     self.size, self.taken = size, 0
-    self.bytes, self.items = max(FREE, USUAL * size), max(FEW, size)
+    self.bytes, self.items = max(FREE, (usual or USUAL) * size), max(FEW, size)
 
   @classmethod
-  def of(cls, *paths):
+  def of(cls, *paths, usual=None):
     """Return the budget of files that are kept in memory together."""
-    return cls(sum(os.path.getsize(x) for x in paths if os.path.isfile(x)))
+    return cls(sum(os.path.getsize(x) for x in paths if os.path.isfile(x)), usual)
 
   def fits(self, size, what='it'):
     """Refuse `size` bytes, in memory beside those taken, that these files cannot mean."""

@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.output import count, say
 from ..envs import suites
 from . import entries, play, recording
-from .writer import Writer
+from .writer import Writer, differences
 
 LIMIT = 200
 NOISE = (0.0, 0.1, 0.3, 0.5)
@@ -74,7 +74,7 @@ class Source(Writer):
 
   def missing(self, episodes):
     """Return the indices still to be recorded; what is there already is checked and kept."""
-    self._check_earlier()
+    others = self._check_earlier()
     self.resume()
     self.names = [recording.name(i) for i in range(episodes)]
     found = [i for i, x in enumerate(self.names) if x not in self.entries]
@@ -83,6 +83,7 @@ class Source(Writer):
       say(f"{self.head['source']}: episodes {stray} are incomplete and are recorded again")
     if self.entries:
       say(f"{self.head['source']}: there already are {count(len(self.entries), 'episode')}")
+    self._check_versions(others, found)
     if not found and self.earlier.get('complete') is False:  # More were asked for when it was interrupted.
       self._save(self.earlier)
     return found
@@ -108,13 +109,25 @@ class Source(Writer):
     self.save(**{k: facts[k] for k in FACTS if k in facts}, complete=all(x in self.entries for x in self.names))
 
   def _check_earlier(self):
-    for path, before, now in _differences(self.earlier, self.head) if self.earlier else ():
-      if path.startswith('versions'):
-        say(f'Note: {self.folder} was begun with {path[9:]} {before}; this is {now}.')
-        continue
-      raise UserError(
-          f'The recording {self.folder} was made with {path} = {before}, not {now}; {self._cure(path)}name another '
-          'folder (--out).')
+    """Refuse other settings than those of what is there; returns the versions that differ, `[(name, before, now)]`."""
+    found = [*differences(self.earlier, self.head)] if self.earlier else []
+    for path, before, now in found:
+      if not path.startswith('versions.'):
+        raise UserError(
+            f'The recording {self.folder} was made with {path} = {before}, not {now}; {self._cure(path)}name another '
+            'folder (--out).')
+    return [(x.removeprefix('versions.'), *rest) for x, *rest in found]
+
+  def _check_versions(self, others, missing):
+    """Tell versions that differ, which the manifest has beside each other; a new file of the environment adds nothing."""
+    for name, before, now in others if self.entries else ():
+      if name == f"{self.head['suite']}_{self.head['task']}" and before and missing:
+        raise UserError(
+            f'The recording {self.folder} was made with another file of the environment {name}; restore it as it was '
+            f'({before}, not {now}), or name another folder (--out).')
+      say(f'Note: {self.folder} was begun with {name} {before}; this is {now}.')
+      both = *str(before or now).split(', '), *[now] * bool(missing)
+      self.head['versions'][name] = ', '.join(dict.fromkeys(both))
 
   def _cure(self, path):
     if path == 'behaviour.digest':
@@ -235,11 +248,3 @@ def _check(found, env, episodes, noise, random_share, seed):
       ('seed', seed, seed >= 0, 'give a number from 0 on')):
     if not good:
       raise UserError(f'The key vid2act.collect.{key} is {value}; {cure}.')
-
-
-def _differences(before, now, path=''):
-  for key, value in now.items():
-    if isinstance(value, dict):
-      yield from _differences(before.get(key, {}), value, f'{path}{key}.')
-    elif before.get(key) != value:
-      yield f'{path}{key}', before.get(key), value

@@ -19,6 +19,8 @@ from .formats import CURE, FORMATS, KEYS, understood
 FILM, RATES = 'film', {'rate': r'[0-9]+(\.[0-9]+)?', 'repeat': '[1-9][0-9]*'}
 NAME = 80  # Characters of a name made of what is chosen.
 FUNCTION = re.compile(r'[\w.]+:\w+')
+LIST = re.compile(r'#(action|bounds)=[^#]*$')  # One may go on.
+RANGE = re.compile(r'[-+.\de]+:[-+.\de]+(#|$)')  # Part of bounds, and no MODULE:FUNCTION.
 PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
 
 
@@ -75,9 +77,9 @@ def parse_all(texts, task=''):
   """Return the entries of all sources; two of one name are a `UserError`.
 
   A pattern such as metaworld_door-* is the tasks that match it and are not
-  named besides, without `task`, that of the run.
+  named besides, without `task`, that of the run. What the host has torn at a comma is one entry.
   """
-  names = []
+  names, texts = [], _whole(texts)
   for text in texts:
     names += _matching(text, {*texts, *names, task}) if PATTERN.fullmatch(text) else [text]
   found = [parse(x, task) for x in names]
@@ -87,6 +89,26 @@ def parse_all(texts, task=''):
       raise UserError(
           f"The source '{entry.name}' is named twice, here by '{text}' of the key vid2act.sources; {_apart(same)}.")
   return found
+
+
+def _whole(texts):
+  """Return texts with the lists in them whole: the host splits a word that is alone on its command line."""
+  found = []
+  for text in texts:
+    if found and LIST.search(found[-1]) and (RANGE.match(text) or not _begins(text)):
+      found[-1] += f',{text}'
+    else:
+      found.append(text)
+  return found
+
+
+def _begins(text):
+  """Say whether a text looks like an entry of its own, if a mistaken one."""
+  place = text.split('#')[0]
+  return bool(
+      place.startswith(('.', '~', os.sep)) or os.sep in place and files.resolved(place).exists()
+      or place.partition(':')[0] in (FILM, *FORMATS) or place.partition('_')[0] in suites.SUITES
+      or '@' in place or FUNCTION.fullmatch(place))
 
 
 def behaviour(text):
@@ -170,7 +192,7 @@ def _path(text, format_=''):
           "to be chosen; leave '#' and what follows out.")
     return Entry(recording.load_manifest(path)['source'], path=path)
   keys, tasks = _rate(text, parts) if format_ == FILM else _chosen(text, parts)
-  name = re.sub(r'[^\w.-]+', '-', '-'.join([path.name, *parts]))
+  name = re.sub(r'[^\w.-]+', '-', '-'.join([path.name, *parts])).lstrip('-') or 'data'  # No command takes it for an option.
   if len(name) > NAME:  # Tasks may be sentences, and folders are named so.
     name = f'{name[:NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}'
   return Entry(name, path=path, foreign=True, format=format_, keys=keys, tasks=tasks)

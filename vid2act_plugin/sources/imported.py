@@ -2,6 +2,8 @@
 
 import time
 
+import numpy as np
+
 from ..common import progress
 from ..common.errors import UserError, printable
 from ..common.output import count, say
@@ -9,6 +11,22 @@ from . import recording, survey
 from .writer import Writer
 
 PAUSE = 2.0  # Seconds between manifests: after every episode, long imports would slow down.
+
+
+def check(folder, now):
+  """Raise a `UserError` if `folder` holds another recording than an import with the options `now`."""
+  if not (folder / recording.MANIFEST).exists():
+    return
+  before = recording.load_manifest(folder).get('imported')
+  if not isinstance(before, dict):
+    raise UserError(
+        f'The folder {folder} holds a recording that was not imported; name another one '
+        '(--out or --name).')
+  for key, value in now.items():
+    if before.get(key) != value:
+      raise UserError(
+          f'The recording {folder} was imported with {key} = {before.get(key)}, not {value}; '
+          'use the former or name another folder (--out or --name).')
 
 
 class Import(Writer):
@@ -55,16 +73,6 @@ class Import(Writer):
     return self._end(new)
 
   def _check_earlier(self):
-    before = self.earlier.get('imported')
-    if not isinstance(before, dict):
-      raise UserError(
-          f'The folder {self.folder} holds a recording that was not imported; name another one '
-          '(--out or --name).')
-    for key, now in self.head['imported'].items():
-      if before.get(key) != now:
-        raise UserError(
-            f'The recording {self.folder} was imported with {key} = {before.get(key)}, not {now}; '
-            'use the former or name another folder (--out or --name).')
     for key in survey.FACTS:
       was, now = self.earlier.get(key), self.head.get(key)
       if was != now:
@@ -87,7 +95,11 @@ class Import(Writer):
     try:
       if fault:
         raise UserError(fault)
-      return survey.convert(name, load, self.head, self.data, self.size)
+      with np.errstate(over='ignore'):  # What float32 cannot hold is a fault, told below.
+        episode = survey.convert(name, load, self.head, self.data, self.size)
+      if fault := recording.wrong(episode):
+        raise UserError(f'The episode {printable(name)} cannot be recorded: {fault}; mend it or delete it.')
+      return episode
     except Exception as e:  # One bad episode costs no other; each library has its own errors.
       self.report.skipped[name] = survey.sentence(name, e)
 

@@ -11,13 +11,14 @@ be imported.
 """
 
 import json
+import os
 import pathlib
 
 from ..common import files, lock
 from ..common.errors import UserError, reading
 from ..common.output import document, say
-from . import formats, recording, survey
-from .imported import Import
+from . import formats, imported, recording, survey
+from .formats import places
 from .report import PARTIAL, Report
 from .writer import kept
 
@@ -41,24 +42,30 @@ def run(path, folder, format='', resize=None, repeat=1, limit=0, episodes=0, key
                  task=list(tasks) or None)
   _check(path, folder, options)
   format, found = formats.episodes(path, format, options['key'], tasks)
-  size = _size(path)
   found = [(kept(name), load) for name, load in found]
+  wanted, given = options.pop('episodes'), dict(path=str(path), format=format, **options)
+  with lock.locked(folder):  # What refuses the folder does so before all data are read.
+    imported.check(folder, kept(json.loads(json.dumps(given))))  # As it reads back: tuples become lists.
+    return _import(path, folder, found, given, wanted, Report() if report is None else report)
+
+
+def _import(path, folder, found, given, wanted, report):
+  if given['format'] == 'video':
+    say(*places.passed(path, places.linked))
+  size = _size(path)
   surveyed = survey.survey(found, size)
   found = [x for x in found if x[0] not in surveyed.unasked]
-  report = Report() if report is None else report
   vars(report).update(
-      data=str(path), folder=str(folder), format=format, columns=surveyed.columns,
-      steps=surveyed.steps, found=[x[0] for x in found], limit=limit,
+      data=str(path), folder=str(folder), format=given['format'], columns=surveyed.columns,
+      steps=surveyed.steps, found=[x[0] for x in found], limit=given['limit'],
       unasked=len(surveyed.unasked))
   report.say_columns()
-  wanted = options.pop('episodes') or len(found)
   head = dict(
       source=folder.name, suite='import', task=folder.name, seed=0, versions={},
-      behaviour=dict(policy='imported'), env=dict(repeat=repeat), columns=surveyed.columns,
-      imported=dict(path=str(path), format=format, **options), **surveyed.facts)
+      behaviour=dict(policy='imported'), env=dict(repeat=given['repeat']), columns=surveyed.columns,
+      imported=given, **surveyed.facts)
   head = json.loads(json.dumps(head))  # As it reads back: tuples become lists.
-  with lock.locked(folder):
-    return Import(folder, head, size, report).run(found, surveyed, wanted)
+  return imported.Import(folder, head, size, report).run(found, surveyed, wanted or len(found))
 
 
 def complete(folder):
@@ -98,9 +105,9 @@ def _check(path, folder, options):
 
 
 def _none_within(path):
-  if found := [x.parent for x in sorted(path.rglob(recording.MANIFEST)) if ours(x.parent)]:
+  if found := sorted(x for x, _, names in places.linked(path) if recording.MANIFEST in names and ours(x)):
     raise UserError(
-        f"The folder {path} holds recordings of ours already: {', '.join(str(x.relative_to(path)) for x in found[:5])}"
+        f"The folder {path} holds recordings of ours already: {', '.join(os.path.relpath(x, path) for x in found[:5])}"
         f"{' and others' * (len(found) > 5)}; name these, as they are.")
 
 
@@ -121,7 +128,7 @@ def squared(size):
 
 def _size(path):
   """Return the bytes of all data in a file or folder."""
-  return sum(x.stat().st_size for x in (path, *path.rglob('*')) if x.is_file())
+  return sum(x.stat().st_size for x in places.files(path) or [path])
 
 
 def ours(path):

@@ -21,6 +21,7 @@ from .imported import PAUSE
 from .writer import Writer, shown
 
 LOOKED = 200  # Images between two signs of progress.
+OPTIONS = 'rate', 'repeat', 'resize'
 CLIP = re.compile(r'#\d+-\d+$')  # Behind the name of a film.
 
 
@@ -46,9 +47,8 @@ def of_films(path, size, rate=0, repeat=1, asked=True):
 
   asked: whether the rate was asked for; else films that do not have it are read at their own.
   """
-  made, left = [], places.passed(path) if path.is_dir() else {}
-  for what, number in sorted(left.items()):
-    say(f'Left out: {what}.' if what.startswith('the ') else f"Left out: {count(number, 'file')} {what}.")
+  made = []
+  say(*places.passed(path))
   for name, x in ((shown(k), v) for k, v in places.films(path).items()):
     made.append(Material(name, x, lambda look, x=x, name=name: _film(name, x, size, rate, repeat, asked, look)))
   return made
@@ -133,12 +133,15 @@ class Labels(Writer):
     return recording.load_manifest(self.folder)
 
   def _check_earlier(self):
-    before = self.earlier['inferred']
-    for key, now in self.head['inferred'].items():
-      if before.get(key) != now:
+    before, now = self.earlier['inferred'], self.head['inferred']
+    for key in {**before, **now}:  # An option that was not given may have no key.
+      was, value = before.get(key), now.get(key)
+      if was != value:
+        cure = 'use the former' if key not in OPTIONS else f'leave --{key} out' if was is None else (
+            f"give --{key} {' '.join(map(str, was if isinstance(was, list) else [was]))}")
         raise UserError(
-            f'The recording {self.folder} was labelled with {key} = {before.get(key)}, not {now}; use '
-            'the former, or name another folder (--out or --name).')
+            f'The recording {self.folder} was labelled with {key} = {was}, not {value}; {cure}, or name another '
+            'folder (--out or --name).')
 
   def _done(self, material):
     """Say whether all of it is labelled; raises a `UserError` if it has changed since."""

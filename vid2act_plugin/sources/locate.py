@@ -76,7 +76,7 @@ def check(config, found):
     (actions, image), entry = shape(config, source), source.entry
     missing = not (source.folder / recording.MANIFEST).exists()
     if missing and entry.film:
-      shots.check(entry.path, float(dict(entry.keys).get('rate', 0)))
+      shots.check(entry.path, float(dict(entry.keys).get('rate', 0)), '#rate', '=')
     elif missing and entry.foreign:
       importing.check(entry.path, entry.format, dict(entry.keys), entry.tasks)
     if actions > config.vid2act.act_width:
@@ -241,6 +241,6 @@ def _content(source):
 @functools.cache
 def _files(path):
   """Return what decides what there is to import: names, sizes and times of the data's files."""
-  files = sorted(x for x in path.rglob('*') if x.is_file()) or [path]
+  files = sorted(places.files(path)) or [path]
   files += filter(None, [places.beside(path)])  # Of a film, or of a folder that is one episode.
   return [(str(x), x.stat().st_size, x.stat().st_mtime_ns) for x in files]

@@ -31,12 +31,20 @@ def record(env, expert, behaviour, rng):
     else:
       action = expert(env, obs, rng) + behaviour['noise'] * rng.standard_normal(space.shape)
     actions.append(np.clip(action, -1, 1).astype(np.float32))
+    _finite('the behaviour gave an action', actions[-1])  # Before a simulator is given it.
     obs = env.step({'action': actions[-1], 'reset': False})
     rows.append(obs)
   actions.append(np.zeros(space.shape, np.float32))
   episode = {k: np.stack([x[k] for x in rows]) for k in recording.SPACES if k in obs}
   success = np.array([x.get('log/success', 0) for x in rows], np.float32)
+  _finite('the environment gave a reward', episode['reward'])
+  _finite('the environment gave a success', success)
   return {**episode, 'action': np.stack(actions), 'success': success}
+
+
+def _finite(what, value):
+  if not np.isfinite(value).all():
+    raise ValueError(f'{what} that is not finite')
 
 
 class Recorder:

@@ -76,7 +76,7 @@ def read_episode(folder, entry, verify=True, limit=None):
         f'The file {path} is not the one in its manifest: it was changed or is incomplete; {CURE}.')
   try:
     names = npz.keys(path)
-    known, limit = _known(names), limit or Budget.of(path)
+    known, limit = _known(names), limit or Budget.of(path, usual=npz.DENSEST)
     episode = {k: npz.read(path, k, limit) if known else None for k in names}
   except UserError as e:
     raise UserError(
@@ -92,8 +92,7 @@ def read_episode(folder, entry, verify=True, limit=None):
 
 def check(episode, path):
   """Raise a `UserError` naming `path` unless `episode` is one whole episode."""
-  fault = _fault(episode)
-  if fault:
+  if fault := wrong(episode):
     raise UserError(f'The file {path} is not an episode: {fault}; {CURE}.')
 
 
@@ -136,7 +135,7 @@ def budget(folders, manifests):
   """Return the `Budget` of all episodes of several recordings."""
   return Budget.of(*[
       pathlib.Path(folder) / x['file'] for folder, manifest in zip(folders, manifests)
-      for x in manifest['episodes']])
+      for x in manifest['episodes']], usual=npz.DENSEST)  # Flat pictures take as little as anything can.
 
 
 def count(folder):
@@ -163,7 +162,8 @@ def _known(names):
   return set(SPACES) <= set(names) <= {*SPACES, *OPTIONAL}
 
 
-def _fault(episode):
+def wrong(episode):
+  """Return what keeps arrays from being one whole episode; None: nothing."""
   if not _known(episode):
     return f'it has the keys {sorted(episode)[:20]} instead of {sorted(SPACES)}'
   T = len(episode['image']) if episode['image'].ndim else 0

@@ -37,8 +37,11 @@ class Shot:
     return f'{self.start}-{self.stop - 1}'
 
 
-def check(path, rate=0):
-  """Raise a `UserError` unless there are films in `path`, of which one can be read at `rate` images per second; 0: all."""
+def check(path, rate=0, option='--rate', sign=' '):
+  """Raise a `UserError` unless there are films in `path`, of which one can be read at `rate` images per second; 0: all.
+
+  option, sign: how the rate was given.
+  """
   films, faults = places.films(path), []
   if not films:
     raise UserError(
@@ -46,7 +49,7 @@ def check(path, rate=0):
         'name a folder of films, or a recording.')
   for film in films.values() if rate else ():
     try:
-      return _fps(film, rate, '#rate', '=')
+      return _fps(film, rate, option, sign)
     except UserError as e:  # Others may have it, and this one is left out.
       faults.append(e)
   if faults:

@@ -51,6 +51,15 @@ class Writer:
         'episodes': sorted(self.entries.values(), key=lambda x: x['file'])})
 
 
+def differences(before, now, path=''):
+  """Yield (path, value before, value now) of what `now` has otherwise than `before`, in dicts within dicts."""
+  for key, value in now.items():
+    if isinstance(value, dict):
+      yield from differences(before.get(key, {}), value, f'{path}{key}.')
+    elif before.get(key) != value:
+      yield f'{path}{key}', before.get(key), value
+
+
 def shown(name):
   """Return a name in printable characters; any other gets a hash, for two of these may look alike."""
   plain = printable(name)

@@ -50,7 +50,7 @@ def refuse_strange(path, ablation):
 
 def refuse_other(path, kept, merged):
   """Raise a `UserError` if results in `path`, `{run: Finished}`, would be replaced by other ones of the same runs."""
-  differ = lambda one, two: any(two[k] != one[k] for k in one.keys() & two.keys())
+  differ = lambda one, two: any(repr(two[k]) != repr(one[k]) for k in one.keys() & two.keys())  # NaN is itself.
   other = [k for k, x in kept.items() if k in merged and differ(x.scores, merged[k].scores)]
   if other:
     raise UserError(

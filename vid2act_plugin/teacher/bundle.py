@@ -15,8 +15,15 @@ from . import faults, stored
 FORMAT = 1
 MANIFEST = 'manifest.json'
 MODEL = ('enc', 'dyn', 'dec', 'rewhead', 'conhead')  # What of config.agent shapes the model.
+# Losses that DreamerV3 has and a teacher has not, with the scales that are usual: no others make another teacher.
+UNUSED = {'policy': 1.0, 'value': 1.0, 'repval': 0.3}
 FILES = ('teacher.safetensors', 'memory.safetensors')
 CLONES, FACTS = 'behaviours.safetensors', 'behaviours.json'  # The second where they lie outside of a bundle.
+
+
+def decisive(agent):
+  """Return what of config.agent decides which teacher pretraining makes."""
+  return {**{k: agent[k] for k in (*MODEL, 'opt')}, 'loss_scales': {**agent.loss_scales, **UNUSED}}
 
 
 @dataclasses.dataclass

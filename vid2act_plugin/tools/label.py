@@ -136,7 +136,7 @@ def _original(path, args):
     if args.rate or args.repeat != 1:
       raise UserError(f'The options --rate and --repeat are for films, and {path} is a recording; leave them out.')
     return recording.load_manifest(path)
-  shots.check(path)
+  shots.check(path, args.rate or 0)  # Before anything is collected or learned.
   return None
 
 

@@ -9,12 +9,13 @@ import typing
 import numpy as np
 
 from ...common import files
+from ...envs.gymnasium import UNBOUNDED
 
 
 class Leaf(typing.NamedTuple):
   """A space without others in it; a shape of None is that of anything but a box.
 
-  bounds: low and high of a box, `[A]` each, None where they are not finite or not said.
+  bounds: low and high of a box, `[A]` each, None where one is so large that it stands for none, or not said.
   """
 
   kind: str
@@ -44,7 +45,7 @@ def _bounds(spec, shape):
   except (KeyError, TypeError, ValueError, OverflowError):
     return None
   good = shape and low.size == high.size == np.prod(shape, dtype=float) and (
-      np.isfinite(low) & np.isfinite(high) & (low <= high)).all()
+      (np.abs(low) < UNBOUNDED) & (np.abs(high) < UNBOUNDED) & (low <= high)).all()
   return (low, high) if good else None
 
 

@@ -6,8 +6,10 @@ several of them, each is a camera. Files whose names begin with a dot are of no 
 
 import collections
 import os
+import pathlib
 
 from ...common.errors import UserError
+from ...common.output import count
 from . import naming
 
 VIDEOS = {  # Suffix -> FFmpeg's name.
@@ -59,19 +61,42 @@ def films(path):
   return {'.': path, **found} if len(drawn) > 1 else found
 
 
-def passed(path):
-  """Return how many files in `path`, and in its folders, are no films, pictures or tables: `{what: count}`.
+def passed(path, walk=os.walk):
+  """Return as sentences how many files in `path`, and in its folders, are no films, pictures or tables.
 
-  Links to folders, which are not followed, and folders that cannot be read are told by their names.
+  Folders that cannot be read are told by their names, and so are links to folders unless `walk` follows them.
   """
+  if not path.is_dir():
+    return []
   found = collections.Counter()
-  for folder, names, others in os.walk(path, onerror=lambda e: found.update([f'the folder {e.filename}'])):
+  for folder, names, others in walk(path, onerror=lambda e: found.update([f'the folder {e.filename}'])):
     names[:] = [x for x in names if not x.startswith('.')]
-    found.update(f'the link {os.path.join(folder, x)}' for x in names if os.path.islink(os.path.join(folder, x)))
+    if walk is os.walk:
+      found.update(f'the link {os.path.join(folder, x)}' for x in names if os.path.islink(os.path.join(folder, x)))
     found.update(
         suffix or 'without a suffix' for x in others if not x.startswith('.') for suffix in [
             os.path.splitext(x)[1].lower()] if suffix not in (*VIDEOS, *PICTURES, *TABLES))
-  return found
+  return [f'Left out: {what}.' if what.startswith('the ') else f"Left out: {count(number, 'file')} {what}."
+          for what, number in sorted(found.items())]
+
+
+def linked(path, onerror=None):
+  """Yield as `os.walk` does, with the folders that links lead to, each folder once.
+
+  What lies in `path` itself comes first. Links to a folder that `path` lies in lead in circles.
+  """
+  inside, tops, seen = os.path.join(os.path.realpath(path), ''), [str(path)], set()
+  while tops:
+    links = []
+    for top in tops:
+      for folder, names, others in os.walk(top, onerror=onerror):
+        if (real := os.path.realpath(folder)) in seen:
+          names.clear()
+          continue
+        seen.add(real)
+        yield folder, names, others
+        links += [x for x in (os.path.join(folder, x) for x in names) if os.path.islink(x)]
+    tops = sorted(x for x in links if not inside.startswith(os.path.join(os.path.realpath(x), '')))
 
 
 def visible(folder):
@@ -81,7 +106,16 @@ def visible(folder):
 
 def below(folder, suffix):
   """Return the files of a suffix in a folder and in its folders, but for what begins with a dot there."""
-  return [x for x in folder.rglob(f'*{suffix}') if not any(y.startswith('.') for y in x.relative_to(folder).parts)]
+  found = []
+  for here, names, others in linked(folder):
+    names[:] = [x for x in names if not x.startswith('.')]
+    found += [pathlib.Path(here, x) for x in (*names, *others) if x.endswith(suffix) and not x.startswith('.')]
+  return found
+
+
+def files(path):
+  """Return the regular files in a folder and in its folders, all of them."""
+  return [y for here, _, others in linked(path) for y in (pathlib.Path(here, x) for x in others) if y.is_file()]
 
 
 def pictures(folder):
