@@ -50,7 +50,7 @@ def checked(config, resolve=lambda config: config):
   start.named(config)
   taught, recorded = _needs(config)
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
-  if not (ours or taught or recorded):
+  if not (ours or taught or recorded or options.spares_teacher(config)):
     return config, None
   suites.check(config.task)
   config = config.update(logdir=os.path.expanduser(config.logdir))  # Not all of what follows would.

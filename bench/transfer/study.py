@@ -134,16 +134,19 @@ def _made(args, name):
   path = result(args, name)
   if not path.exists():
     return False
-  before = json.loads(path.read_text()).get('asked')
-  if before != asked(args):
-    raise SystemExit(f'{path} was made with {before}, not {asked(args)}; name another --out, or delete it.')
+  before, now = json.loads(path.read_text()).get('asked'), asked(args, name)
+  if before and before != now:  # Earlier ones do not tell.
+    raise SystemExit(f'{path} was made with {before}, not {now}; name another --out, or delete {path.parent}.')
   return True
 
 
-def asked(args):
-  """Return what decides a result besides its name, as JSON has it."""
-  matrix = hashlib.sha256(pathlib.Path(args.matrix).read_bytes()).hexdigest()[:12]
-  return json.loads(json.dumps(dict(set=args.set, updates=args.updates, matrix=matrix)))
+def asked(args, name):
+  """Return what decides a run's result besides its name, as JSON has it."""
+  from vid2act_plugin.studies.matrix import Matrix
+  plan, method = Matrix(args.matrix), name.split('/')[0]
+  settings = plan.configs, {**VARIANTS, **plan.variants}.get(method)
+  made = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+  return json.loads(json.dumps(dict(set=args.set, updates=args.updates, settings=made)))
 
 
 def result(args, name):
@@ -163,7 +166,7 @@ def write(args, **content):
   path, run = result(args, args.one), one(args)
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.atomic_write(path) as part:
-    part.write_text(json.dumps(dict(method=run.method, seed=run.seed, asked=asked(args), **content)))
+    part.write_text(json.dumps(dict(method=run.method, seed=run.seed, asked=asked(args, args.one), **content)))
 
 
 def save(args, rows, metrics):

@@ -113,9 +113,16 @@ def test_results_of_other_settings_are_not_taken_for_those_asked_for(tmp_path, m
   assert not study._made(args, args.one)
   study.write(args, kl=[1])
   assert study._made(args, args.one)
+  made = lambda **other: study._made(types.SimpleNamespace(**{**vars(args), **other}), args.one)
   for other in (dict(updates=[5, 9]), dict(set=[('a', 2)]), dict(set=[]), dict(matrix=study.MATRIX.with_name('far.yaml'))):
-    with pytest.raises(SystemExit, match='stock-a_b-0.json was made with .*; name another --out, or delete it'):
-      study._made(types.SimpleNamespace(**{**vars(args), **other}), args.one)
+    with pytest.raises(SystemExit, match='stock-a_b-0.json was made with .*; name another --out, or delete '):
+      made(**other)
+  plan = tmp_path / 'cpu.yaml'
+  plan.write_text(study.MATRIX.read_text().replace('seeds: [0, ', 'seeds: [10, 0, ') + '# More.')
+  assert made(matrix=plan)
+  path = study.result(args, args.one)
+  path.write_text('{}')  # As earlier versions left it.
+  assert made(updates=[9])
   monkeypatch.setattr('sys.argv', ['why', '--set', 'a=1'])
   with pytest.raises(SystemExit):
     study.arguments('', ['stock'], 'why', [5])

@@ -61,8 +61,11 @@ def test_load_in_part(case, fresh, start, tmp_path, capsys):
   assert fresh.save()['counters'] == loading.FRESH
   output = capsys.readouterr().out
   assert 'policy acts with parameters as initialised' in output
-  with pytest.raises(UserError, match='does not have all that the policy acts with: .*pol/.*; give the --configs'):
-    loading.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '', whole=True)
+  again = lambda needed: loading.load(fresh, folder, '(enc|opt)/' if case == 'regex' else '', needed=needed)
+  again('enc/')
+  with pytest.raises(UserError, match='does not get all that it acts with: .*pol/.*; give the --configs') as error:
+    again('(enc|pol)/')
+  assert ('out of run.from_checkpoint_regex' in str(error.value)) == (case == 'regex')
   assert ('not selected' in output) if case == 'regex' else ('[2, 2] there' in output)
 
 

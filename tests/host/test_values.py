@@ -46,7 +46,7 @@ def config(overlays):
     ('agent.vid2act.guide_from', 'stat', 'did you mean start'),
     ('agent.vid2act.guide_by', 'mixtur', 'did you mean mixture'),
     ('agent.vid2act.rehearse', 1.0, 'below 1'), ('agent.value.norm', 'layr', 'did you mean layer'),
-    ('agent.enc.typ', 'resnet', 'one of simple'), ('agent.dec.simple.bspace', 0, 'of at least 1'),
+    ('agent.dec.simple.bspace', 0, 'of at least 1'),
     ('agent.dyn.rssm.winit', 'trunc_norm', 'did you mean trunc_normal'), ('agent.rewhead.output', 'mes', 'did you mean mse'),
     ('agent.vid2act.floor', -1.0, 'of at least 0'), ('vid2act.max_sources', -1, 'of at least 0'),
     ('agent.vid2act.vae.batch', 0, 'of at least 1'), ('run.envs', 0, 'of at least 1'),

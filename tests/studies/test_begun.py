@@ -6,6 +6,7 @@ import elements
 import pytest
 from ruamel.yaml import YAML
 
+from vid2act_plugin.common import lock
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.studies import ablation, elsewhere, matrix
 from vid2act_plugin.training import scores, summary
@@ -136,10 +137,21 @@ def test_an_overlay_that_is_edited_while_runs_wait_changes_none_of_them(study, t
   command = made.plan.command(run, made.overlays, made.logdir(run))
   kept = command[command.index('vid2act') + 1]
   assert kept == str(tmp_path / 'out/overlays/ours-1.yaml') and str(path) not in command
+  # Also what makes the things that runs share, which may begin later.
+  with lock.locked(tmp_path / 'out', wait=False):
+    later = ablation.Ablation(matrix.Matrix(made._preparation()[4]), tmp_path / 'out')
+  assert later.configs['ours', TASK].batch_size == 3 and [x.name for x in later.plan.runs] == [x.name for x in made.plan.runs]
   with pytest.raises(UserError, match=rf'another configs \(batch_size 3 there, 5 now\) .* overlays as they were, in {made.overlays}'):
     study(variants)
   path.write_text(open(kept).read())  # The cure.
   assert path.read_text() == 'batch_size: 3  # Mine.\n' and study(variants).configs['ours', TASK].batch_size == 3
+
+
+def test_a_fault_in_an_overlay_is_told_by_its_own_name(study, tmp_path):
+  path = tmp_path / 'more.yaml'
+  path.write_text('batch_sise: 3\n')
+  with pytest.raises(SystemExit, match=f'{path}:1: .*batch_sise'):
+    study({'stock': [], 'ours': ['vid2act', str(path)]})
 
 
 def test_what_was_not_kept_may_change(finished, study, tmp_path):

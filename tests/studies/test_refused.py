@@ -54,11 +54,16 @@ def test_a_metric_that_no_task_has_is_known_before_the_runs(tmp_path):
   check(['dmcontrol_walker_run'], 'score')
 
 
-def test_a_run_that_ends_well_and_leaves_nothing_has_failed(write, tmp_path):
+def test_a_run_that_ends_well_and_leaves_nothing_has_failed(write, tmp_path, monkeypatch):
   made = ablation.Ablation(matrix.Matrix(write({'batch_size': 3})), tmp_path / 'out')
   made.prepare = lambda: None
   made.run(lambda commands, **kwargs: ((x, 0) for x in commands))
   assert made.failed == [f'stock/{TASK}/0', f'ours/{TASK}/0']
+  # What a node has written may be seen later.
+  monkeypatch.setattr(ablation.time, 'sleep', lambda seconds: made.ended.add(made.runs[f'ours/{TASK}/0']))
+  monkeypatch.setattr(ablation, 'LATE', 0.5)
+  made.run(lambda commands, **kwargs: ((x, 0) for x in commands if x != ablation.PREPARED), here=False)
+  assert made.failed == [f'stock/{TASK}/0']
 
 
 def _listed(command, capsys):

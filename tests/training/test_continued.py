@@ -148,37 +148,27 @@ def test_other_behaviours_are_refused_before_anything_is_written_and_the_cure_wo
       tmp_path / 'second')}
   with pytest.raises(UserError, match='leave vid2act.cloned out, and they are taken, or evaluate the policy alone'):
     start.taught_as_begun(begun.update(evaluated), True, True)
+  idle = {f'agent.vid2act.execute.{x}': 0.0 for x in ('start', 'end')}
+  begun.update(idle).save(elements.Path(tmp_path) / 'run/config.yaml')
+  assert start.taught_as_begun(begun.update(evaluated), True, True).vid2act.cloned == evaluated['vid2act.cloned']
+  begun.save(elements.Path(tmp_path) / 'run/config.yaml')
   assert start.taught_as_begun(begun.update(evaluated), True, False).vid2act.cloned == evaluated['vid2act.cloned']
   for named in ('', str(shutil.copytree(tmp_path / 'first', tmp_path / 'same'))):
     found = start.taught_as_begun(begun.update({'vid2act.cloned': named}), True, True)
     assert found.vid2act.cloned == (named or str(tmp_path / 'first'))
 
 
-@pytest.mark.parametrize('names, execute, alone', [
-    (['finetune'], 0.0, True), (['finetune_rehearse'], 0.0, True), (['vid2act_noexecute'], 0.0, False), (['finetune'], 1.0, False)])
-def test_a_run_that_began_from_a_teacher_goes_on_without_it(configure, tmp_path, names, execute, alone, capsys):
-  """It is named in what the run says as long as it is there; sources that act need it."""
-  config = configure('vid2act', *names, 'metaworld', **{
-      'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache'), 'agent.vid2act.execute.start': execute})
-  assert prepare._needs(config)[0]
-  saved(tmp_path / 'run/ckpt/x')
-  config.update({'vid2act.teacher': '/c/teachers/0123456789ab/teacher'}).save(elements.Path(tmp_path) / 'run/config.yaml')
-  found, _ = prepare.checked(config)
-  assert ('is not needed any more' in capsys.readouterr().out) == alone
-  assert not found.vid2act.teacher and prepare._needs(found)[0] != alone
-  named = config.update({'vid2act.teacher': '/mine'})
-  assert prepare._needs(named)[0]
-
-
 @pytest.mark.parametrize('changes, words', [
-    ({'agent.vid2act.rehearse': 0.25}, 'to be rehearsed are of metaworld_.*, but the teacher .* was made from one, two, three; name'),
+    ({'agent.vid2act.rehearse': 0.25}, 'images of shape'),
     ({'task': 'gymnasium_CartPole-v1', 'vid2act.teacher': '', 'agent.vid2act.init': False, 'agent.vid2act.distill': False,
       'agent.vid2act.guide': False, 'vid2act.sources': ('metaworld_reach',), 'env.gymnasium.size': (16, 16)},
      'one continuous Box is needed')])
-def test_a_task_that_does_not_fit_is_known_before_any_stage(begin, bundle, tmp_path, changes, words):
+def test_a_task_that_does_not_fit_is_known_before_any_stage(begin, bundle, tmp_path, changes, words, capsys):
   teacher = shutil.copytree(bundle, tmp_path / 'teacher')
   with pytest.raises(UserError, match=words):
     begin(**{'vid2act.teacher': str(teacher), 'env.metaworld.size': (24, 24), 'agent.vid2act.execute.start': 1.0, **changes})
+  rehearsed = 'what is rehearsed are the recordings of metaworld_door-close, metaworld_faucet-open; the teacher'
+  assert capsys.readouterr().out.count(rehearsed) == ('agent.vid2act.rehearse' in changes)
   with pytest.raises(Stage):
     begin(**{'agent.vid2act.execute.start': 1.0})
 

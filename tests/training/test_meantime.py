@@ -1,5 +1,6 @@
 """What has changed since a run began, elsewhere or in its folder."""
 
+import pickle
 import shutil
 
 import elements
@@ -67,3 +68,24 @@ def test_a_stage_has_no_weights_to_begin_from(small, tmp_path):
   (tmp_path / 'ckpt/latest').write_text('x')
   with pytest.raises(UserError, match='begin another --logdir.$'):
     start.check(base.update({'vid2act.pretrain.batch_size': 5}))
+
+
+@pytest.mark.parametrize('names, execute, alone', [
+    (['finetune'], 0.0, True), (['finetune_rehearse'], 0.0, True), (['vid2act_noexecute'], 0.0, False), (['finetune'], 1.0, False)])
+def test_a_run_that_began_from_a_teacher_goes_on_without_it(configure, tmp_path, names, execute, alone, capsys):
+  """It is named in what the run says as long as it is there; sources that act need it."""
+  config = configure('vid2act', *names, 'metaworld', **{
+      'logdir': str(tmp_path / 'run'), 'vid2act.cache': str(tmp_path / 'cache'), 'agent.vid2act.execute.start': execute})
+  assert prepare._needs(config)[0]
+  (tmp_path / 'run/ckpt/x').mkdir(parents=True)
+  for name in ('agent', 'step'):
+    (tmp_path / f'run/ckpt/x/{name}.pkl').write_bytes(pickle.dumps(0))
+  (tmp_path / 'run/ckpt/x/done').touch()
+  config.update({'vid2act.teacher': '/c/teachers/0123456789ab/teacher'}).save(elements.Path(tmp_path) / 'run/config.yaml')
+  found, _ = prepare.checked(config)
+  assert ('is not needed any more' in capsys.readouterr().out) == alone
+  assert not found.vid2act.teacher and prepare._needs(found)[0] != alone
+  named = config.update({'vid2act.teacher': '/mine'})
+  assert prepare._needs(named)[0]
+  with pytest.raises(UserError, match='was begun with .*seed 0 .now 1'):  # With DreamerV3's own loop as well.
+    prepare.checked(config.update({'seed': 1, 'run.eval_every': 0, 'jax.platform': 'cpu'}))

@@ -80,19 +80,11 @@ class Rehearsal:
 
 @functools.cache  # Before a stage and after it, with one note.
 def _check_names(names, teacher):
-  """Raise a `UserError` if what would be rehearsed are not the recordings that a given teacher was made from.
-
-  Teachers of finished runs know no recordings; of them it is only noted what is rehearsed.
-  """
-  manifest = bundles.verify(teacher)
-  if list(names) == manifest['sources']:
-    return
-  if 'kind' in manifest:
-    note(f"Note: what is rehearsed are the recordings of {', '.join(names)}; the teacher {teacher} was made of runs.")
-    return
-  raise UserError(
-      f"The recordings to be rehearsed are of {', '.join(names)}, but the teacher {teacher} was made from "
-      f"{', '.join(manifest['sources'])}; name these as vid2act.sources, in this order, or set agent.vid2act.rehearse to 0.")
+  """Note if what is rehearsed are other recordings than those that a given teacher was made from."""
+  made = bundles.verify(teacher)['sources']
+  if list(names) != made:
+    note(f"Note: what is rehearsed are the recordings of {', '.join(names)}; the teacher {teacher} was made from "
+         f"{', '.join(made)}. Name others as vid2act.sources.")
 
 
 def nearest(sources, bundle, images):
@@ -197,7 +189,7 @@ def check_spaces(config, obs_space, act_space, key='agent.vid2act.rehearse'):
 
 
 def check(config, found):
-  """Raise a `UserError` where located sources are not those of a given teacher, or one is known to have too few steps."""
+  """Raise a `UserError` where a located source is known to have too few steps; note if they are not a teacher's."""
   if config.vid2act.teacher and needs_teacher(config):
     _check_names(tuple(x.name for x in found), config.vid2act.teacher)
   for source in found:

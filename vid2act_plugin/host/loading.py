@@ -88,13 +88,14 @@ def shapes(given, old):
   return f'{list(np.shape(given))} there, {list(old.shape)} here'
 
 
-def load(agent, path, regex='', whole=False):
+def load(agent, path, regex='', needed=None):
   """Load what fits of the checkpoint at `path` into a new agent, and print the report.
 
   path: LOGDIR/ckpt/STAMP, LOGDIR/ckpt or LOGDIR. regex: names begin with a match
   of it; '': all. If all tensors of both sides are loaded, then so are counters
   and optimiser; else these start at 0, for the optimiser belongs to the whole.
-  whole: the policy is to have all that it acts with. Raises a `UserError` if nothing can be read, is selected or fits.
+  needed: a pattern of the names of which none may be as initialised. Raises a `UserError` if one is, and if nothing can
+  be read, is selected or fits.
   """
   content, wanted = chosen(path, regex), pattern(regex)
   given, params = content['params'], parameters(agent)
@@ -112,10 +113,11 @@ def load(agent, path, regex='', whole=False):
     agent.load({'params': params, 'counters': FRESH})
   note(*report.lines())
   left = [x for x in set(agent.policy_keys) - report.taken() if not x.startswith('dec/')]
-  if left and whole:
+  if needed and (lost := [x for x in left if re.match(needed, x)]):
+    cure = f", and take '{regex}' out of run.from_checkpoint_regex if that leaves them out" * bool(regex)
     raise UserError(
-        f"The key run.from_checkpoint is '{path}', which does not have all that the policy acts with: "
-        f"{', '.join(_examples(left))}; give the --configs that it was trained with, its size among them.")
+        f"The key run.from_checkpoint is '{path}', of which the policy does not get all that it acts with: "
+        f"{', '.join(_examples(lost))}; give the --configs that it was trained with, its size among them{cure}.")
   if left:
     note(f"Note: the policy acts with parameters as initialised: {', '.join(_examples(left))}.")
 

@@ -95,7 +95,8 @@ def _whole(texts):
   """Return texts with the lists in them whole: the host splits a word that is alone on its command line."""
   found = []
   for text in texts:
-    if found and LIST.search(found[-1]) and (RANGE.match(text) or not _begins(text)):
+    begun = found and LIST.search(found[-1])
+    if begun and (RANGE.match(text) if begun[1] == 'bounds' else not _begins(text)):
       found[-1] += f',{text}'
     else:
       found.append(text)
@@ -106,7 +107,7 @@ def _begins(text):
   """Say whether a text looks like an entry of its own, if a mistaken one."""
   place = text.split('#')[0]
   return bool(
-      place.startswith(('.', '~', os.sep)) or os.sep in place and files.resolved(place).exists()
+      place.startswith(('.', '~', os.sep)) or os.sep in text and any(files.resolved(x).exists() for x in (place, text))
       or place.partition(':')[0] in (FILM, *FORMATS) or place.partition('_')[0] in suites.SUITES
       or '@' in place or FUNCTION.fullmatch(place))
 

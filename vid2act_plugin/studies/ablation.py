@@ -3,9 +3,9 @@
 import contextlib
 import json
 import os
-import re
 import shlex
 import sys
+import time
 
 from ruamel.yaml import YAML
 
@@ -14,11 +14,11 @@ from ..common.errors import UserError
 from ..common.output import say
 from ..envs import suites
 from ..training import curves, scores, summary
-from . import begun, comparable, elsewhere, plot, report
+from . import begun, comparable, elsewhere, logdir, overlays, plot, report
 
 SHARED = 'vid2act.teacher', 'vid2act.cloned'
 PREPARED = 'prepared'  # What the runs share: folder, and name of the command that makes it.
-TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
+LATE = 60  # Seconds after which a node sees what another has written.
 
 
 class Ablation:
@@ -79,7 +79,7 @@ class Ablation:
       commands = commands if here else {PREPARED: self._preparation(), **commands}
     if here:
       self.prepare()
-    self.failed = []
+    self.failed, ended_well = [], []
     poll = lambda: bar.set(sum(map(self.step, self.plan.runs)))
     with progress.bar('ablate', sum(map(self.steps, self.plan.runs)), 'env steps') as bar, (
         contextlib.closing(start(commands, logs=self.log, poll=poll, needed=self.needed))) as ended:
@@ -88,10 +88,19 @@ class Ablation:
         if name == PREPARED:
           self._prepared(status)
           continue
-        self.failed += [name] * bool(status or not self.finished(self.runs[name]))
+        self.failed += [name] * bool(status)
+        ended_well += [name] * (not status)
         self.gather()
         done = sum(map(self.finished, self.plan.runs))
         bar.text(f'{done} of {len(self.runs)} runs' + f', {len(self.failed)} failed' * bool(self.failed))
+    self.failed += self._lost(ended_well, 0 if here else LATE)
+
+  def _lost(self, names, seconds):
+    """Return which of the runs that ended well left nothing that can be read within so many seconds."""
+    until = time.monotonic() + seconds
+    while (lost := [x for x in names if not self.finished(self.runs[x])]) and time.monotonic() < until:
+      time.sleep(1)
+    return lost
 
   def prepare(self):
     """Make recordings, teachers and behaviours, once for all seeds, and overlays that name them for the runs."""
@@ -118,9 +127,7 @@ class Ablation:
     """Return the folders that every node has to share, and the other paths that it has to have."""
     kinds = {(x.method, x.task): k for k, x in self.runs.items()}
     caches = {self.configs[kind].vid2act.cache for kind, name in kinds.items() if self.after(name)}
-    overlays = {os.path.abspath(os.path.expanduser(x)) for x in self.plan.files}  # What is shared is made by these.
-    return [str(self.out), *sorted(caches)], [
-        sys.executable, os.getcwd(), os.path.abspath(self.plan.path), *sorted(overlays)]
+    return [str(self.out), *sorted(caches)], [sys.executable, os.getcwd()]
 
   def compare(self):
     """Write table, picture and report of the runs that are finished, if there are any."""
@@ -164,13 +171,7 @@ class Ablation:
     """Return the env step that a run has reached, as far as it is logged."""
     if self.finished(run):
       return self.steps(run)
-    path = self.logdir(run) / 'metrics.jsonl'
-    if not path.is_file():
-      return 0
-    with open(path, 'rb') as file:
-      file.seek(max(0, path.stat().st_size - TAIL))
-      found = re.findall(rb'"step": (\d{1,15})[,}]', file.read())
-    return min(int(found[-1]), self.steps(run)) if found else 0
+    return min(logdir.step(self.logdir(run)), self.steps(run))
 
   def finished(self, run):
     """Say whether a run has ended and left what can be read; any other is continued."""
@@ -224,8 +225,8 @@ class Ablation:
     return self.out / PREPARED / run.method / suites.filename(run.task) / 'teacher.yaml'
 
   def _preparation(self):
-    # That file, and the results beside it, are as they were when this command began.
-    return [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', str(self.results / elsewhere.MATRIX),
+    # That file, and what it names, are as they were when this command began.
+    return [sys.executable, '-m', 'vid2act_plugin.cli', 'ablate', str(self.overlays / overlays.FROZEN),
             '--out', str(self.out), '--prepare']
 
   def _prepared(self, status):

@@ -5,7 +5,7 @@ import re
 
 from ..common.errors import UserError
 from ..training import summary
-from . import elsewhere, matrix
+from . import elsewhere, matrix, overlays
 
 SIGNS = 'ckpt/latest', summary.FILE  # Of a run that is continued, or counts as finished.
 # What a run sets by itself: for its machine, and from the stages before it.
@@ -29,7 +29,7 @@ def check(ablation):
       raise UserError(
           f'The runs in {out} were begun with another {changed} than {plan.path} has; '
           f'name another folder (--out), or go back to {path}' + f', and the overlays as they were, in {ablation.overlays}'
-          * bool(before[0].files) + '.')
+          * bool(before[0].files and (ablation.overlays / overlays.FROZEN).exists()) + '.')
   for folder in folders:
     method = folder.parts[-3]
     if method in methods - known and (changed := _difference(folder, ablation.settings[method])):

@@ -1,5 +1,7 @@
 """What can be read of a run's logdir, which may be anyone's, of any version, or still growing."""
 
+import re
+
 from ..common import files, films, lock, page, safe_yaml
 from ..common.errors import reason
 from ..teacher import bundle
@@ -9,6 +11,7 @@ CONFIG, TEACHER = 'config.yaml', 'teacher.json'
 STAGES = 'pretrain', 'clone'  # Scripts that make what runs need.
 PNG = b'\x89PNG\r\n'  # How such a file begins.
 POLICY = {'policy': 'policy, its last ones'}  # What it earned is of these, its episodes are all.
+TAIL = 2 ** 16  # Bytes of a log in which its newest step is looked for.
 NUMBERS = {str: float}
 SUMMARY = dict(
     stages=NUMBERS, env_steps=float, updates=float, teacher=str, pretrain_updates=float, sources=[str], seed=float,
@@ -122,3 +125,14 @@ class Run:
       return read()
     except Exception as e:  # Every reader has its own; a report shows what is left.
       self.missing.append(f'{name} cannot be read ({reason(e)}).')
+
+
+def step(folder):
+  """Return the env step that the log of a run has reached; 0 where it has none yet."""
+  path = folder / 'metrics.jsonl'
+  if not path.is_file():
+    return 0
+  with open(path, 'rb') as file:
+    file.seek(max(0, path.stat().st_size - TAIL))
+    found = re.findall(rb'"step": (\d{1,15})[,}]', file.read())
+  return int(found[-1]) if found else 0

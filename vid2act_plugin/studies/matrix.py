@@ -1,7 +1,6 @@
 """The runs of an ablation: variants x tasks x seeds, read from one YAML file."""
 
 import dataclasses
-import io
 import json
 import os
 import pathlib
@@ -10,19 +9,16 @@ import reprlib
 import sys
 import tempfile
 
-from ruamel.yaml import YAML
-
-from ..common import files, safe_yaml
+from ..common import safe_yaml
 from ..common.errors import UserError, reason
 from ..envs import suites
 from ..training import scores
-from . import comparable
+from . import comparable, overlays
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 TASK = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.:/-]*')  # Those of Gymnasium have colons and slashes.
 MOST = 10_000  # Runs.
 OF_A_RUN = 'task', 'seed', 'method', 'logdir'
-COMMON = '.configs'  # Of the files of overlays that every run has; no variant is named so.
 KEYS = {
     'configs': 'a list of overlays that every run has',
     'variants': 'a mapping from a name to a list of overlays',
@@ -67,7 +63,8 @@ class Matrix:
   @property
   def files(self):
     """Paths of the overlays that are files of the user's."""
-    return [x for overlays in (self.configs, *self.variants.values()) for x in overlays if type(x) is str and _kept(x)]
+    found = [x for overlaid in (self.configs, *self.variants.values()) for x in overlaid]
+    return [x for x in found if overlays.kept(x) and not overlays.in_place(x)]
 
   @property
   def runs(self):
@@ -75,32 +72,13 @@ class Matrix:
     return [Run(m, t, s) for s in self.seeds for t in self.tasks for m in self.variants]
 
   def write(self, folder, owner=''):
-    """Write the overlays that are no names into `folder`.
+    """Write the overlays that are no names into `folder`, see `overlays.write`."""
+    overlays.write(self, folder, owner)
 
-    owner: another process whose runs are begun with those that are there already, which are to be the same.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {
-        folder / f'{name}-{i}.yaml': overlay
-        for name, overlays in {COMMON: self.configs, **self.variants}.items()
-        for i, overlay in enumerate(overlays) if _kept(overlay)}
-    for path, overlay in written.items():
-      content = _content(overlay)
-      if not owner or not path.exists():
-        # Whole at every moment: another process may be reading the same overlay.
-        with files.atomic_write(path) as part:
-          part.write_bytes(content)
-      elif path.read_bytes() != content:
-        raise UserError(
-            f'In {folder.parent} {owner} is at work with other settings than {self.path} has now; wait for '
-            'it, or name another folder (--out).')
-
-  def names(self, method, folder):
-    """Return the overlays of a method's runs; all but names are files in `folder`, see `write`."""
-    return [
-        str(folder / f'{name}-{i}.yaml') if _kept(x) else x
-        for name, overlays in ((COMMON, self.configs), (method, self.variants[method]))
-        for i, x in enumerate(overlays)]
+  def names(self, method, folder, kept=overlays.kept):
+    """Return the overlays of a method's runs; all but names are files in `folder`, or those that are `kept` there."""
+    both = (overlays.COMMON, self.configs), (method, self.variants[method])
+    return [x for name, found in both for x in overlays.paths(name, found, folder, kept)]
 
   def command(self, run, folder, logdir, *more):
     """Return the ordinary command of a run, whose last overlays are `more`."""
@@ -108,13 +86,16 @@ class Matrix:
         sys.executable, '-m', 'dreamerv3', '--configs', *self.names(run.method, folder), *more, '--task', run.task,
         '--seed', str(run.seed), '--method', run.method, '--logdir', str(logdir)]
 
-  def configurations(self, folder, methods=None):
-    """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it; methods: only these."""
+  def configurations(self, folder, methods=None, kept=overlays.kept):
+    """Return `{(method, task): config}`, the host's, as the commands of all seeds resolve it.
+
+    methods: only these; kept: see `names`.
+    """
     import elements
     known, found = _known(), {}
     for method in self.variants if methods is None else methods:
       config = elements.Config(known['defaults'])
-      for name in self.names(method, folder):
+      for name in self.names(method, folder, kept):
         config = config.update(known[name])
       for task in self.tasks:
         found[method, task] = config.update(task=task, method=method)
@@ -148,10 +129,10 @@ class Matrix:
     return None
 
   def resolved(self, methods=None):
-    """Return `configurations`, without leaving files."""
+    """Return `configurations`, without leaving files; what is wrong with one of the user's is told by its own name."""
     with tempfile.TemporaryDirectory() as folder:
-      self.write(pathlib.Path(folder))
-      return self.configurations(pathlib.Path(folder), methods)
+      overlays.write(self, pathlib.Path(folder), kept=overlays.in_place)
+      return self.configurations(pathlib.Path(folder), methods, overlays.in_place)
 
   def _read(self):
     try:
@@ -223,19 +204,6 @@ def _known():
 
 def _plain(settings):
   return json.loads(json.dumps(settings))  # With lists for tuples, as they are once they are written.
-
-
-def _kept(overlay):
-  """Say whether `Matrix.write` writes an overlay; what is a file and what a name, the host decides in the same way."""
-  return type(overlay) is dict or (overlay.endswith(('.yaml', '.yml')) or os.sep in overlay) and os.path.isfile(
-      os.path.expanduser(overlay))
-
-
-def _content(overlay):
-  if type(overlay) is str:
-    return pathlib.Path(overlay).expanduser().read_bytes()
-  YAML().dump(overlay, made := io.BytesIO())
-  return made.getvalue()
 
 
 def _name(text, pattern=NAME):

@@ -27,7 +27,7 @@ def main(argv=None):
   with reading(f"The file {folder / 'config.yaml'}", cure):
     config = elements.Config(safe_yaml.load(folder / 'config.yaml'))
     script, logdir = config.script, folder.resolve().parent  # Wherever the run has been moved since.
-  config = platform.resolve(config)
+  config = platform.resolve(config.update(logdir=str(logdir)))
   if script == 'pretrain':
     agent = pretrain.build(config, clone.recordings(config))
   else:

@@ -205,7 +205,8 @@ def taught_as_begun(config, taught, acting, spare=False):
     else:
       raise UserError(
           f'The run {run} was begun with {path} as {key}, which is not there any more; give --{key} its folder.')
-  if acting and named and named != learned:
+  acted = any(before.get(f'agent.vid2act.execute.{x}', 0) > 0 for x in ('start', 'end'))
+  if acting and acted and named and named != learned:
     then, now = _learned(learned, before.get('vid2act.teacher', '')), behaviours.read(named)
     if then and then.identity()['hash'] != now.identity()['hash']:
       raise UserError(

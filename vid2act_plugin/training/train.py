@@ -44,7 +44,8 @@ def eval_only(config, args):
   resume.compare(config, folder)
   agent = _agent(config)
   logger = _logger(config)
-  loading.load(agent, args.from_checkpoint, args.from_checkpoint_regex, whole=True)
+  acting = '(enc|dyn|pol|vae|relevance|amortised)/' if config.agent.vid2act.guide else '(enc|dyn|pol)/'
+  loading.load(agent, args.from_checkpoint, args.from_checkpoint_regex, needed=acting)
   notes.keep(config.logdir)
   logger.step.load(checkpoints.step(folder))
   if _chooses(config, agent):  # By what its training episodes have earned.
