@@ -228,10 +228,10 @@ def test_the_verdict_repeats_the_tables():
   cells = {x for row in rows for x in row.strip('| ').split(' | ')}
   cells |= set(re.findall(r'a difference of (-?[\d.]+ \([^()]*\))', ' '.join(tables.split())))
   told = re.findall(r'-?[\d.]+\s+\([^()]*\d\s+to\s+[^()]*\)', verdict)
-  assert len(told) == 37
+  assert len(told) == 39
   front = (README.parents[2] / 'README.md').read_text().split('## Does it help?')[1].split('## Start')[0]
   told += re.findall(r'-?[.\d]+ \([^()]*\d to [^()]*\)', front)
-  assert len(told) == 50
+  assert len(told) == 52
   for text in told:
     cell = ' '.join(text.split()).replace('95 % interval ', '')
     assert cell in cells, cell
