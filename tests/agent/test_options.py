@@ -106,3 +106,12 @@ def test_no_overlay_lets_stock_run_under_its_name(overlays):
   whole, rehearsed = (elements.Config(overlays['defaults']).update(overlays[x]) for x in ('vid2act', 'rehearse'))
   changed = {k for k, v in whole.flat.items() if rehearsed.flat[k] != v}
   assert changed == {'method', 'agent.vid2act.rehearse'}
+
+
+@pytest.mark.parametrize('share, script, evaluate, acts', [
+    (1.0, 'train_eval', 'policy', True), (1.0, 'eval_only', 'best', True), (1.0, 'eval_only', 'policy', False),
+    (0.0, 'train_eval', 'policy', False)])
+def test_an_evaluation_of_the_policy_alone_needs_no_behaviours(configure, share, script, evaluate, acts):
+  execute = {'start': share, 'end': 0.0, 'evaluate': evaluate}
+  config = configure('vid2act', **{'script': script, **{f'agent.vid2act.execute.{k}': v for k, v in execute.items()}})
+  assert options.acts(config) == prepare._acting(config) == acts

@@ -9,7 +9,7 @@ import pytest
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.studies import comparison, report
+from vid2act_plugin.studies import comparable, comparison, report
 from vid2act_plugin.training import scores
 
 NAN = float('nan')
@@ -202,3 +202,10 @@ def test_nothing_to_plot(tmp_path):
   with pytest.raises(UserError, match='no scores of the metric score'):
     cli.main(['plot', str(tmp_path), '--out', str(tmp_path / 'out')])
   assert not (tmp_path / 'out').exists()
+
+
+def test_runs_of_several_versions_and_teachers_are_told():
+  about = lambda **more: dict(method='ours', task='a_b', **more)
+  assert comparable.mixed([about(code='1', teacher='x'), about(code='1'), about(teacher='')]) == []
+  code, teacher = comparable.mixed([about(code='1', teacher='x'), about(code='2', teacher='y')])
+  assert '2 versions of the code (1, 2)' in code and 'ours on a_b had 2 teachers' in teacher
