@@ -33,8 +33,4 @@ def test_the_readme_has_the_dense_study():
   better = f"in {sum((x > 0).sum() for x in gained['score'])} of {len(pairs)} pairs"
   assert f"`vid2act` has the higher score {better}, and in all five of button-press-wall and of door-lock" in text
   assert [(x > 0).all() for x in gained['score']] == [False, True, True] and {len(x) for x in gained['score']} == {5}
-  assert f'leave the difference of the scores at {sample[4]}.' in text and f'as the sample the score is {sample[4]}.' in text
-  assert (
-      f"more score than `finetune` by {interval(*gained['score'], places=1)} over three targets**, five seeds each, {better}; "
-      f"of the policy alone by {interval(*gained['policy_score'], places=1)}; success at any step by "
-      f"{interval(*gained['success_any'])}. At the last step, {interval(*gained['success_last'])}, nothing") in text
+  assert f'leave the difference of the scores at {sample[4]}.' in text

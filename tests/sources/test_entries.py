@@ -129,7 +129,8 @@ def test_behaviours_that_do_not_exist(module, text, words):
 @pytest.mark.parametrize('word, count', [
     ('./set#bounds=-2:2,0:1', 1), ('./set#bounds=-2:2,.5:1e3,-1:1#3,./other', 2), ('./set#action=dx,dy,grip_2#image=cam', 1),
     ('./set#action=dx,metaworld_reach', 2), ('./set#action=dx,dy#3,my_moves:push', 2), ('./set#action=dx,lerobot:other', 2),
-    ('./set#3,metaworld_door-close@my_moves:push', 2),
+    ('./set#3,metaworld_door-close@my_moves:push', 2), ('./set#grasp it, lift it, and wait#image=cam', 1),
+    ('./set#grasp it, lift it,./other', 2), ('./set#rate=30,my_moves:push', 2),
     ('./set#action=arm/dx,arm/dy,set/../other', 2)])
 def test_a_list_that_the_host_tears_is_one_entry(tmp_path, monkeypatch, word, count):
   monkeypatch.chdir(tmp_path)

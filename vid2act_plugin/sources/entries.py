@@ -19,7 +19,7 @@ from .formats import CURE, FORMATS, KEYS, understood
 FILM, RATES = 'film', {'rate': r'[0-9]+(\.[0-9]+)?', 'repeat': '[1-9][0-9]*'}
 NAME = 80  # Characters of a name made of what is chosen.
 FUNCTION = re.compile(r'[\w.]+:\w+')
-LIST = re.compile(r'#(action|bounds)=[^#]*$')  # One may go on.
+LIST = re.compile(r'#(?:(action|bounds)=|(?!\w+=))[^#]*$')  # One may go on, and so may a task in plain language.
 RANGE = re.compile(r'[-+.\de]+:[-+.\de]+(#|$)')  # Part of bounds, and no MODULE:FUNCTION.
 PATTERN = re.compile(r'[a-z]+_[\w*?-]*[*?][\w*?-]*')
 
@@ -96,7 +96,8 @@ def _whole(texts):
   found = []
   for text in texts:
     begun = found and LIST.search(found[-1])
-    if begun and (RANGE.match(text) if begun[1] == 'bounds' else not _begins(text)):
+    spoken = text.startswith(' ')  # As behind a comma in plain language.
+    if begun and (RANGE.match(text) if begun[1] == 'bounds' else (begun[1] or spoken) and not _begins(text.strip())):
       found[-1] += f',{text}'
     else:
       found.append(text)
