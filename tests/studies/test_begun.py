@@ -1,5 +1,6 @@
 """Runs that lie in the folder of a study and were begun with other settings than they have now."""
 
+import pathlib
 import shutil
 
 import elements
@@ -110,6 +111,17 @@ def test_settings_that_cannot_be_read_and_those_that_are_gone(finished, study, t
   path.unlink()
   made = study()
   assert all(map(made.finished, made.plan.runs))
+
+
+def test_a_finished_run_whose_logdir_goes_while_the_study_is_at_work_is_not_lost(finished, study, tmp_path):
+  made = study()
+  read = lambda: {x.relative_to(made.results): x.read_bytes() for x in made.results.rglob('*') if x.is_file()}
+  before = read()
+  shutil.rmtree(tmp_path / 'out/ours')
+  made.gather()  # As when another run ends.
+  assert read() == before and b'"ours"' in before[pathlib.Path('runs.json')]
+  again = study()
+  assert all(map(again.finished, again.plan.runs)) and read() == before
 
 
 def test_an_earlier_version_did_what_the_default_is(finished, study, tmp_path):

@@ -57,7 +57,7 @@ def test_a_logdir_of_dreamerv3_is_read(tmp_path, config, log, found):
 
 
 @pytest.mark.parametrize('config', [
-    'task: [x', 'seed: 3\n', '- 1\n', 'task: x_y\nvid2act: {cache: x}\n', ''])
+    'task: x_y\nscript: eval_only\n', 'task: [x', 'seed: 3\n', '- 1\n', 'task: x_y\nvid2act: {cache: x}\n', ''])
 def test_what_is_no_such_run_is_left_alone(tmp_path, config):
   """Runs of ours that have not ended, and settings of anything else."""
   upstream(tmp_path / 'a', config)

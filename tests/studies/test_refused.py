@@ -1,5 +1,7 @@
 """A study whose runs could only fail is refused before anything is made for others, and two that begin at once are not mixed."""
 
+import contextlib
+
 import pytest
 from ruamel.yaml import YAML
 
@@ -41,6 +43,34 @@ def test_a_variant_or_task_that_can_only_fail_is_known_before_the_others(write, 
   assert 'own task' not in text
 
 
+@pytest.mark.parametrize('overlays, key', [
+    (['vid2act_noimitate'], 'agent.vid2act.imitate'), ([{'agent.vid2act.scales.distill': 3.0}], 'agent.vid2act.scales.distill'),
+    (['FILE'], 'vid2act.sources'), (['vid2act_guide', 'vid2act'], ''), (['finetune'], ''), ([{'batch_size': 3}], ''),
+    (['quickstart'], ''), ([{'batch_size': 3, 'vid2act.auto': False}], 'vid2act.auto')])
+def test_a_variant_that_would_be_stock_by_another_name(tmp_path, overlays, key):
+  (tmp_path / 'mine.yaml').write_text('vid2act: {sources: [metaworld_reach]}')
+  plan = dict(configs=['metaworld', 'quickstart', {'agent.vid2act.share': 1.0}], seeds=[0], against='stock', tasks=[TASK], variants={
+      'stock': [], 'mine': [x if x != 'FILE' else str(tmp_path / 'mine.yaml') for x in overlays]})
+  with open(tmp_path / 'plan.yaml', 'w') as file:
+    YAML().dump(plan, file)
+  made = ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'out')
+  words = f"'mine' of .* cannot run {TASK}: it gives {key}.*stock, which does not know that; put vid2act before"
+  with pytest.raises(UserError, match=words) if key else contextlib.nullcontext():
+    ablate._check(made)
+
+
+def test_training_without_evaluations_is_compared_by_its_episodes_alone(tmp_path):
+  plan = dict(configs=['metaworld', 'quickstart', {'script': 'train'}], seeds=[0], against='stock', tasks=[TASK],
+              variants={'stock': []})
+  for metric, refused in ((None, False), ('train_score', False), ('score', True)):
+    with open(tmp_path / 'plan.yaml', 'w') as file:
+      YAML().dump({**plan, **({'metric': metric} if metric else {})}, file)
+    made = ablation.Ablation(matrix.Matrix(tmp_path / 'plan.yaml'), tmp_path / 'out')
+    words = "the script train never evaluates, and the key metric is 'score'; set script to train_eval, or metric"
+    with pytest.raises(UserError, match=words) if refused else contextlib.nullcontext():
+      ablate._check(made)
+
+
 def test_a_metric_that_no_task_has_is_known_before_the_runs(tmp_path):
   plan = dict(configs=['dmc', 'quickstart'], seeds=[0], against='a', variants={'a': []})
   def check(tasks, metric):
@@ -60,7 +90,7 @@ def test_a_run_that_ends_well_and_leaves_nothing_has_failed(write, tmp_path, mon
   made.run(lambda commands, **kwargs: ((x, 0) for x in commands))
   assert made.failed == [f'stock/{TASK}/0', f'ours/{TASK}/0']
   # What a node has written may be seen later.
-  monkeypatch.setattr(ablation.time, 'sleep', lambda seconds: made.ended.add(made.runs[f'ours/{TASK}/0']))
+  monkeypatch.setattr(ablation.time, 'sleep', lambda seconds: made.ended.update({made.runs[f'ours/{TASK}/0']: None}))
   monkeypatch.setattr(ablation, 'LATE', 0.5)
   made.run(lambda commands, **kwargs: ((x, 0) for x in commands if x != ablation.PREPARED), here=False)
   assert made.failed == [f'stock/{TASK}/0']

@@ -40,6 +40,21 @@ def plot(tmp_path, capsys, monkeypatch):
   return fn
 
 
+def test_more_than_a_score_file_may_hold_is_left_out(tmp_path, monkeypatch, capsys):
+  """Or a study would write what it refuses to read."""
+  monkeypatch.setattr(scores, 'VALUES', 40)
+  path = tmp_path / 'scores/score.json.gz'
+  for count in (1, 3, 3):  # A row of three points has eleven numbers.
+    scores.replace(path, [row(seed=i) for i in range(count)])
+    assert not path.exists() or len(scores.load(path)) == count
+  assert path.exists()
+  for _ in range(2):
+    scores.replace(path, [row(seed=i) for i in range(4)])
+  assert not path.exists() and capsys.readouterr().out.count('is left out, as it would have more than 40 numbers') == 1
+  scores.replace(path, [])
+  assert not path.exists() and not capsys.readouterr().out
+
+
 FAULTS = {
     'no seed': ([{k: v for k, v in row().items() if k != 'seed'}], 'row 0: seed'),
     'seed None': ([row(seed=None)], 'seed is no whole number'),

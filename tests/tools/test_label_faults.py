@@ -29,6 +29,13 @@ def test_a_model_replaces_nothing_of_others(given, tmp_path, place):
   assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize('option', [('--env', '{nonsense'), ('--episodes', 9)])
+def test_options_of_random_play_without_it_are_refused(given, tmp_path, option):
+  with pytest.raises(UserError, match='options --env and --episodes are of random:TASK, and --from names none; leave them out'):
+    call(given / 'films', '--from', given / 'from', '--out', tmp_path / 'out', *option)
+  assert not (tmp_path / 'out').exists()
+
+
 def test_recordings_that_cannot_be_read_cost_no_other(given, tmp_path, capsys):
   shutil.copytree(given / 'from', tmp_path / 'from')
   for name in ('torn', 'short', 'empty'):

@@ -45,6 +45,16 @@ def test_a_loop_that_would_not_see_the_checkpoint_is_refused(continued, then, no
   assert f'give --script {script} and --run.eval_every {then}, as' in str(error.value)  # Which was no error above.
 
 
+@pytest.mark.parametrize('key, value', [('vid2act.sources', ['metaworld_reach']), ('vid2act.collect.noise', [0.7])])
+@pytest.mark.parametrize('overlay, drawn', [('finetune_rehearse', True), ('vid2act', False)])
+def test_what_is_drawn_from_as_a_run_learns_stays_the_same(continued, overlays, bundle, key, value, overlay, drawn):
+  """Also beside a teacher that is named, by which other runs are taught whatever it was made from."""
+  taught = {'vid2act.teacher': str(bundle), **{k: v for k, v in overlays[overlay].items() if k not in ('method', 'jax')}}
+  continued(taught, {**taught, 'vid2act.collect.workers': 3})
+  with pytest.raises(UserError, match=f'was begun with {key}') if drawn else contextlib.nullcontext():
+    continued(taught, {**taught, key: value})
+
+
 @pytest.mark.parametrize('ours', [True, False])
 def test_a_loop_that_asks_for_other_replays_is_refused(continued, ours):
   """That of DreamerV3 that also evaluates has two, and a checkout of it keeps checkpoints where we do."""

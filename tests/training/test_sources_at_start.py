@@ -32,8 +32,8 @@ def begin(overlays, tiny, tmp_path, monkeypatch):
   def stage(config, name, what, command):
     raise Stage(command)
 
-  def fn(*sources):
-    mine = fn.config(*sources)
+  def fn(*sources, **changes):
+    mine = fn.config(*sources).update(changes)
     with pytest.raises(Stage) as e:
       prepare.prepare(mine)
     return locate.locate(mine), e.value.args[0]
@@ -117,6 +117,8 @@ def test_films_are_labelled_from_the_other_sources_when_these_are_there(begin, t
   assert found[0].folder == pathlib.Path(chosen['--out'][0]) / chosen['--name'][0]
   same, _ = begin('film:./clips#rate=10#repeat=2', './mine')
   assert same[0].folder == found[0].folder
+  same, again = begin('film:./clips#rate=10#repeat=2', './mine', seed=3)  # Runs of other seeds share what is inferred.
+  assert same[0].folder == found[0].folder and options(again) == chosen
   moves.film(tmp_path / 'more/b.mkv', moves.play(2, 9, 32)[0])
   _, second = begin('film:./more', './mine')
   assert options(second)['--model'] == chosen['--model'] and options(second)['--out'] != chosen['--out']

@@ -43,7 +43,7 @@ def _label(config, source):
     env = locate.settings(config, entries.parse(config.task))['env']
     options = {'env': json.dumps(env, default=list), 'episodes': given.episodes,
                'workers': config.vid2act.collect.workers}
-  options |= {'updates': given.updates, 'seed': config.seed, **dict(source.entry.keys)}
+  options |= {'updates': given.updates, 'seed': config.vid2act.collect.seed, **dict(source.entry.keys)}
   command = ['vid2act', 'label', str(source.entry.path), '--out', str(source.folder.parent),
              '--name', source.name, '--model', str(source.model), '--from', *source.teachers]
   return command + [str(y) for k, v in options.items() for y in (f'--{k}', v)]

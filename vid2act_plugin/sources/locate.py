@@ -209,7 +209,7 @@ def _film(config, entry, others):
   others = sorted(others, key=lambda x: ((found := _played(x)) != own, found['suite'] != own['suite']))
   teachers = tuple(str(x.folder) for x in others) or (f'random:{config.task}',)
   learned = dict(
-      format=[CACHE, LABELS], size=size(config), seed=config.seed, label=dict(config.vid2act.label),
+      format=[CACHE, LABELS], size=size(config), seed=config.vid2act.collect.seed, label=dict(config.vid2act.label),
       teachers=teachers, contents=[_content(x) for x in others])
   if not others:
     learned['random'] = settings(config, entries.parse(config.task))

@@ -87,6 +87,14 @@ def _check(ablation, listed=False):
     what = f"The variant '{run.method}' of {ablation.plan.path} cannot run {run.task}"
     for fault in (x for table in tables for x in values.faults(config.flat, table)):
       raise UserError(f'{what}: {fault}')
+    if config.agent.typ == 'dreamerv3' and (idle := plan.of_ours(run.method)):
+      raise UserError(
+          f'{what}: it gives {", ".join(idle[:SHOWN])}, but agent.typ is dreamerv3, stock, which does not know that; put '
+          'vid2act before what gives it, or leave that out.')
+    if config.script == 'train' and plan.metric not in (None, 'train_score'):
+      raise UserError(
+          f"{what}: the script train never evaluates, and the key metric is '{plan.metric}'; set script to train_eval, or "
+          'metric to train_score.')
     if config.run.eval_every <= 0 or config.script not in ('train', 'train_eval'):
       raise UserError(
           f'{what}: with run.eval_every {config.run.eval_every:g} and script {config.script} it would leave no scores to '

@@ -35,7 +35,7 @@ class Ablation:
     self.plan, self.out, self.overlays = plan, out, out / 'overlays'
     self.runs = {x.name: x for x in plan.runs}
     self.results, self.owners = out / 'results', {}
-    self.ended, self.told, self.failed = set(), set(), []
+    self.ended, self.told, self.failed = {}, set(), []  # {run: Finished}, whatever becomes of its logdir.
     self.configs = plan.resolved()
     self.settings = plan.settings(self.configs)
     begun.check(self)
@@ -133,28 +133,24 @@ class Ablation:
     """Write table, picture and report of the runs that are finished, if there are any."""
     self.gather()
     if any(map(self.finished, self.plan.runs)):
-      say(*comparable.mixed([self._about(x) for x in self.plan.runs if self.finished(x)]))
+      say(*comparable.mixed([self._left_by(x).about for x in self.plan.runs if self.finished(x)]))
       plot.plot([self.results], self.out, self.plan.against, self.plan.metric)
       report.after(self.out, keep=lambda folder: None)
 
   def gather(self):
     """Write scores and summaries of all finished runs into `out/results`."""
     runs = [x for x in self.plan.runs if self.finished(x)]
-    found = scores.read([self.logdir(x) / 'scores' for x in runs if x in self.ended])
+    found = {}
     for run in runs:
-      for metric, row in {} if run in self.ended else self.elsewhere[run].scores.items():
+      for metric, row in self._left_by(run).scores.items():
         found.setdefault(metric, []).append(row)
     order = {(x.method, x.task, x.seed): i for i, x in enumerate(self.plan.runs)}
-    for metric in scores.METRICS:
-      path = self.results / 'scores' / f'{metric}.json.gz'
-      if metric in found:
-        # In the order of the plan, wherever they were made: so are tasks and methods in table and picture.
-        scores.save(path, sorted(found[metric], key=lambda x: order.get((x['method'], x['task'], x['seed']), 0)))
-      else:
-        path.unlink(missing_ok=True)
+    for metric in scores.METRICS:  # In the order of the plan, wherever they were made: so are tasks and methods in a table.
+      rows = sorted(found.get(metric, ()), key=lambda x: order.get((x['method'], x['task'], x['seed']), 0))
+      scores.replace(self.results / 'scores' / f'{metric}.json.gz', rows)
     for name, content in (
         (elsewhere.MATRIX, self.plan.text), (elsewhere.SETTINGS, json.dumps(self.settings)),
-        (elsewhere.RUNS, json.dumps([self._about(x) for x in runs], indent=1))):
+        (elsewhere.RUNS, json.dumps([self._left_by(x).about for x in runs], indent=1))):
       self.results.mkdir(parents=True, exist_ok=True)
       with files.atomic_write(self.results / name) as part:
         part.write_text(content, encoding='utf-8')
@@ -178,7 +174,7 @@ class Ablation:
     if run not in self.ended:
       whole, fault = self._whole(run)
       if whole:
-        self.ended.add(run)
+        self.ended[run] = whole
       elif fault and run not in self.elsewhere and run not in self.told:
         self.told.add(run)
         say(f'Note: {run.name} does not count as finished, so that it makes its results again: {fault}.')
@@ -188,19 +184,22 @@ class Ablation:
     return any((self.logdir(run) / x).exists() for x in ('ckpt', summary.FILE))
 
   def _whole(self, run):
-    """Return whether a run has ended in its own logdir, and what is wrong with what it left there."""
+    """Return what a run has left that ended in its own logdir, else None, and what is wrong with it."""
     folder = self.logdir(run)
     about, fault = summary.read(folder), ''
     if about and about['env_steps'] < self.steps(run):
-      return False, ''
+      return None, ''
     if not about and (folder / summary.FILE).exists():
       fault = f'{folder / summary.FILE} is no summary of a run'
     try:
-      if about and not scores.read([folder / 'scores']):
+      found = scores.read([folder / 'scores']) if about else {}
+      if about and not found:
         fault = f'there are no scores in {folder / "scores"}'
     except UserError as e:
       fault = str(e).removesuffix('.')
-    return bool(about) and not fault, fault
+    if not about or fault:
+      return None, fault
+    return elsewhere.Finished(self._about(run, about), {k: rows[0] for k, rows in found.items()}), ''
 
   def needed(self, name):
     """Say whether a command is to be started now; None while another process is at work on its run."""
@@ -235,12 +234,13 @@ class Ablation:
           f'What the runs share could not be made; the last words are in {self.log(PREPARED)}; mend what '
           'they name, and repeat the command.')
 
-  def _about(self, run):
+  def _left_by(self, run):
+    return self.ended.get(run) or self.elsewhere[run]
+
+  def _about(self, run, about):
     """Return what a run says of itself, and its relevance over time."""
-    if run not in self.ended:
-      return self.elsewhere[run].about
     relevance = [
         {'step': step, **{k: round(v, 4) for k, v in x.items()}}
         for step, x in curves.relevance(curves.metrics(self.logdir(run)))]
     ours = dict(method=run.method, relevance=relevance)
-    return {**ours, **(summary.read(self.logdir(run)) or {}), **ours}
+    return {**ours, **about, **ours}

@@ -16,6 +16,7 @@ NUMBERS = {str: float}
 SUMMARY = dict(
     stages=NUMBERS, env_steps=float, updates=float, teacher=str, pretrain_updates=float, sources=[str], seed=float,
     final_relevance=NUMBERS, execution={str: NUMBERS}, eval=NUMBERS, task=str, host=str, jax=str, code=str)
+FINAL = 'stages', 'env_steps', 'updates', 'final_relevance', 'execution', 'eval'  # As they were at an end.
 ALONG = dict(step=float, by=str, reward=[float], success=[float], relevance={str: [float]})
 FILES = {  # What is said where one is missing.
     'metrics.jsonl': 'No log, so that there are no curves.',
@@ -44,6 +45,9 @@ class Run:
     self.stage = self.at('script') in STAGES
     left = self._try(summary.FILE, lambda: files.parse(folder, summary.FILE))
     self.summary = page.fitting(left, SUMMARY)
+    reached = max([x['step'] for x in self.rows], default=0)
+    if self.summary['env_steps'] is not None and self.summary['env_steps'] < reached:  # It has gone on since then.
+      self.summary = page.fitting({k: x for k, x in left.items() if k not in FINAL}, SUMMARY)
     made = folder / 'teacher' / bundle.MANIFEST, folder / 'behaviours' / bundle.FACTS
     self.ended = any(x.is_file() for x in made) if self.stage else isinstance(left, dict)
     self.teacher = page.fitting(self._try(TEACHER, lambda: files.parse(folder, TEACHER), ''),

@@ -128,6 +128,18 @@ class Matrix:
         return f'{place} ({found})'
     return None
 
+  def of_ours(self, method):
+    """Return the settings that a variant gives and our agent alone knows, also where it gives what the default is.
+
+    An overlay by name, or a file, that has other settings as well, such as sizes, is of use without that agent.
+    """
+    known, found = _known(), []
+    for overlay in self.variants[method]:
+      keys = [x for x in _keys(overlay if overlays.in_place(overlay) else known[overlay]) if x != 'method']
+      ours = [x for x in keys if x.startswith(('agent.vid2act.', 'vid2act.'))]
+      found += ours * (overlays.in_place(overlay) or ours == keys)
+    return found
+
   def resolved(self, methods=None):
     """Return `configurations`, without leaving files; what is wrong with one of the user's is told by its own name."""
     with tempfile.TemporaryDirectory() as folder:
@@ -200,6 +212,12 @@ def _known():
   import dreamerv3
   from dreamerv3 import plugins
   return plugins.configs(pathlib.Path(dreamerv3.__path__[0]) / 'configs.yaml')
+
+
+def _keys(settings, start=''):
+  """Yield the keys of an overlay as they are in a command, patterns as they are."""
+  for key, value in settings.items():
+    yield from _keys(value, f'{start}{key}.') if isinstance(value, dict) else [start + key]
 
 
 def _plain(settings):

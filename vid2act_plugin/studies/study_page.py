@@ -34,7 +34,7 @@ def content(folder, against=None):
   against = against or (plan.against if plan else comparison.baseline(found[metric]))
   table = plot.tabulate(found, metric, against)
   runs = _runs(study, missing)
-  notes += comparable.remarks(found[metric], metric, against)
+  notes += [*comparable.remarks(found[metric], metric, against), *comparable.mixed(runs)]
   tasks = list(dict.fromkeys(x['task'] for x in found[metric]))
   sections = [
       ('curves', 'Learning curves', [x for k in plot.compared(found, metric) for x in _curves(found[k], k)]),
@@ -77,7 +77,12 @@ def _count(rows):
 
 def _lead(table, against, metric):
   name = comparison.named('paired_difference', metric)
-  rows = [x for x in table if x['metric'] == name and x['task'] == 'all']
+  rows = [x for x in table if x['metric'] == name]
+  every = [x for x in rows if x['task'] == 'all']
+  if rows and not every:
+    yield f'No method has runs of every task that {against} has; differences by task are below.'
+    return
+  rows = every
   yield (f'Mean {NAMES.get(metric, metric)} over training, minus that of {against} with the same seed, over all '
          'tasks, with 95 % intervals:') if rows else 'Nothing to compare with.'
   for row in rows:

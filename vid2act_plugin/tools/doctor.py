@@ -82,8 +82,8 @@ def packages():
   wrong = [x for x in wanted if not found[x.name] or not x.specifier.contains(found[x.name], prereleases=True)]
   if wrong:
     text = ', '.join(f'{x.name} {found[x.name] or "missing"} ({x.specifier})' for x in wrong)
-    specs = ' '.join(f"'{x.name}{x.specifier}'" for x in wrong)
-    return 'fail', f'not as needed: {text}', f'`uv pip install --python {sys.executable} {specs}`'
+    pip = f'{sys.executable} -m pip install' if importlib.util.find_spec('pip') else f'uv pip install --python {sys.executable}'
+    return 'fail', f'not as needed: {text}', f'`{pip} ' + ' '.join(f"'{x.name}{x.specifier}'" for x in wrong) + '`'
   main = ', '.join(f'{x} {found[x]}' for x in ('jax', 'numpy', 'mujoco', 'metaworld') if x in found)
   return 'ok', f'{len(found)} in the ranges of {NAME} {_version(NAME)}: {main}', ''
 

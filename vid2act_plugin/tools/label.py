@@ -26,7 +26,7 @@ from ..sources.formats import places
 from ..teacher import inverse, inverting
 from ..training import invert, partial, resume
 
-RANDOM = 'random:'
+RANDOM, EPISODES = 'random:', 50
 
 
 def add_parser(sub):
@@ -44,7 +44,7 @@ def add_parser(sub):
   add('--repeat', type=int, default=1, metavar='N', help='take every N-th of these; default: %(default)s')
   add('--resize', type=int, nargs='+', metavar='N',
       help='pixels of what is written, one number or height and width; default: of what is learned from')
-  add('--episodes', type=int, default=50, help='of random:TASK; default: %(default)s')
+  add('--episodes', type=int, default=EPISODES, help='of random:TASK; default: %(default)s')
   add('--env', default='{}', metavar='JSON',
       help="settings of random:TASK's environment; default: those of the recordings beside it")
   add('--updates', type=int, default=invert.SETTINGS['updates'], help='default: %(default)s')
@@ -60,6 +60,8 @@ def main(args):
   for key, least in (('rate', 0), ('repeat', 1), ('updates', 1), ('episodes', 2), ('seed', 0)):
     if getattr(args, key) is not None and not getattr(args, key) >= least:
       raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
+  if (args.env, args.episodes) != ('{}', EPISODES) and not any(x.startswith(RANDOM) for x in args.sources):
+    raise UserError('The options --env and --episodes are of random:TASK, and --from names none; leave them out.')
   args.resize = importing.squared(args.resize)
   path = files.resolved(args.path)
   try:
@@ -80,8 +82,7 @@ def run(path, folder, args):
     try:
       model = _model(args, folder, sources, facts, stop.check)
       stop.check()
-      facts = model.facts
-      _show(facts)
+      _show(facts := model.facts)
       rate = 0 if original else _rate(facts) if args.rate is None else args.rate
       with lock.locked(folder):
         material = labelling.of_recording(path, original) if original else (
@@ -175,8 +176,7 @@ def _random(task, known, folder, args):
 
 def _model(args, folder, sources, told, check):
   """Return what was learned from the recordings `sources`, `{folder: manifest}`, which is kept."""
-  place = files.resolved(args.model) if args.model else folder / 'inverse'
-  manifests = [*sources.values()]
+  place, manifests = files.resolved(args.model) if args.model else folder / 'inverse', [*sources.values()]
   key, settings = recording.content_key(manifests), {**invert.SETTINGS, 'updates': args.updates}
   def check_kept(facts, what):
     if (facts.get('recordings'), facts.get('settings'), facts.get('seed')) != (key, settings, args.seed):

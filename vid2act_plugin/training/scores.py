@@ -5,6 +5,7 @@ xs are env steps, which count action repeat, ys the values there. The files of
 many runs are joined by concatenating their lists.
 """
 
+import functools
 import gzip
 import json
 import pathlib
@@ -15,11 +16,12 @@ import numpy as np
 from ..common import safe_pickle
 from ..common.errors import UserError, reading, reason
 from ..common.files import atomic_write
-from ..common.output import printable
+from ..common.output import note, printable
 from . import curves, upstream
 
 LARGEST = 2 ** 27  # Bytes of a score file, unpacked.
 VALUES, LISTS = 2 ** 22, 2 ** 18  # In it; each takes far more memory than it has bytes.
+ABOUT = 5  # Values of a row beside its points.
 NAME = 200  # Characters of a task or method.
 APV_EVERY = 10_000  # Env steps between the points of APV's curves.
 CURE = 'it is to be a list of {task, method, seed, xs, ys}, as JSON in gzip'
@@ -48,6 +50,21 @@ def save(path, rows):
   path.parent.mkdir(parents=True, exist_ok=True)
   with atomic_write(path) as part:
     part.write_bytes(gzip.compress(json.dumps(rows).encode(), mtime=0))
+
+
+def replace(path, rows):
+  """Write rows as `save` does, or remove the file where there are none, or more than `load` takes, which is told."""
+  if rows and sum(2 * len(x['xs']) + ABOUT for x in rows) <= VALUES:
+    save(path, rows)
+    return
+  path.unlink(missing_ok=True)
+  if rows:
+    _left_out(path)
+
+
+@functools.cache  # A study asks whenever a run has ended.
+def _left_out(path):
+  note(f'Note: {path} is left out, as it would have more than {VALUES:,} numbers; the logdirs of the runs have them.')
 
 
 def points(rows, key):

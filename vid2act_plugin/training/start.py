@@ -22,7 +22,7 @@ FREE = re.compile(
     r'run\.(?!train_ratio).*|logger\..*|jax\..*|replica|replicas|clock_.*|ipv6|errfile|logdir|script'
     r'|report_length|consec_report|replay\.(size|chunksize)|agent\.vid2act\.(gradshare|folded)|agent\.opt\.lr'
     r'|vid2act\.(cache|auto|teacher|cloned|recordings|seconds\..*|collect\.workers|pretrain\..*_every)')
-TEACHER = re.compile(r'vid2act\..*')  # What made a teacher matters no more where one is given.
+RECORDED = re.compile(r'vid2act\.(sources|max_sources|collect\..*|label\..*)')
 LOOPS = ('train', 'train_eval', 'eval_only')
 TOGETHER = ('pretrain', 'train', 'train_eval')  # What several processes may do as one.
 MADE = re.compile(r'(.*/)?(teachers|behaviours)/[0-9a-f]{12}/[^/]*')  # In a cache, wherever that was: it is made again.
@@ -245,4 +245,6 @@ def _matters(key, config):
   if config.script in STAGES:
     return key not in ('task', 'method', 'vid2act.pretrain.updates') and (
         not key.startswith('vid2act.behaviours.'))
-  return not (config.vid2act.teacher and TEACHER.fullmatch(key))
+  options = config.agent.vid2act
+  drawn = options.rehearse or options.guide and options.vae.online  # As the run learns, whose ever the teacher is.
+  return bool(drawn and RECORDED.fullmatch(key)) or not (config.vid2act.teacher and key.startswith('vid2act.'))

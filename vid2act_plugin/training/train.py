@@ -39,7 +39,10 @@ def train_eval(config, args):
 
 
 def eval_only(config, args):
-  """Evaluate the checkpoint `run.from_checkpoint` on `run.eval_eps` episodes."""
+  """Evaluate the checkpoint `run.from_checkpoint` on `run.eval_eps` episodes.
+
+  It leaves no scores: a single evaluation is no run that could be compared over training.
+  """
   folder = loading.checkpoint(args.from_checkpoint)
   resume.compare(config, folder)
   agent = _agent(config)
@@ -58,7 +61,6 @@ def eval_only(config, args):
     evaluation.close()
     logger.close()
   say(f'Evaluation at {int(logger.step) * logger.multiplier} env steps: {summary.describe(means)}')
-  scores.write(config)
   evaluation.video(config)
   summary.write(config.logdir, dict(eval=means, task=config.task, seed=config.seed, **_versions()))
 

@@ -24,8 +24,10 @@ def logdirs(path):
       content = files.read(file, safe_yaml.LONGEST)
       config = {} if OURS.search(content) and not THEIRS.search(content) else safe_yaml.load(file)
       names = [config['task'], config.get('method', 'name'), config.get('seed', 0)]
-      agent = config.get('agent')
+      agent, script = config.get('agent'), config.get('script')
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+      continue
+    if script == 'eval_only':  # Of a run that is another's.
       continue
     if names[1] == 'name':  # As DreamerV3 has it where nobody named one.
       names[1] = agent.get('typ', 'dreamerv3') if isinstance(agent, dict) else 'dreamerv3'
