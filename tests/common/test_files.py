@@ -1,6 +1,8 @@
 """Files and folders that are complete or as they were, whatever lies beside them and whoever dies."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import threading
 
@@ -35,6 +37,22 @@ def test_a_file_is_complete_or_as_it_was(tmp_path):
   assert path.read_text() == 'two' and list(tmp_path.iterdir()) == [path]
   (tmp_path / 'b').touch()
   assert path.stat().st_mode == (tmp_path / 'b').stat().st_mode
+
+
+def test_what_the_dead_leave_on_nfs_is_removed(tmp_path, monkeypatch):
+  """There a lock needs a file that is open for writing, see flock(2)."""
+  def flock(file, kind, take=fcntl.flock):
+    number = file if isinstance(file, int) else file.fileno()
+    if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+      raise OSError(errno.EBADF, 'Bad file descriptor')
+    take(file, kind)
+  monkeypatch.setattr(lock.fcntl, 'flock', flock)
+  (tmp_path / '.a-01234567.part').write_text('half')
+  with files.atomic_write(tmp_path / 'a') as part:
+    with files.atomic_write(tmp_path / 'a') as other:  # What lives stays.
+      assert part.exists() and part != other
+    part.write_text('whole')
+  assert [x.name for x in tmp_path.iterdir()] == ['a'] and (tmp_path / 'a').read_text() == 'whole'
 
 
 def test_links_that_were_planted_lead_nowhere(tmp_path, monkeypatch):

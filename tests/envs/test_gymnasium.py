@@ -222,6 +222,10 @@ def test_what_mujoco_draws_is_gymnasium_s(make):
   fast = play(make('Pusher-v5', size=(48, 48), render='fast', seed=7), [action / 2])['image'][1]
   assert 0 < np.abs(fast - obs['image'][1].astype(float)).mean() < 12
   theirs.close()
+  # So it is where arguments of the environment have the size.
+  full, fast = (play(make('Pusher-v5', size=(48, 48), render=x, make={'width': 96, 'height': 96}, seed=7), [action / 2])['image'][1]
+                for x in ('full', 'fast'))
+  assert 0 < np.abs(fast - full.astype(float)).mean() < 12
 
 
 def test_names_are_safe_for_folders_and_tables():

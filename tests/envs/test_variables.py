@@ -51,6 +51,20 @@ def test_an_error_of_a_backend_names_what_it_speaks_of(monkeypatch):
   assert 'unset PYOPENGL_PLATFORM and MUJOCO_EGL_DEVICE_ID and MUJOCO_GL, or' in text
 
 
+@pytest.mark.parametrize('found', [True, False])
+def test_what_we_set_ourselves_is_not_to_be_unset(monkeypatch, found):
+  monkeypatch.setattr(render, '_loadable', lambda name: found)
+  for name in render.VARIABLES:
+    monkeypatch.delenv(name, False)
+  for name in ('MUJOCO_GL', 'PYOPENGL_PLATFORM', render.OURS):  # As after `setup_gl`, in a worker too.
+    monkeypatch.setenv(name, 'egl')
+  text = str(render._unusable('the renderer did not start', RuntimeError('PYOPENGL_PLATFORM!')))
+  assert 'unset' not in text and ('; set MUJOCO_GL to osmesa, or install' in text) == found
+  monkeypatch.setenv('MUJOCO_GL', 'osmesa')  # By the user, since then.
+  monkeypatch.setenv('PYOPENGL_PLATFORM', 'osmesa')
+  assert 'unset PYOPENGL_PLATFORM, or' in str(render._unusable('the renderer did not start', RuntimeError('PYOPENGL_PLATFORM!')))
+
+
 @needs_dmc
 def test_a_suite_that_cannot_be_imported_is_one_sentence():
   done = subprocess.run(

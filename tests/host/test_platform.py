@@ -30,6 +30,8 @@ def test_the_extra_fits_the_driver_and_the_gpu(monkeypatch, tmp_path, driver, ca
 @pytest.mark.parametrize('name', ['auto', 'cuda', 'gpu'])
 def test_the_host_is_told_cuda_by_any_name(configure, monkeypatch, name):
   monkeypatch.setattr(platform, 'PLUGINS', ('json',))  # A package that is there.
+  monkeypatch.delenv('JAX_PLATFORMS', False)
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', False)
   config = configure('metaworld', **{'jax.platform': name})
   assert platform.resolve(config, find_gpu=lambda: 'Some GPU').jax.platform == 'cuda'
 
@@ -71,8 +73,28 @@ def test_without_a_gpu(configure):
   assert platform.resolve(config, find_gpu=lambda: None).jax.compute_dtype == 'float32'
 
 
+@pytest.mark.parametrize('variables, auto, cuda', [
+    ({'CUDA_VISIBLE_DEVICES': ''}, False, False), ({'CUDA_VISIBLE_DEVICES': '-1'}, False, False),
+    ({'CUDA_VISIBLE_DEVICES': '0'}, True, True), ({'JAX_PLATFORMS': 'cpu'}, False, True),
+    ({'JAX_PLATFORMS': 'cuda,cpu'}, True, True), ({'JAX_PLATFORMS': ''}, True, True)])
+def test_a_gpu_that_the_user_hides_is_not_taken(configure, monkeypatch, capsys, variables, auto, cuda):
+  """nvidia-smi tells of it all the same; so runs of a cluster that asked for none, too."""
+  monkeypatch.setattr(platform, 'PLUGINS', ('json',))
+  for name in ('JAX_PLATFORMS', 'CUDA_VISIBLE_DEVICES'):
+    monkeypatch.delenv(name, False)
+  for name, value in variables.items():
+    monkeypatch.setenv(name, value)
+  resolve = lambda name: platform.resolve(configure('metaworld', **{'jax.platform': name}), find_gpu=lambda: 'Some GPU').jax.platform
+  assert resolve('auto') == ('cuda' if auto else 'cpu')
+  assert ('is present (Some GPU), but the variable' in capsys.readouterr().out) != auto
+  with contextlib.nullcontext() if cuda else pytest.raises(UserError, match='is cuda, but the variable CUDA_VISIBLE.*; use --jax'):
+    assert resolve('cuda') == 'cuda'
+  assert resolve('') == ''  # As DreamerV3 has it: JAX chooses.
+
+
 def test_a_gpu_without_cuda_names_the_extra(configure, capsys, monkeypatch):
   monkeypatch.setattr(platform, '_query', lambda *_: None)
+  monkeypatch.delenv('JAX_PLATFORMS', False)
   platform.resolve(configure('metaworld', **{'jax.platform': 'auto'}), find_gpu=lambda: 'Some GPU')
   assert '`make install EXTRA=cuda12`' in capsys.readouterr().out  # No driver is seen here.
 

@@ -190,6 +190,10 @@ def test_too_little_memory_does_not_skip_episodes(tmp_path):
 
 
 def test_other_errors_are_faults_of_ours():
+  with pytest.raises(UserError, match='^No camera$'), as_user_errors('here'):
+    raise RuntimeError(UserError('No camera'))  # As the host's driver has it from an environment's process.
+  with pytest.raises(RuntimeError, match='^mine$'), as_user_errors('here'):
+    raise RuntimeError('mine')
   with pytest.raises(FileNotFoundError), as_user_errors('here'):
     open('/nowhere/at/all')
   with pytest.raises(UserError, match='/dev/null/in cannot be written'), as_user_errors('here'):

@@ -74,6 +74,23 @@ def test_checkpoints_name_no_addresses_or_sizes(owned, name):
     assert 'agent.pkl' in str(e)
 
 
+ARRAY = glob('numpy._core.multiarray:_reconstruct') + b'(' + glob('numpy:ndarray') + b'K\x00\x85C\x01btRq\x01'
+FILLED = lambda value: b'(K\x01K\x40\x85' + dtype('u1') + b'\x89C\x40' + bytes([value] * 64) + b'tb'
+
+
+@pytest.mark.parametrize('content', [
+    ARRAY + FILLED(1) + FILLED(2) + b'.',
+    ARRAY + FILLED(1) + glob('numpy._core.numeric:_frombuffer') + b'(h\x01' + dtype('u1') + b'K\x40\x85X\x01\0\0\0CtR.'],
+    ids=['set twice', 'a view'])
+def test_no_array_looks_into_what_another_may_free(owned, content):
+  """NumPy takes an array for the content of another, and frees its own when it is set again."""
+  path = owned.with_name('agent.pkl')
+  path.write_bytes(content)
+  assert np.size(pickle.loads(content)) == 64
+  with pytest.raises(UserError, match='agent.pkl has an array without content|agent.pkl sets the content of an array twice'):
+    pickles.load(path)
+
+
 LENGTH = (2 ** 28).to_bytes(8, 'little')  # Small enough to be allocated if somebody tries.
 
 

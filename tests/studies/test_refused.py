@@ -71,6 +71,12 @@ def test_training_without_evaluations_is_compared_by_its_episodes_alone(tmp_path
       ablate._check(made)
 
 
+def test_what_is_made_here_is_not_asked_of_a_cluster(write, tmp_path):
+  with pytest.raises(UserError, match='--prepare makes what runs share on this machine, which --ray is not for; leave'):
+    cli.main(['ablate', write({'batch_size': 3}), '--out', str(tmp_path / 'out'), '--prepare', '--ray', '127.0.0.1:1'])
+  assert not (tmp_path / 'out').exists()
+
+
 def test_a_metric_that_no_task_has_is_known_before_the_runs(tmp_path):
   plan = dict(configs=['dmc', 'quickstart'], seeds=[0], against='a', variants={'a': []})
   def check(tasks, metric):

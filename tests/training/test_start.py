@@ -65,6 +65,7 @@ NOBODY = 65534
     ({'agent.typ': 'dreamerv3'}, 'method is vid2act, but agent.typ is dreamerv3'),
     ({'script': 'eval_only'}, "run.from_checkpoint is '', but the script eval_only"),
     ({'logdir': '/dev/null/run'}, '/dev/null/run cannot be written, .* --logdir'), ({'task': 'metaworld_nothing'}, 'task'),
+    *(({'logdir': f'/tmp/runs/lr{x}'}, r"logdir is '/tmp/runs/lr.* for a pattern .* without \[, \* and \?") for x in ('[1]', '*', '?')),
     ({'run.report_batches': 0}, 'run.report_batches is 0, but a report takes a batch or more'),
     ({'consec_report': 0}, 'consec_report is 0, but a report takes a part'),
     ({'replay.fracs': {'uniform': 0.5, 'recency': 0.25}}, r"replay.fracs is .*'uniform': 0.5.*, which sum to 0.75, .* such as 0.5, 0.25 and 0.25"),

@@ -7,10 +7,11 @@ repeated, a part that many share. Whoever reads asks here before it allocates.
 import contextlib
 import functools
 import os
-import pathlib
 import resource
 
 import numpy as np
+
+from . import cgroups
 
 FREE, USUAL = 2 ** 28, 100  # Bytes that any file may mean; larger ones, so many times their size.
 FEW = 10_000  # Items that any file may hold; a larger one has a byte for each.
@@ -18,7 +19,6 @@ DEPTH = 20  # Levels; what is nested deeper exhausts the stack of whoever prints
 SHARE = 0.8  # Of this machine's memory.
 SPARE = 2 ** 29  # Bytes: with so much memory left, whoever asks for too much is to blame.
 THREADS = 2 ** 28  # Bytes that libraries may take for threads and caches of their own.
-CGROUPS = 'memory.max', 'memory/memory.limit_in_bytes'
 
 
 class TooLarge(MemoryError):
@@ -78,12 +78,7 @@ class Budget:
 def memory():
   """Return this machine's memory, or its container's limit, in bytes."""
   total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  for name in CGROUPS:
-    try:
-      total = min(total, int(pathlib.Path('/sys/fs/cgroup', name).read_text(encoding='utf-8')))
-    except (OSError, ValueError):  # No such group, or its limit is `max`.
-      pass
-  return total
+  return min([total, *cgroups.memory()])
 
 
 def ran_out(error):

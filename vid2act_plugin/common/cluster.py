@@ -135,7 +135,7 @@ class Cluster:
           try:
             answer = self.ray.get(ref)
           except self.ray.exceptions.RayError:
-            raise parallel.died(job) from None
+            raise parallel.died(job, 'more --cpus per task') from None
           yield job, parallel.taken(job, *answer)
     finally:
       self._cancel(list(waiting))

@@ -49,6 +49,10 @@ def as_user_errors(folder):
     if found := absent(e):
       raise found from e
     raise
+  except RuntimeError as e:
+    if e.args and isinstance(e.args[0], UserError):  # How the host passes on what an environment's process raised.
+      raise e.args[0] from e
+    raise
   except MemoryError as e:
     raise UserError(
         f'Memory ran out at work in {folder} ({reason(e)}); stop other programs or use less data, '

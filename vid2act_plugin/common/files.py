@@ -191,7 +191,7 @@ def _claim(path, make):
     part = path.with_name(_name(path, secrets.token_hex(4)))
     make(part)
     try:
-      ours = os.open(part, FOUND)
+      ours = os.open(part, _found(part))
     except FileNotFoundError:
       continue
     if lock.acquire(ours) and part.exists():  # Else another process took it for a dead one's.
@@ -201,11 +201,15 @@ def _claim(path, make):
 
 @contextlib.contextmanager
 def _opened(path):
-  file = os.open(path, FOUND)
+  file = os.open(path, _found(path))
   try:
     yield file
   finally:
     os.close(file)
+
+
+def _found(path):
+  return FOUND | os.O_RDWR if path.is_file() else FOUND  # On NFS who locks has to be able to write; so folders have none.
 
 
 def _remove(path):

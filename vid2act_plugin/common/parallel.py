@@ -4,6 +4,8 @@ Workers start afresh instead of being forked: MuJoCo wants one renderer per proc
 """
 
 import contextlib
+import itertools
+import math
 import multiprocessing as mp
 import os
 import pathlib
@@ -12,7 +14,7 @@ import subprocess
 import time
 from multiprocessing import connection
 
-from . import lifeline
+from . import cgroups, lifeline
 from .errors import UserError
 
 POLL = 1.0  # Seconds.
@@ -71,14 +73,15 @@ def places(count, option='--jobs'):
 def cores():
   """Return how many cores this process may use."""
   affinity = getattr(os, 'sched_getaffinity', None)  # Of Linux.
-  return len(affinity(0)) if affinity else os.cpu_count()
+  count = len(affinity(0)) if affinity else os.cpu_count()
+  return max(1, min([count, *(math.ceil(x) for x in cgroups.cores())]))
 
 
 def gpus():
   """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without CUDA."""
   chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
   if chosen is not None:
-    return [x for x in chosen.split(',') if x.strip()]
+    return [*itertools.takewhile(lambda x: x.strip() not in ('', '-1'), chosen.split(','))]  # As CUDA reads it.
   return [str(i) for i in range(len([*pathlib.Path('/dev').glob('nvidia[0-9]*')]))]
 
 
@@ -159,11 +162,10 @@ def _result(pipe, job):
 KEPT = 'complete episodes are kept, the same command continues'
 
 
-def died(job):
+def died(job, cure='fewer workers'):
   """Return the error of a job whose process is gone."""
   return UserError(
-      f'{_where(job)} failed because its process was killed, for lack of memory perhaps: give fewer '
-      f'workers; {KEPT}.')
+      f'{_where(job)} failed because its process was killed, for lack of memory perhaps: give {cure}; {KEPT}.')
 
 
 def attempt(function, job):

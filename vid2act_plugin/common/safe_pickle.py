@@ -93,8 +93,11 @@ class _Unpickler(pickle._Unpickler):
       raise UserError(f'sets the state of a {type(made).__name__}')
     _, shape, dtype, fortran, content = state
     # To compare tuples of tuples can take for ever, and what many share is copied for each.
-    if not all(type(x) is int for x in shape) or type(content) not in (bytes, bytearray):
-      raise UserError('has an array without a shape or content')
+    if not all(type(x) is int for x in shape):
+      raise UserError('has an array without a shape')
+    _plain(content)
+    if made.size:  # What other arrays look into would be freed.
+      raise UserError('sets the content of an array twice')
     self.limit.take(len(content), 'an array')
     if min(shape, default=0) < 0 or math.prod(shape) * _numbers(dtype).itemsize != len(content):
       raise UserError('has an array whose shape is not that of its content')
@@ -114,19 +117,25 @@ def _numbers(dtype):
   return dtype
 
 
+def _plain(content):
+  if type(content) not in (bytes, bytearray):  # NumPy takes whatever has a buffer, an array that is still to be set, too.
+    raise UserError('has an array without content')
+  return content
+
+
 def _reconstruct(kind, shape, code):
   return np.empty(0, np.uint8)  # Its state follows.
 
 
 def _frombuffer(content, dtype, shape, order, axes=None):
-  array = np.frombuffer(content, _numbers(dtype))
+  array = np.frombuffer(_plain(content), _numbers(dtype))
   if order == 'K' and axes is not None:
     return array.reshape(shape).transpose(axes)
   return array.reshape(shape, order=order)
 
 
 def _scalar(dtype, content):
-  return np.frombuffer(content, _numbers(dtype), 1)[0]
+  return np.frombuffer(_plain(content), _numbers(dtype), 1)[0]
 
 
 def _ordered():

@@ -17,6 +17,7 @@ LIBRARIES = {'egl': 'libEGL.so.1', 'osmesa': 'libOSMesa.so.8'}
 BACKENDS = (*LIBRARIES, 'glfw', 'glx', 'enable', 'enabled', 'on', 'true', '1')  # As MuJoCo has them.
 VARIABLES = ('PYOPENGL_PLATFORM', 'MUJOCO_EGL_DEVICE_ID', 'MUJOCO_GL')
 SUPERSAMPLE = 2
+OURS = 'VID2ACT_MUJOCO_GL'  # The backend that we chose where the user had not.
 DETAIL = 0.4  # Of a pixel: what `fast` may leave out of a mesh.
 
 
@@ -28,7 +29,7 @@ def setup_gl(module='mujoco'):
   """
   if sys.platform == 'linux':
     if not os.environ.get('MUJOCO_GL'):
-      os.environ['MUJOCO_GL'] = choose_gl(_loadable)
+      os.environ[OURS] = os.environ['MUJOCO_GL'] = choose_gl(_loadable)
       if 'mujoco.gl_context' in sys.modules:  # It read the variable when it was imported.
         importlib.reload(sys.modules['mujoco.gl_context'])
     _variables(os.environ)
@@ -71,10 +72,14 @@ def _devices():
 
 def _unusable(what, error):
   """Return the `UserError` of a renderer, which names the variables that may be at fault."""
-  found = [x for x in VARIABLES if x in os.environ]
+  chosen = os.environ.get(OURS)  # By us, also in a parent process; MuJoCo itself sets the other one.
+  ours = ('MUJOCO_GL', 'PYOPENGL_PLATFORM') if chosen == os.environ.get('MUJOCO_GL') else ()
+  found = [x for x in VARIABLES if x in os.environ and not (x in ours and chosen)]
   named = [x for x in found if x in str(error)] or found
   set_to = ', '.join(f'{x}={os.environ[x]}' for x in found)
   cure = f"unset {' and '.join(named)}, or " * bool(named)
+  if chosen == 'egl' and ours and _loadable(LIBRARIES['osmesa']):
+    cure += 'set MUJOCO_GL to osmesa, or '
   return UserError(
       f'{what[:1].upper()}{what[1:]} with {set_to or "no variable set"} ({reason(error)}); {cure}'
       'install a driver (`apt-get install libegl1 libgl1-mesa-dri`).')

@@ -25,7 +25,7 @@ def wanting(size, fast):
   try:
     yield
   finally:
-    Wanted.size = None
+    Wanted.size, Wanted.fast = None, False
 
 
 def install():
@@ -42,13 +42,13 @@ def _kind(base):
     released = False
 
     def __init__(self, model, data, width, height, *args, **kwargs):
+      vis = model.vis
       if Wanted.size:
         height, width = (x * (render.SUPERSAMPLE if Wanted.fast else 1) for x in Wanted.size)
-        vis = model.vis
         vis.global_.offheight = max(vis.global_.offheight, height)
         vis.global_.offwidth = max(vis.global_.offwidth, width)
-        if Wanted.fast:
-          vis.quality.shadowsize = vis.quality.offsamples = 0
+      if Wanted.fast:
+        vis.quality.shadowsize = vis.quality.offsamples = 0
       super().__init__(model, data, width, height, *args, **kwargs)
 
     def render(self, *args, **kwargs):

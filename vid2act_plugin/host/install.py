@@ -134,8 +134,7 @@ def _root(folder):
 
 
 def _buildable(root):
-  places = [pathlib.Path(x).resolve() for x in (*site.getsitepackages(), site.getusersitepackages())]
-  if root and root not in places:
+  if root and root not in host.packages():
     raise UserError(
         f'`import dreamerv3` finds {root}, which is no installed package; '
         f'run `vid2act host patch {root}`, or take it off the Python path.')

@@ -29,17 +29,22 @@ def resolve(config, find_gpu=None):
   """
   gpu = (find_gpu or gpu_name)()
   cuda = any(importlib.util.find_spec(x) for x in PLUGINS)
-  platform = config.jax.platform
-  if platform in ('cuda', 'gpu') and not (gpu and cuda):
-    lacking = 'no NVIDIA GPU was found' if not gpu else f'jaxlib has no CUDA support for the {gpu}'
+  platform, hidden = config.jax.platform, _hidden(config.jax.platform == 'auto')
+  if not platform:  # JAX chooses, as DreamerV3 has it.
+    _cache(config)
+    return config
+  if platform in ('cuda', 'gpu') and not (gpu and cuda and not hidden):
+    lacking = 'no NVIDIA GPU was found' if not gpu else f'jaxlib has no CUDA support for the {gpu}' if not cuda else hidden
     raise UserError(
         f'The key jax.platform is {platform}, but {lacking}; '
-        + ('use --jax.platform auto or cpu.' if not gpu else f'install it: {install()}.'))
+        + (f'install it: {install()}.' if gpu and not cuda else 'use --jax.platform auto or cpu.'))
   if platform == 'gpu':  # By this name the host sets flags that XLA has no more, which ends the process.
     platform = 'cuda'
   if platform == 'auto':
-    platform = 'cuda' if gpu and cuda else 'cpu'
-    if gpu and not cuda:
+    platform = 'cuda' if gpu and cuda and not hidden else 'cpu'
+    if gpu and hidden:
+      say(f'A GPU is present ({gpu}), but {hidden}.')
+    elif gpu and not cuda:
       say(f'A GPU is present ({gpu}), but jaxlib has no CUDA support; install it: {install()}.')
   _devices(config, platform)
   if platform == 'cpu':
@@ -48,6 +53,16 @@ def resolve(config, find_gpu=None):
     say(f'JAX platform: {platform} ({gpu}), {config.jax.compute_dtype}')
   _cache(config)
   return config.update({'jax.platform': platform})
+
+
+def _hidden(by_jax):
+  """Return in words by which variable the user hides GPUs from us, '' if by none; by_jax: also one of JAX's own."""
+  for name, hides in (
+      ('CUDA_VISIBLE_DEVICES', lambda x: not parallel.gpus()),
+      ('JAX_PLATFORMS', lambda x: by_jax and x and not {'cuda', 'gpu'} & {*x.split(',')})):
+    if name in os.environ and hides(os.environ[name]):
+      return f"the variable {name} is '{os.environ[name]}'"
+  return ''
 
 
 def gpu_name():

@@ -12,6 +12,8 @@ import importlib.metadata
 import importlib.util
 import pathlib
 import re
+import shlex
+import site
 import subprocess
 
 from ruamel.yaml import YAML
@@ -198,10 +200,27 @@ def _cure(root, version, found):
     return f'run `vid2act host patch {root}`'
   if all(x in series()[version]['added'] for x in wrong):
     return f'`vid2act host patch --refresh {root}` puts our own files back'
-  if root == find():
-    return '`vid2act host build` installs the patched host again'
-  commit = next(k for k, v in series().items() if 'sdist' not in v)
-  how = (
-      f'`git -C {root} checkout {commit} -- dreamerv3 embodied`'
-      if (root / '.git').exists() else 'from where they came')
-  return f'restore them ({how}), then run `vid2act host patch {root}`'
+  if root in packages():
+    return 'run `vid2act host build`, which installs the patched host again'
+  return f'restore them ({_restored(root, wrong)}), then run `vid2act host patch {root}`'
+
+
+def packages():
+  """Return the folders of installed packages."""
+  return [pathlib.Path(x).resolve() for x in (*site.getsitepackages(), site.getusersitepackages())]
+
+
+def _restored(root, wrong):
+  """Return how to restore files of a checkout, without others that the user may have changed."""
+  if not (root / '.git').exists():
+    return 'from where they came'
+  commit, entry = next((k, v) for k, v in series().items() if 'sdist' not in v)
+  git = f'`git -C {root} checkout {commit} -- '
+  if _head(root).startswith(commit):
+    return git + ' '.join(shlex.quote(x) for x in wrong if x not in entry['added']) + '`'
+  return f'{git}dreamerv3 embodied`, after you have committed or stashed work of your own there'
+
+
+def _head(root):
+  git = ['git', '-C', str(root), 'rev-parse', 'HEAD']
+  return subprocess.run(git, capture_output=True, text=True).stdout.strip()

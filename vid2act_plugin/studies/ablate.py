@@ -40,6 +40,10 @@ def main(args):
   out = pathlib.Path(args.out or pathlib.Path('runs') / plan.path.stem).expanduser().resolve()
   if not 0 <= args.minutes < 1e6:
     raise UserError(f'The option --minutes is {args.minutes:g}; give minutes, or 0 for no end.')
+  if args.prepare and args.ray is not None:
+    raise UserError(
+        'The option --prepare makes what runs share on this machine, which --ray is not for; leave one of them out: with '
+        '--ray alone a node makes it before the runs.')
   parallel.places(args.jobs)
   cluster.check(args, 'jobs')
   ablation = Ablation(plan, out, args.merge)

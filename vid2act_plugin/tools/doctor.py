@@ -8,7 +8,6 @@ import os
 import pathlib
 import platform
 import shutil
-import site
 import sys
 import tempfile
 
@@ -98,8 +97,7 @@ def dreamer():
     return 'ok', tree.verify(root), ''
   except UserError as e:
     text = str(e).rpartition('; ')[0]
-  places = *site.getsitepackages(), site.getusersitepackages()
-  if root in [pathlib.Path(x).resolve() for x in places]:
+  if root in tree.packages():
     return 'fail', text, 'run `vid2act host build`'
   return 'fail', text, (f'take {root} off the Python path and run `vid2act host build`, or restore its files and '
                         f'run `vid2act host patch {root}`')

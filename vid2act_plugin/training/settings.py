@@ -9,6 +9,10 @@ from ..common.errors import UserError
 def check(config):
   """Raise a `UserError` for settings with which no agent can be built, and no logger."""
   opt, usage = config.agent.opt, 'GPUtil'
+  if odd := re.search(r'[\[*?]', config.logdir):
+    raise UserError(
+        f"The key logdir is '{config.logdir}', but DreamerV3 takes {odd[0]} in it for a pattern of names, so that it would not "
+        'find what a run has kept; name a folder without [, * and ?.')
   try:
     re.compile(config.logger.filter)
   except re.error as e:
