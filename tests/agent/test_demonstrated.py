@@ -100,7 +100,7 @@ def test_actions_that_are_less_sure_count_less(fresh):
   both, first, second = (judged(fresh, **{**batch, 'confidence': x})[0] for x in (0 * sure + 1, sure, 1 - sure))
   late = batch['is_last'].copy()
   late[0, 4:], late[1, :4] = True, True
-  assert first != second
+  assert first != second and judged(fresh, **{**batch, 'confidence': 0 * sure})[0] == both  # Or nothing would be learned.
   np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-5)
   np.testing.assert_allclose(judged(fresh, **{**batch, 'is_last': late})[0], second, rtol=1e-5)
 

@@ -163,7 +163,7 @@ def test_sizes_are_known_before_an_agent_is_built(bundle, finetune, spaces, sepa
   loaded = bundles.load(bundle)
   if separate:
     loaded.params = {f'{k}/{name}': v for name, v in loaded.params.items() for k in range(3)}
-    loaded.manifest['kind'] = 'separate'
+    loaded.manifest |= {'kind': 'separate', 'agents': [loaded.manifest['agent']] * 3}
     kernel = loaded.params['1/dyn/dynin2/kernel']
     loaded.params['1/dyn/dynin2/kernel'] = kernel[:2]  # Of the actions that it knows.
   build.check(loaded, finetune, *spaces)
@@ -172,6 +172,38 @@ def test_sizes_are_known_before_an_agent_is_built(bundle, finetune, spaces, sepa
     with pytest.raises(UserError, match=f'init is True, but of the teacher .* such as {name}, .* there, .* here; give the sizes'):
       build.check(loaded, finetune.update(changes), *spaces)
     build.check(loaded, finetune.update({**changes, 'agent.vid2act': {'init': False, 'init_source': ''}}), *spaces)
+
+
+@pytest.mark.parametrize('separate', [False, True])
+def test_weights_that_fit_and_mean_something_else_are_refused(bundle, finetune, spaces, separate):
+  """Shapes alone do not tell: a convolution has the same kernel whether it strides or its output is pooled."""
+  loaded = bundles.load(bundle)
+  if separate:
+    loaded.params = {f'{k}/{name}': v for name, v in loaded.params.items() for k in range(3)}
+    loaded.manifest |= {'kind': 'separate', 'agents': [loaded.manifest['agent']] * 3}
+    loaded.params['0/dyn/dynin2/kernel'] = loaded.params['0/dyn/dynin2/kernel'][:3]
+  strided, mults = (loaded.manifest['agent']['enc']['simple'][x] for x in ('strided', 'mults'))
+  one = finetune.update({'agent.vid2act.init_source': 'one'})
+  for key, value in (('enc.simple.strided', not strided), ('enc.simple.act', 'relu'), ('dyn.rssm.norm', 'none'),
+                     ('enc.simple.mults', mults[:-1])):
+    with pytest.raises(UserError, match=rf'the teacher .* was made with other settings of the world model, agent.{key} .* \(there '):
+      build.check(loaded, one.update({f'agent.{key}': value}), *spaces)
+    build.check(loaded, one.update({f'agent.{key}': value, 'agent.vid2act': {'init': False, 'init_source': ''}}), *spaces)
+  for key, value in (('dyn.rssm.unimix', 0.5), ('dyn.rssm.free_nats', 3.0), ('enc.simple.winit', 'normal'),
+                     ('enc.simple.units', 77)):
+    build.check(loaded, one.update({f'agent.{key}': value}), *spaces)
+
+
+def test_a_separate_teacher_of_images_begins_a_task_with_vectors():
+  kernel, old = np.float32([[1], [2], [3]]), 100 + np.zeros((5, 1), np.float32)
+  given = {'0/dyn/obs0/kernel': kernel, '0/dyn/obs0/bias': np.float32([4]), '0/dyn/dynin2/kernel': np.ones((2, 1))}
+  params = {'enc/mlp0/kernel': np.zeros((6, 2)), 'dyn/obs0/kernel': old, 'dyn/obs0/bias': np.zeros(1),
+            'dyn/dynin2/kernel': np.zeros((2, 1))}
+  many = type('Many', (), dict(manifest={
+      'kind': 'separate', 'sources': ['a'], 'act_sizes': [2], 'agents': [{'dyn': {'rssm': {'absolute': False, 'deter': 1}}}]}))
+  new, report = convert.fit(params, given, many, 0, 2)
+  np.testing.assert_array_equal(new['dyn/obs0/kernel'][:, 0], [1, 100, 100, 2, 3])
+  assert report.status('dyn/obs0/kernel') == 'sliced' and new['dyn/obs0/bias'] == 4
 
 
 def test_a_student_without_method_computes_on_blocks_too(student):

@@ -1,5 +1,6 @@
 """Rehearsal, overlays and keys of the runs that use teacher or recordings in another way."""
 
+import re
 import types
 
 import elements
@@ -81,6 +82,15 @@ def test_rows_are_replaced_exactly(rehearsal, batch):
   assert mixed['action'][2:, ..., :2].any() and not mixed['action'][2:, ..., 2].any()
   np.testing.assert_array_equal(mixed['is_first'][2:, CONTEXT], True)
   assert not any(mixed[k][2:].any() for k in ('stepid', 'consec', 'dyn/deter', 'dyn/stoch'))
+
+
+def test_actions_that_the_task_has_not_are_told(config, spaces, batch, capsys):
+  rehearse.Rehearsal(config(), *spaces)
+  assert 'these have more' not in capsys.readouterr().out
+  one = {'action': elements.Space(np.float32, 1, -1, 1)}
+  mixed = rehearse.Rehearsal(config(), spaces[0], one)({**batch, 'action': batch['action'][..., :1]}, 0)
+  assert mixed['action'].shape == (B, T, 1)
+  assert re.search(r'the task has 1 actions, of which alone it learns what is rehearsed of .+; these have more', capsys.readouterr().out)
 
 
 def test_more_actions_than_the_teacher_is_wide(config, spaces, batch):

@@ -63,6 +63,8 @@ FAULTS = {
     'corrupt chunk': (lambda x: newest(x).write_bytes(newest(x).read_bytes()[:300]), 'npz'),
     'pickled chunk': (spoil(action=np.array([{}] * 5)), 'npz'),
     'other actions': (spoil(action=np.zeros((5, 4), np.float32)), 'npz.*3 continuous'),
+    'one action as a number': (spoil(action=np.zeros(5, np.float32)), 'copy has actions of type float32; .* one continuous action'),
+    'classes as actions': (spoil(action=np.zeros((5, 3), np.int32)), 'copy has actions of type int32; .* one continuous action'),
     'no actions': (spoil(action=None), 'npz has no action'),
     'other images': (spoil(second=np.zeros((5, 16, 16, 3), np.uint8)), 'copy also sees second'),
     'image size': (spoil(image=np.zeros((5, 32, 32, 3), np.uint8)), 'run0: .*16, 16.*32, 32'),

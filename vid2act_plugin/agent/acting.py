@@ -15,6 +15,7 @@ from ..host import internals
 from .imitate import EPISODE, MERIT
 from .usefulness import NONE, POLICY, Ledger
 
+ALONE = 'or evaluate the policy alone (agent.vid2act.execute.evaluate policy)'
 STATE = 'execution'  # Key in the agent's checkpoint.
 BY = 'log/by/'  # How the keys begin that tell evaluations who acts, 1 for the policy or a source.
 
@@ -112,14 +113,14 @@ class Acting:
     if before != list(self.names):
       raise UserError(
           f'Episodes of the checkpoint were carried out by behaviours of {before}, not of {self.names}; continue '
-          'with these, or choose another --logdir.')
+          f'with these, or choose another --logdir, {ALONE}.')
     learned = dict(state.get('behaviours', self.identity))  # Earlier versions did not tell them apart.
     if learned.get('hash') != self.identity['hash']:
       other = [k for k, v in self.identity.items() if learned.get(k) != v]
       raise UserError(
           'Episodes of the checkpoint were carried out by behaviours with '
           f"{differences(other, learned, 'now', self.identity)}; set vid2act.cloned back to those ('': the "
-          "teacher's), or choose another --logdir, or evaluate the policy alone (agent.vid2act.execute.evaluate policy).")
+          f"teacher's), or choose another --logdir, {ALONE}.")
     self.ledger.load(state)
     self.steps = int(state['steps'])
 

@@ -112,8 +112,9 @@ class Agent(hostagent.Agent):
     carry, metrics = super().report(carry, data)
     timeline = self.trace.timeline
     if timeline is not None:
-      image = data['image'][self.trace.teacher['row'][0, 0], -timeline.shape[1]:]
-      metrics['relevance'] = relevance.timeline(image, timeline[0])
+      rows = self.trace.teacher['row'][:len(timeline), 0]
+      first = jnp.argmin(rows)  # The last ones may be rehearsed, see `rehearse.Rehearsal`.
+      metrics['relevance'] = relevance.timeline(data['image'][rows[first], -timeline.shape[1]:], timeline[first])
     if self.options.gradshare:
       metrics.update(gradshare(self, before, data))
     return carry, metrics

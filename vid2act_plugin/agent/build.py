@@ -208,7 +208,7 @@ def check_actions(config, act_space, width=math.inf):
   if act_space['action'].shape[0] > width:
     raise UserError(
         f"The task {config.task} has {act_space['action'].shape[0]} action dimensions, more than "
-        f"the teacher's {width}; raise vid2act.act_width and pretrain again.")
+        f"the teacher's {width}; make one for more, with vid2act.act_width, or --act-width of `vid2act teacher import`.")
 
 
 def tied(logdir, bundle):

@@ -130,7 +130,7 @@ def _learned(agent, config, data, updates):
 def judged(model, batch, settled):
   """Return `-mean(log pi(action given feature))` of a batch of recordings, and the squared error of the mean.
 
-  The mean is by the actions' confidence, and leaves out the `settled` first steps of each window, which the
+  The mean is by the actions' confidence, by none where nobody is sure of any, and leaves out the `settled` first steps of each window, which the
   world model has seen too little before, and the last step of episodes, where no action is taken.
   """
   reset, action = batch['is_first'], batch['action']
@@ -140,6 +140,7 @@ def judged(model, batch, settled):
   _, _, feat = model.dyn.observe(model.dyn.initial(len(reset)), tokens, {'action': before}, reset, False)
   policy = model.pol(jax.lax.stop_gradient(model.feat2tensor(feat)), 2)['action']
   late = jnp.arange(reset.shape[1]) >= min(settled, reset.shape[1] - 1)
-  weight = batch['confidence'] * late * ~batch['is_last']
+  sure = batch['confidence']
+  weight = jnp.where((sure > 0).any(), sure, 1) * late * ~batch['is_last']
   mean = lambda x: (weight * x).sum() / jnp.maximum(weight.sum(), 1e-8)
   return -mean(policy.logp(action)), mean(jnp.square(policy.pred() - action).mean(-1))

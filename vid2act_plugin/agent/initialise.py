@@ -4,6 +4,7 @@ Axes: A the task's actions, D deter, H hidden, N sources, S tokens of the
 teacher's source index, V tokens of vector observations, X tokens of the image.
 """
 
+import json
 import re
 
 import elements
@@ -11,12 +12,14 @@ import jax
 import ninjax as nj
 import numpy as np
 
-from ..common.errors import UserError
+from ..common.errors import UserError, differences
 from ..common.output import note
 from ..host import checkpoints, internals, loading, processes
 from ..host.loading import match, shapes
 from ..teacher import model as models
 
+# Of the model's settings, those that change only how it begins or is trained, or what becomes of vectors.
+ALIKE = re.compile(r'.*\.(winit|outscale|unimix|free_nats)|.*\.(enc|dec)\.simple\.(layers|units|symlog)')
 MODEL = re.compile(r'dyn/(?!obs0/)|enc/cnn')  # What has to be the teacher's; vectors of the task's own change obs0.
 
 
@@ -40,7 +43,7 @@ def fit(params, teacher, bundle, source, actions):
   if separate:
     prefix = f'{each[0]}/'
     given = {k.removeprefix(prefix): v for k, v in teacher.items() if k.startswith(prefix)}
-    return match(params, given, title, _actions(params, given, known))
+    return match(params, given, title, {**_actions(params, given, known), **_images(params, given, bundle, each[0])})
   known *= bundle.manifest.get('actions', True)
   special = _actions(params, teacher, known)
   kernel, bias = (teacher[f'{internals.ACTIONS}/{x}'] for x in ('kernel', 'bias'))
@@ -78,6 +81,23 @@ def check_sizes(config, bundle):
   _refuse(config, {
       k: shapes(given[k], jax.ShapeDtypeStruct(v, np.float32)) for k, v in made.items()
       if k in given and given[k].shape != v})
+  _refuse_unlike(config, manifest)
+
+
+def _refuse_unlike(config, manifest):
+  """Raise a `UserError` where an agent would compute something else with the teacher's weights, whose shapes fit."""
+  names, source = manifest['sources'], config.agent.vid2act.init_source
+  separate = manifest.get('kind') == 'separate'
+  taught = manifest['agents'][names.index(source) if source else 0] if separate else manifest['agent']
+  parts = ('enc', 'dyn') if separate else ('enc', 'dyn', 'dec')
+  flat = lambda agent: json.loads(json.dumps(elements.Config({'agent': {k: dict(agent[k]) for k in parts}}).flat))
+  ours, theirs = flat(config.agent), flat(taught)
+  other = [k for k in ours if ours[k] != theirs.get(k, ours[k]) and not ALIKE.fullmatch(k)]
+  if other:
+    raise UserError(
+        f'The key agent.vid2act.init is True, but the teacher {config.vid2act.teacher} was made with other settings of the world '
+        f"model, {differences(other, ours, 'there', theirs)}, with which its weights mean something else; give those, "
+        'pretrain another teacher, or set that key to False.')
 
 
 def _refuse(config, differ, report=()):
@@ -129,6 +149,19 @@ def _actions(params, given, known):
   left = f', {len(old) - known} as initialised' if known < len(old) else ''
   value = np.concatenate([kernel[:known], old[known:]])
   return {name: (value, 'sliced', f'{known} of {len(kernel)} rows: the actions{left}')}
+
+
+def _images(params, given, bundle, source):
+  """Return the kernel of `dyn/obs0` of a separate teacher, who sees no vectors, for a task that has V of them."""
+  name = f'{internals.TOKENS}/kernel'
+  old, kernel = params.get(name), given.get(name)
+  more = sum([v.shape[1] for k, v in params.items() if re.fullmatch(internals.VECTORS, k)][-1:])
+  if not more or old is None or kernel is None or old.shape != (len(kernel) + more, kernel.shape[1]):
+    return {}
+  rssm = bundle.manifest['agents'][source]['dyn']['rssm']
+  deter = 0 if rssm['absolute'] else rssm['deter']
+  value = np.concatenate([kernel[:deter], old[deter: deter + more], kernel[deter:]])
+  return {name: (value, 'sliced', f'{more} of vectors as initialised')}
 
 
 def _tokens(params, teacher, bundle, each):

@@ -43,6 +43,10 @@ class Rehearsal:
           f"The task {config.task} has images of shape {obs_space['image'].shape}, but the "
           f'recordings of {self.sources.image}; agent.vid2act.rehearse needs equal ones: set '
           f"env.{config.task.split('_')[0]}.size accordingly.")
+    wide = [x for x, size in zip(self.sources.names, self.sources.act_sizes) if size > self.actions]
+    if wide:
+      note(f'Note: the task has {self.actions} actions, of which alone it learns what is rehearsed of {", ".join(wide)}; '
+           'these have more.')
     self._check(config)
 
   def choose(self, config):
@@ -60,7 +64,7 @@ class Rehearsal:
     """Replace the last R rows of `data` `{key: [B, T, ...]}`; the same windows at one `step`.
 
     Rows go last because reports show the first ones. Rewards are those of the
-    source's own task, see `apart`. Actions that the source lacks are 0. All other entries
+    source's own task, see `apart`. Actions that the source lacks are 0, and more than the task's are left out. All other entries
     are 0, too: an unknown `stepid` makes the replay ignore what the agent sends
     back for these rows, and without stored states the first step after the
     context is marked as a reset.
@@ -135,6 +139,7 @@ def apart(kind, rows):
         mine = every[:len(every) - rows].mean()
         loss += scales[key] * (mine - every.mean())
         metrics[f'loss/{key}'] = mine
+        outs['losses'][key] = every[:len(every) - rows]  # For whoever asks which loss does what.
       return loss, (carry, entries, outs, metrics)
 
   return Agent

@@ -51,7 +51,7 @@ class Ledger:
 
     Returns are taken as Gaussian. With m and s the mean and standard deviation of all episodes,
     the mean of a candidate that has earned g in n episodes is drawn from
-    N((m + sum g) / (n + 1), s^2 / (n + 1)). Among equals, the one that was tried least is chosen.
+    N((m + sum g) / (n + 1), s^2 / (n + 1)). While all have earned the same, so that s is 0, the one that was tried least is chosen.
     """
     every = self.gained[~np.isnan(self.gained)]
     std = every.std() if len(every) else 0.0

@@ -34,7 +34,7 @@ class Training:
     self.facts = dict(
         facts, sources=list(data.names), act_size=int(data.act_width), settings=dict(settings),
         image=[int(x) for x in data.image], recordings=data.key)
-    played, held = (Steps(data, k, data.random[k]) for k in ('train', 'holdout'))
+    played, held = Steps(data, 'train', data.random['train']), _held(data, data.random['holdout'])
     alone = all(all(x) for x in data.random['train'])
     self.facts['random'] = alone or sum(played.counts + held.counts) >= ENOUGH and any(played.counts)
     chosen = {k: [[y or not self.facts['random'] for y in x] for x in v] for k, v in data.random.items()}

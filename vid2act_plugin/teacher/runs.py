@@ -17,7 +17,7 @@ from .bundle import MODEL
 PARAMS = ('enc/', 'dyn/')
 NEEDED = 'agent.enc.simple', 'agent.dyn.rssm'  # Of a configuration.
 KEYS = ('image', 'action', 'is_first', 'is_last')
-OTHERS = ('reward', 'is_terminal', 'reset', 'consec', 'stepid')  # In a replay, but not encoded.
+OTHERS = ('reward', 'is_terminal', 'reset', 'consec', 'stepid', 'episode')  # In a replay, but not encoded.
 
 
 @dataclasses.dataclass
@@ -57,6 +57,7 @@ def read(folder):
   params, updates = _params(checkpoint)
   chunks = sorted((folder / 'replay').rglob('*.npz'), key=lambda x: x.name)
   _images_only(folder, params, chunks)
+  _continuous(folder, chunks)
   return FinishedRun(
       folder, checkpoint, config, params, updates, files.sha256(checkpoint / 'agent.pkl'), chunks,
       _image(folder, config, params, chunks))
@@ -144,6 +145,15 @@ def _images_only(folder, params, chunks):
     raise UserError(
         f'The encoder of the run {folder} also sees {names}, but a teacher sees the image alone; '
         'train it again on observations without these.')
+
+
+def _continuous(folder, chunks):
+  """Raise a `UserError` if the actions of a run's replay are not one vector of numbers."""
+  kinds = {k: npz.shape(chunks[-1], k) for k in npz.keys(chunks[-1]) if k == 'action'} if chunks else {}
+  if any(len(shape) != 2 or dtype.kind != 'f' for shape, dtype in kinds.values()):
+    raise UserError(
+        f"The run {folder} has actions of type {kinds['action'][1]}; a teacher needs a run with one continuous action named "
+        "'action'.")
 
 
 def _observations(shapes):
