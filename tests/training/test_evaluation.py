@@ -156,6 +156,7 @@ def test_eval_only_counts_from_the_checkpoint(make, tmp_path, monkeypatch):
 @pytest.mark.parametrize('changes, words', [
     ({}, []), ({'env.metaworld.camera': 'corner2', 'env.metaworld.use_seed': False, 'seed': 3},
                ["env.metaworld.camera 'corner2' (this evaluation 'corner')"]),
+    ({'agent.enc.simple.act': 'relu', 'agent.opt.lr': 3.0}, ["agent.enc.simple.act 'relu' (this evaluation 'silu')"]),
     ({'task': 'metaworld_reach'}, ["task 'metaworld_reach' (this evaluation 'metaworld_door-lock')"]),
     ({'task': 'dmcontrol_walker_walk', 'env.dmcontrol.repeat': 4},
      ["task 'dmcontrol_walker_walk' (this evaluation 'metaworld_door-lock')"])])

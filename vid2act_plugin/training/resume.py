@@ -4,6 +4,7 @@ import collections
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from ..envs import suites
 from ..host import checkpoints, internals
 from . import chunks, start
 
+MODEL = re.compile(r'agent\.(enc|dyn|policy)\.')  # What a policy acts by.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE = 2.0  # Seconds in which several SIGTERMs are one wish.
 AFTER = 1.0  # Seconds by which our signal may come after that of another process of the job.
@@ -135,7 +137,10 @@ def load_or_save(cp, logdir, keys=('step', 'agent', 'replay'), agreed=bool):
 
 
 def compare(config, folder):
-  """Note where a checkpoint's run was begun with another task, or settings of its suite, than it is evaluated with."""
+  """Note where a checkpoint's run was begun with another task, settings of its suite, or model than it is evaluated with.
+
+  Sizes that do not fit are refused as it is loaded; with another activation, say, the same weights are another policy.
+  """
   run, before, now = folder.parent.parent, {}, config.flat
   if folder.parent.name in checkpoints.FOLDERS:
     with contextlib.suppress(UserError):  # The checkpoint alone is needed.
@@ -146,9 +151,10 @@ def compare(config, folder):
       k in before and before[k] != now[k])]
   if suites.plain(then) != suites.plain(config.task):
     changed = ['task', *changed * then.startswith(f'{suite}_')]
+  changed += [k for k in now if MODEL.match(k) and k in before and before[k] != now[k]]
   if changed:
     note(f"Note: the run {run} was begun with {differences(changed, before, 'this evaluation', now)}; give the former "
-         'to evaluate it in what it was trained in.')
+         'to evaluate it as it was trained.')
 
 
 def _discard(folder):
