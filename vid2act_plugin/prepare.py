@@ -48,6 +48,7 @@ def checked(config, resolve=lambda config: config):
   anything that may start JAX.
   """
   start.named(config)
+  options.unknown(config)
   taught, recorded = _needs(config)
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
   if not (ours or taught or recorded or options.spares_teacher(config)):
@@ -68,8 +69,8 @@ def checked(config, resolve=lambda config: config):
   if taught and given and not alone:
     teacher = bundle.load(given)
     teacher.check()
-    initialise.check(config, teacher.manifest['sources'])
     build.tied(config.logdir, teacher)
+    initialise.check_alike(config, teacher.manifest)
   if acting and config.vid2act.cloned:
     behaviours.read(config.vid2act.cloned)
   if alone or recorded or taught and not given:

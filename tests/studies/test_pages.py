@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 from helpers import logdirs
 
-from vid2act_plugin.studies import comparison, logdir, run_page, study_page
+from vid2act_plugin import cli
+from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.studies import comparison, logdir, plot, run_page, study_page
 from vid2act_plugin.training import scores
 
 
@@ -33,6 +36,18 @@ def test_differences_of_some_tasks_are_not_called_none(tmp_path, monkeypatch):
   begun = [*rows, row('stock', 'metaworld_push', 0, 1)]
   assert lead(begun) == 'No method has runs of every task that stock has; differences by task are below.'
   assert lead(rows[:5]) == 'Nothing to compare with.'
+
+
+def test_a_method_that_nobody_ran_is_nothing_to_compare_with(tmp_path, monkeypatch):
+  monkeypatch.setattr(comparison, 'REPS', 50)
+  rows = [dict(method=m, task='metaworld_reach', seed=s, xs=[0, 10], ys=[1, 2 + s]) for m in ('stock', 'mine') for s in range(2)]
+  scores.save(tmp_path / 'in/scores/score.json.gz', rows)
+  for command in (['plot', '--out', str(tmp_path / 'out')], ['report']):
+    with pytest.raises(UserError, match="There are no runs of 'stck' to compare with; choose one of stock, mine"):
+      cli.main([command[0], str(tmp_path / 'in'), *command[1:], '--against', 'stck'])
+  assert not (tmp_path / 'out').exists() and not (tmp_path / 'in/report.html').exists()
+  plot.plot([tmp_path / 'in'], tmp_path / 'out', 'planned')  # As a study does before its first run of that ends.
+  assert (tmp_path / 'out/comparison.md').exists()
 
 
 def test_a_report_tells_that_runs_were_made_by_several_versions(tmp_path, monkeypatch):

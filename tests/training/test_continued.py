@@ -169,7 +169,7 @@ def test_other_behaviours_are_refused_before_anything_is_written_and_the_cure_wo
 
 
 @pytest.mark.parametrize('changes, words', [
-    ({'agent.vid2act.rehearse': 0.25}, 'images of shape'),
+    ({'agent.vid2act.rehearse': 0.25, 'agent.vid2act.init': False}, 'images of shape'),
     ({'task': 'gymnasium_CartPole-v1', 'vid2act.teacher': '', 'agent.vid2act.init': False, 'agent.vid2act.distill': False,
       'agent.vid2act.guide': False, 'vid2act.sources': ('metaworld_reach',), 'env.gymnasium.size': (16, 16)},
      'one continuous Box is needed')])
@@ -243,7 +243,7 @@ def test_a_folder_below_home_is_one(begin, bundle, tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   config = begin(**{
       'logdir': '~/logdir/run', 'vid2act.teacher': str(shutil.copytree(bundle, tmp_path / 'teacher')),
-      'agent.vid2act.execute': dict(start=0.0, end=0.0, evaluate='policy')})
+      'agent.vid2act': dict(init=False, execute=dict(start=0.0, end=0.0, evaluate='policy'))})
   assert config.logdir == str(tmp_path / 'logdir/run') and (tmp_path / 'logdir/run/config.yaml').is_file()
   (pathlib.Path(config.logdir) / 'metrics.jsonl').write_text('{"step": 3, "eval/score": 1}\n')
   assert [x.is_file() for x in scores.write(config)] == [True]

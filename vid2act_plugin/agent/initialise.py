@@ -68,7 +68,7 @@ def check_sizes(config, bundle):
   if checkpoints.latest(processes.home(config)):
     return  # See `initialise`.
   manifest, given, kernel = bundle.manifest, bundle.params, f'{internals.ACTIONS}/kernel'
-  check(config, manifest['sources'])
+  check_alike(config, manifest)
   image = elements.Space(np.uint8, tuple(manifest['image']))
   # Not folded: that depends on the device, and to ask for it starts JAX before the host has set it up.
   model = models.SourceModel(config.agent, image, bundle.act_width, manifest['act_sizes'], folded=False)
@@ -81,11 +81,16 @@ def check_sizes(config, bundle):
   _refuse(config, {
       k: shapes(given[k], jax.ShapeDtypeStruct(v, np.float32)) for k, v in made.items()
       if k in given and given[k].shape != v})
-  _refuse_unlike(config, manifest)
 
 
-def _refuse_unlike(config, manifest):
-  """Raise a `UserError` where an agent would compute something else with the teacher's weights, whose shapes fit."""
+def check_alike(config, manifest):
+  """Raise a `UserError` where a new agent's world model has other settings than the teacher's that it begins with.
+
+  The weights may fit all the same, and mean something else. So if it is to begin as a source that there is not.
+  """
+  check(config, manifest['sources'])
+  if not config.agent.vid2act.init or checkpoints.latest(processes.home(config)):
+    return  # See `initialise`.
   names, source = manifest['sources'], config.agent.vid2act.init_source
   separate = manifest.get('kind') == 'separate'
   taught = manifest['agents'][names.index(source) if source else 0] if separate else manifest['agent']
@@ -97,7 +102,7 @@ def _refuse_unlike(config, manifest):
     raise UserError(
         f'The key agent.vid2act.init is True, but the teacher {config.vid2act.teacher} was made with other settings of the world '
         f"model, {differences(other, ours, 'there', theirs)}, with which its weights mean something else; give those, "
-        'pretrain another teacher, or set that key to False.')
+        'as its manifest.json has them, pretrain another teacher, or set that key to False.')
 
 
 def _refuse(config, differ, report=()):

@@ -75,6 +75,16 @@ def idle(config):
       note(f'Note: the key {key} is {value!r}, which has no effect, as {why}.')
 
 
+def unknown(config):
+  """Note, if a run is stock DreamerV3, which settings it does not know of those that choose what is learned from."""
+  usual = {**{f'agent.vid2act.{k}': x for k, x in _usual().items() if k in ('imitate', 'rehearse')},
+           **dict.fromkeys(('vid2act.teacher', 'vid2act.cloned', 'vid2act.recordings'), '')}
+  given = [k for k, x in usual.items() if config[k] != x] if config.agent.typ == 'dreamerv3' else []
+  if given:
+    note(f"Note: agent.typ is dreamerv3, stock DreamerV3, which does not know {', '.join(given)}; to learn by these, name "
+         'the overlay vid2act first (--configs vid2act ...).')
+
+
 @functools.cache  # A study asks for every variant and task.
 def _usual():
   return resources.defaults()['agent']['vid2act']

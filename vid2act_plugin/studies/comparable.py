@@ -72,6 +72,13 @@ def _lone(rows, method, against):
   return sorted((tasks[method] & tasks[against]) - both)
 
 
+def against(rows, name):
+  """Raise a `UserError` if a method is named that others are to be compared with, and no run is of that name."""
+  methods = list(dict.fromkeys(x['method'] for x in rows))
+  if name and name not in methods:
+    raise UserError(f"There are no runs of '{name}' to compare with; choose one of {', '.join(methods[:20])}.")
+
+
 def mixed(about):
   """Return notes on runs that were made by different versions of the code, or of one variant with other teachers.
 

@@ -143,4 +143,5 @@ def _listed(path, folder):
       raise ValueError(f'{RUNS} is no list')
     return {matrix.Run(x['method'], x['task'], x['seed']): {**x, 'env_steps': int(x['env_steps'])} for x in listed}
   except (OSError, ValueError, KeyError, TypeError) as e:
-    raise UserError(f'The folder {folder} holds no results of an ablation ({reason(e)}); {CURE}.') from e
+    cure = CURE if (path / RUNS).exists() else CURE.partition(',')[0]
+    raise UserError(f'The folder {folder} holds no results of an ablation ({reason(e)}); {cure}.') from e

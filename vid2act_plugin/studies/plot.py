@@ -31,12 +31,14 @@ def main(args):
   for path in args.paths:
     if not pathlib.Path(path).expanduser().exists():
       raise UserError(f'The path {path} does not exist; name a LOGDIR or a folder of runs.')
-  plot(args.paths, args.out, args.against, args.metric, args.reference)
+  plot(args.paths, args.out, args.against, args.metric, args.reference, chosen=True)
 
 
-def plot(paths, out, against=None, metric=None, references=()):
+def plot(paths, out, against=None, metric=None, references=(), chosen=False):
   """Write `comparison.csv`, `.md` and `.png` of all runs below `paths` into `out`; print the table."""
   found, metric, before = gather(paths, metric)
+  if chosen:  # Of a study that goes on, runs of it may still be to come.
+    comparable.against(found[metric], against)
   against = against or comparison.baseline(found[metric])
   tasks = {x['task'] for x in found[metric]}
   known = [row for path in references for row in _published(path, metric, tasks, found)]

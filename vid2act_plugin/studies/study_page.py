@@ -31,6 +31,7 @@ def content(folder, against=None):
     raise UserError(
         f'The folder {folder} is neither the LOGDIR of a run nor a folder with scores of finished runs; '
         'name one of these.') from e
+  comparable.against(found[metric], against)
   against = against or (plan.against if plan else comparison.baseline(found[metric]))
   table = plot.tabulate(found, metric, against)
   runs = _runs(study, missing)

@@ -8,11 +8,11 @@ import sys
 import time
 import traceback
 
-from ..common import lifeline
+from ..common import lifeline, progress
 from ..common.errors import UserError
 from ..common.output import say
 
-MARK = 'vid2act:'
+MARK, LATE = 'vid2act:', 'the child process did not end'
 SIZE = 2048  # Rows and columns that `multiply` multiplies.
 TIMEOUT = 60  # Seconds; on a cold disk the imports take most of it.
 SCENE = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/>
@@ -67,6 +67,8 @@ def culprits(function, names):
 
 def failure(function, error, names, cure):
   """Return status, text and cure of a probe that failed; where that helps, it is to unset `names`."""
+  if error.startswith(LATE):
+    return 'fail', error, f'try again when this machine has less to do, or {cure}'
   found = culprits(function, names)
   if not found:
     return 'fail', error, cure
@@ -81,11 +83,12 @@ def child(function, timeout=TIMEOUT, without=()):
   """
   code = f"from vid2act_plugin.tools import probes; probes.answer('{function}')"
   try:
-    done = subprocess.run(
-        lifeline.tied([sys.executable, '-c', code]), capture_output=True, text=True,
-        timeout=timeout, env={k: v for k, v in os.environ.items() if k not in without})
+    with progress.waiting(f'measuring: {function}'):
+      done = subprocess.run(
+          lifeline.tied([sys.executable, '-c', code]), capture_output=True, text=True,
+          timeout=timeout, env={k: v for k, v in os.environ.items() if k not in without})
   except subprocess.TimeoutExpired:
-    return None, f'the child process did not end within {timeout} s'
+    return None, f'{LATE} within {timeout} s'
   for line in reversed(done.stdout.splitlines()):
     if line.startswith(MARK):  # A driver that fails only at the end did its work before.
       return json.loads(line.removeprefix(MARK))

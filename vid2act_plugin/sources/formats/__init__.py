@@ -127,9 +127,11 @@ def find(path, name=''):
     module = importlib.import_module(f'.{key}', __package__)
     if name or module.detect(path):
       return key, module
+  if path.is_dir() and not any(path.iterdir()):
+    raise UserError(f'The folder {path} holds nothing; name one with recordings of episodes.')
   raise UserError(
       f'The data in {path} is of no format that is known here; name one with --format '
-      f"({', '.join(FORMATS)}).")
+      f"({', '.join(FORMATS)}), in vid2act.sources as FORMAT:PATH.")
 
 
 def writer(name):

@@ -1,0 +1,21 @@
+"""What is said at the start of a teacher that is given, and of what stock DreamerV3 does not know."""
+
+import pytest
+
+from vid2act_plugin.common.errors import UserError
+
+
+@pytest.mark.parametrize('changes, key', [
+    ({'agent.enc.simple.act': 'relu'}, "agent.enc.simple.act 'relu' .there 'silu'."), ({'agent.dyn.rssm.deter': 32}, 'agent.dyn.rssm.deter 32')])
+def test_a_given_teacher_of_another_model_is_known_before_the_agent_is_built(begin, bundle, tmp_path, changes, key):
+  before = [*tmp_path.rglob('*')]
+  with pytest.raises(UserError, match=f'other settings of the world model, .*{key}.* as its manifest.json has them'):
+    begin(**{'vid2act.teacher': str(bundle), **changes})
+  assert [*tmp_path.rglob('*')] == before
+
+
+def test_stock_tells_what_it_does_not_know(begin, capsys):
+  told = lambda **changes: (begin(**{'agent.typ': 'dreamerv3', 'method': 'stock', 'agent.vid2act.imitate': 0.0, **changes}), capsys.readouterr().out)[1]
+  assert 'which does not know' not in told()
+  assert 'does not know agent.vid2act.imitate, vid2act.teacher; to learn by these, name the overlay vid2act first' in told(**{
+      'vid2act.teacher': '/x', 'agent.vid2act.imitate': 1.0})
