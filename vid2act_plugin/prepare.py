@@ -48,6 +48,7 @@ def checked(config, resolve=lambda config: config):
   anything that may start JAX.
   """
   start.named(config)
+  start.settings.environments(config)
   options.unknown(config)
   taught, recorded = _needs(config)
   ours = config.run.eval_every > 0 or config.jax.platform == 'auto' or config.script in start.STAGES
@@ -229,8 +230,7 @@ def _stage(config, name, what, command):
     raise UserError(
         f'The stage {name} ended with status {code}, and its message is above; {mend} the command '
         'to continue where it stopped.')
-  seconds = config.vid2act.seconds[name] + stage.seconds
-  return config.update({f'vid2act.seconds.{name}': round(seconds, 1)})
+  return config.update({f'vid2act.seconds.{name}': round(config.vid2act.seconds[name] + stage.seconds, 1)})
 
 
 def _environ():

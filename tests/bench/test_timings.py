@@ -77,5 +77,5 @@ def test_time_of_the_suite_counts_every_process(tmp_path):
   assert found['tests'] == dict.fromkeys(('before', 'after'), '3 passed, 1 skipped')
   assert (run.RESULTS.read_bytes(), run.README.read_bytes()) == before
   row = run.table({'suite': {**found, 'seconds': 9}})
-  assert '| CPU time of all tests, this commit / 660db1a; ' in row
+  assert '| CPU time of all tests, 3cf70db / 660db1a; ' in row
   assert '; 3 passed, 1 skipped / 3 passed, 1 skipped | ' in row

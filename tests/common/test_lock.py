@@ -78,7 +78,7 @@ def test_without_waiting(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / 'file').write_text('')
-  with pytest.raises(UserError, match='file/inside cannot be written'):
+  with pytest.raises(UserError, match='file/inside cannot be written .*; it is a file, or lies in one: name another.$'):
     with lock.locked(tmp_path / 'file' / 'inside'):
       pass
 

@@ -167,10 +167,13 @@ def test_other_options_or_data_than_before(given, tmp_path):
 
 def test_mistakes_on_the_command_line(given, tmp_path):
   path = given[0]
-  (tmp_path / 'empty').mkdir()
+  for name in ('empty', 'other'):
+    (tmp_path / name).mkdir()
+  (tmp_path / 'other/notes.txt').write_text('mine')
   for words, args in (
       ('There is no', (tmp_path / 'nowhere', tmp_path / 'out')),
-      ('of no format that is known', (tmp_path / 'empty', tmp_path / 'out')),
+      ('empty holds nothing; name one with', (tmp_path / 'empty', tmp_path / 'out')),
+      (r'of no format that is known .* --format \(lerobot, .*\), in vid2act.sources as FORMAT:PATH', (tmp_path / 'other', tmp_path / 'out')),
       ('has no episode; name', (tmp_path / 'empty', tmp_path / 'out', 'video')),
       ('choose one of lerobot', (path, tmp_path / 'out', 'other')),
       ('would lie in the data', (path, path / 'out')),

@@ -209,3 +209,9 @@ def test_runs_of_several_versions_and_teachers_are_told():
   assert comparable.mixed([about(code='1', teacher='x'), about(code='1'), about(teacher='')]) == []
   code, teacher = comparable.mixed([about(code='1', teacher='x'), about(code='2', teacher='y')])
   assert '2 versions of the code (1, 2)' in code and 'ours on a_b had 2 teachers' in teacher
+
+
+def test_a_reference_that_is_none_is_not_called_a_checkpoint(tmp_path):
+  (tmp_path / 'curves.pkl').write_bytes(b'nonsense')
+  with pytest.raises(UserError, match=r"The file .*curves.pkl holds no curves .*; name a score file \(.json.gz\) or one of APV's"):
+    scores.reference(tmp_path / 'curves.pkl')

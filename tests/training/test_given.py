@@ -1,8 +1,11 @@
 """What is said at the start of a teacher that is given, and of what stock DreamerV3 does not know."""
 
+import contextlib
+
 import pytest
 
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.training import settings
 
 
 @pytest.mark.parametrize('changes, key', [
@@ -12,6 +15,17 @@ def test_a_given_teacher_of_another_model_is_known_before_the_agent_is_built(beg
   with pytest.raises(UserError, match=f'other settings of the world model, .*{key}.* as its manifest.json has them'):
     begin(**{'vid2act.teacher': str(bundle), **changes})
   assert [*tmp_path.rglob('*')] == before
+
+
+@pytest.mark.parametrize('there', [False, True])
+def test_a_task_of_the_host_s_own_environments_needs_these(small, monkeypatch, there):
+  find = settings.importlib.util.find_spec
+  monkeypatch.setattr(settings.importlib.util, 'find_spec', lambda x: there if x == 'embodied.envs' else find(x))
+  stock = small.update({'agent.typ': 'dreamerv3', 'method': 'stock'})
+  settings.environments(stock)
+  words = "The task dummy_disc is of DreamerV3's own environments, .* name an overlay of ours"
+  with contextlib.nullcontext() if there else pytest.raises(UserError, match=words):
+    settings.environments(stock.update(task='dummy_disc'))
 
 
 def test_stock_tells_what_it_does_not_know(begin, capsys):

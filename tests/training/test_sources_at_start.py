@@ -54,7 +54,7 @@ def tree(folder):
     ('./set#image=observation.images.top', '2 tasks.*PATH#NUMBER'),
     ('./set#image=observation.images.top#7', "no task '7'"),
     ('./set#image=observation.images.top#0#reward=score', "no 'score'.*PATH#reward=NAME"),
-    ('minari:./set', 'metadata.json|main_data'), ('./empty', 'no format that is known')])
+    ('minari:./set', 'metadata.json|main_data'), ('./empty', 'empty holds nothing; name')])
 def test_a_choice_that_is_missing_is_refused_before_anything_is_made(begin, tmp_path, source, words):
   lerobot.write(tmp_path / 'set', tasks=TASKS, features=WRIST)
   (tmp_path / 'empty').mkdir()

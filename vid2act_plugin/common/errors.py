@@ -9,13 +9,14 @@ from .output import printable
 NO_SPACE = 'free some space, or name a folder that has it'
 NO_FOLDER = 'mend its rights, or name another folder'
 NO_NAME = 'name another one'
+A_FILE = 'it is a file, or lies in one: name another'
 SHOWN = 4  # Keys in a message.
 # Of our requirements, those that are imported where they are used alone: some machines do without.
 OPTIONAL = 'av', 'h5py', 'jinja2', 'matplotlib', 'minari', 'pyarrow', 'scipy', 'scope'
 CURES = {  # What the user can mend; any other error of the system is a fault of ours.
     errno.ENOSPC: NO_SPACE, errno.EDQUOT: NO_SPACE, errno.EFBIG: NO_SPACE,
     errno.EROFS: NO_FOLDER, errno.EACCES: NO_FOLDER, errno.EPERM: NO_FOLDER,
-    errno.ENOTDIR: NO_FOLDER, errno.EEXIST: NO_FOLDER,
+    errno.ENOTDIR: A_FILE, errno.EEXIST: A_FILE,
     errno.ENAMETOOLONG: NO_NAME, errno.ELOOP: NO_NAME}
 
 

@@ -1,6 +1,7 @@
 """One process at a time makes what several need."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -9,7 +10,7 @@ import stat
 import time
 
 from . import progress
-from .errors import UserError, printable
+from .errors import A_FILE, UserError, printable
 
 FILE = '.lock'
 POLL = 0.5  # Seconds.
@@ -29,9 +30,8 @@ def locked(folder, wait=True):
     folder.mkdir(parents=True, exist_ok=True)
     file = _opened(folder / FILE, os.O_CREAT)
   except OSError as e:
-    raise UserError(
-        f'The folder {folder} cannot be written ({e.strerror}); mend its rights or name another '
-        'one.') from e
+    cure = A_FILE if e.errno in (errno.EEXIST, errno.ENOTDIR) else 'mend its rights or name another one'
+    raise UserError(f'The folder {folder} cannot be written ({e.strerror}); {cure}.') from e
   with file:
     if not wait:
       _take(file, GRACE)

@@ -29,7 +29,7 @@ def add_parser(sub):
       help='results of the same matrix from elsewhere, OUT/results; their runs count as finished')
   add('--minutes', type=float, default=0,
       help='stop after so long: runs save, and the same command continues')
-  add('--dry-run', action='store_true', help='only list the runs')
+  add('--dry-run', action='store_true', help='only list the runs and their commands, with the overlays that these read, which OUT gets')
   add('--prepare', action='store_true', help='only make what the runs share: recordings, teachers, behaviours')
   parser.set_defaults(run=main)
 

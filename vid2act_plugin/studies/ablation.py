@@ -39,12 +39,12 @@ class Ablation:
     self.configs = plan.resolved()
     self.settings = plan.settings(self.configs)
     begun.check(self)
+    self.elsewhere = elsewhere.read(merged, self)
     if owner := lock.owner(out):
       plan.write(self.overlays, owner)
     else:  # Under the lock, as another may begin at the same time.
       with lock.locked(out, wait=False):
         plan.write(self.overlays)
-    self.elsewhere = elsewhere.read(merged, self)
     # Results that were copied here, or merged before, are not lost when the option is not repeated, but
     # a run that has left something to continue makes its own.
     if (self.results / elsewhere.RUNS).is_file():

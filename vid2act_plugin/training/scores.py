@@ -125,10 +125,14 @@ def reference(path):
   else:
     cure = "name a score file (.json.gz) or one of APV's data/*.pkl"
     with reading(f'The file {path}', cure, 'holds no curves'):
+      try:
+        content = safe_pickle.load(path)
+      except UserError as e:  # Which takes it for a checkpoint.
+        raise ValueError(str(e).partition('; ')[0]) from e
       given = [
           dict(task=task, method=method, seed=seed, ys=ys,
                xs=[APV_EVERY * (i + 1) for i in range(len(ys))])
-          for method, tasks in safe_pickle.load(path).items()
+          for method, tasks in content.items()
           for task, curves in tasks.items() for seed, ys in enumerate(curves)]
       rows = [_row(i, row) for i, row in enumerate(given)]
   return [{**row, 'task': _ours(row['task'])} for row in rows]

@@ -4,6 +4,7 @@ import importlib.util
 import re
 
 from ..common.errors import UserError
+from ..envs import suites
 
 
 def check(config):
@@ -27,6 +28,15 @@ def check(config):
     raise UserError(
         f'The key agent.opt.schedule is {opt.schedule}, but the updates after which it ends, agent.opt.anneal is '
         f'{opt.anneal}; set that above {max(0, opt.warmup)}, which agent.opt.warmup takes of it, or the schedule to const.')
+
+
+def environments(config):
+  """Raise a `UserError` if stock DreamerV3 is to learn a task of its own environments, and they are not installed."""
+  own = config.task.partition('_')[0] not in suites.SUITES
+  if config.agent.typ == 'dreamerv3' and own and not importlib.util.find_spec('embodied.envs'):
+    raise UserError(
+        f"The task {config.task} is of DreamerV3's own environments, which its package on PyPI has not; name an overlay of "
+        'ours (--configs metaworld, dmc or gymnasium), or run a checkout of DreamerV3.')
 
 
 def replay(config, ours):

@@ -64,8 +64,7 @@ def check(config):
   if config.script in LOOPS[:2]:
     settings.replay(config, ours)
   if config.script in (*LOOPS[:2], *STAGES):
-    # A stage waits for whoever makes the same.
-    _free(pathlib.Path(own(config).logdir).expanduser(), config.script in LOOPS)
+    _free(pathlib.Path(own(config).logdir).expanduser(), config.script in LOOPS)  # A stage waits for whoever makes the same.
   if checkpoint:
     _continued(config, logdir, checkpoint, ours)
     checkpoints.check(checkpoint, read=not ours)
