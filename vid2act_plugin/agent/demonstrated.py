@@ -130,8 +130,9 @@ def _learned(agent, config, data, updates):
 def judged(model, batch, settled):
   """Return `-mean(log pi(action given feature))` of a batch of recordings, and the squared error of the mean.
 
-  The mean is by the actions' confidence, by none where nobody is sure of any, and leaves out the `settled` first steps of each window, which the
-  world model has seen too little before, and the last step of episodes, where no action is taken.
+  The mean is by the actions' confidence, by none where nobody is sure of any. It leaves out the `settled` first
+  steps of each window, which the world model has seen too little before, and the last step of episodes, where no
+  action is taken.
   """
   reset, action = batch['is_first'], batch['action']
   before = jnp.concatenate([jnp.zeros_like(action[:, :1]), action[:, :-1]], 1)

@@ -160,13 +160,18 @@ def _images(params, given, bundle, source):
   """Return the kernel of `dyn/obs0` of a separate teacher, who sees no vectors, for a task that has V of them."""
   name = f'{internals.TOKENS}/kernel'
   old, kernel = params.get(name), given.get(name)
-  more = sum([v.shape[1] for k, v in params.items() if re.fullmatch(internals.VECTORS, k)][-1:])
+  more = _vectors(params)
   if not more or old is None or kernel is None or old.shape != (len(kernel) + more, kernel.shape[1]):
     return {}
   rssm = bundle.manifest['agents'][source]['dyn']['rssm']
   deter = 0 if rssm['absolute'] else rssm['deter']
   value = np.concatenate([kernel[:deter], old[deter: deter + more], kernel[deter:]])
   return {name: (value, 'sliced', f'{more} of vectors as initialised')}
+
+
+def _vectors(params):
+  """Return V, how many tokens an agent's encoder makes of vectors."""
+  return sum([v.shape[1] for k, v in params.items() if re.fullmatch(internals.VECTORS, k)][-1:])
 
 
 def _tokens(params, teacher, bundle, each):
@@ -181,12 +186,12 @@ def _tokens(params, teacher, bundle, each):
   tokens = _constant(bundle, teacher)[list(each)].mean(0)
   deter = 0 if rssm.absolute else rssm.deter
   head, middle, image = np.split(kernel, [deter, deter + len(tokens)])
-  vectors = [v.shape[1] for k, v in params.items() if re.fullmatch(internals.VECTORS, k)][-1:]
-  if old.shape != (deter + sum(vectors) + len(image), kernel.shape[1]):
+  vectors = _vectors(params)
+  if old.shape != (deter + vectors + len(image), kernel.shape[1]):
     return {f'{key}/kernel': (old, 'shape differs', shapes(kernel, old))}
-  value = np.concatenate([head, old[deter: deter + sum(vectors)], image])
+  value = np.concatenate([head, old[deter: deter + vectors], image])
   note = f'without {len(tokens)} rows that tell the source'
-  note += f', {vectors[0]} of vectors as initialised' if vectors else ''
+  note += f', {vectors} of vectors as initialised' if vectors else ''
   share = teacher[f'{key}/bias'] + tokens @ middle
   return {
       f'{key}/kernel': (value, 'sliced', note),
