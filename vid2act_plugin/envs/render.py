@@ -73,12 +73,12 @@ def _devices():
 def _unusable(what, error):
   """Return the `UserError` of a renderer, which names the variables that may be at fault."""
   chosen = os.environ.get(OURS)  # By us, also in a parent process; MuJoCo itself sets the other one.
-  ours = ('MUJOCO_GL', 'PYOPENGL_PLATFORM') if chosen == os.environ.get('MUJOCO_GL') else ()
-  found = [x for x in VARIABLES if x in os.environ and not (x in ours and chosen)]
+  ours = ('MUJOCO_GL', 'PYOPENGL_PLATFORM') if chosen and chosen == os.environ.get('MUJOCO_GL') else ()
+  found = [x for x in VARIABLES if x in os.environ and x not in ours]
   named = [x for x in found if x in str(error)] or found
   set_to = ', '.join(f'{x}={os.environ[x]}' for x in found)
   cure = f"unset {' and '.join(named)}, or " * bool(named)
-  if chosen == 'egl' and ours and _loadable(LIBRARIES['osmesa']):
+  if ours and chosen == 'egl' and _loadable(LIBRARIES['osmesa']):
     cure += 'set MUJOCO_GL to osmesa, or '
   return UserError(
       f'{what[:1].upper()}{what[1:]} with {set_to or "no variable set"} ({reason(error)}); {cure}'
