@@ -30,14 +30,15 @@ def test_worked_folding(source, share, row):
   given = {
       'dyn/obs0/kernel': np.zeros((3, 1), np.float32), 'dyn/obs0/bias': np.zeros(1, np.float32),
       'dyn/dynin2/kernel': np.zeros((2, 1), np.float32),
-      'dyn/dynin2/bias': np.zeros(1, np.float32)}
+      'dyn/dynin2/bias': np.zeros(1, np.float32), 'adapter/map/kernel': np.ones((2, 2), np.float32)}
   new, report = convert.fit(given, teacher, Small(), source, 2)
   np.testing.assert_array_equal(new['dyn/obs0/kernel'], [[1], [2], [3]])
   np.testing.assert_array_equal(new['dyn/obs0/bias'], [4 + share * 10 + 0.25 * 20])
   np.testing.assert_array_equal(new['dyn/dynin2/kernel'], [[1], [2]])
   np.testing.assert_array_equal(new['dyn/dynin2/bias'], [8 + row])
+  np.testing.assert_array_equal(new['adapter/map/kernel'], np.eye(2))
   assert ('b' if source else 'the mean of its sources') in str(report)
-  assert [report.status(x) for x in given] == ['sliced', 'folded', 'sliced', 'folded']
+  assert [report.status(x) for x in given] == ['sliced', 'folded', 'sliced', 'folded', 'set']
 
 
 def test_worked_vectors():
@@ -132,8 +133,8 @@ def test_init(student, begun, start, bundle):
 def test_adapter_begins_as_the_identity():
   name = 'adapter/map/kernel'
   kernel = np.full((3, 3), 2, np.float32)
-  (key, value), = convert.aligned({name: kernel, 'adapter/map/bias': kernel[0]}).items()
-  assert key == name and value.dtype == np.float32 and value.tolist() == np.eye(3).tolist()
+  (key, (value, status, _)), = convert.aligned({name: kernel, 'adapter/map/bias': kernel[0]}).items()
+  assert key == name and status == 'set' and value.tolist() == np.eye(3).tolist()
   assert convert.aligned({name: kernel[:2]}) == convert.aligned({}) == {}
 
 
@@ -240,9 +241,9 @@ def test_separate_teacher():
   """Model 1 of two, which knows one action of the student's two."""
   Separate = type('Separate', (Small,), {'manifest': {
       'kind': 'separate', 'sources': ['a', 'b'], 'act_sizes': [2, 1]}})
-  student = {'dyn/dynin2/kernel': np.zeros((2, 1)), 'enc/cnn0/bias': np.zeros(2)}
+  student = {'dyn/dynin2/kernel': np.zeros((2, 1)), 'enc/cnn0/bias': np.zeros(2), 'adapter/map/kernel': np.zeros((1, 1))}
   teacher = {'0/enc/cnn0/bias': np.ones(2), '1/enc/cnn0/bias': np.full(2, 2.0),
              '1/dyn/dynin2/kernel': np.ones((1, 1))}
   new, report = convert.fit(student, teacher, Separate(), 1, 2)
   assert new['enc/cnn0/bias'].tolist() == [2, 2] and new['dyn/dynin2/kernel'].tolist() == [[1], [0]]
-  assert [x[1] for x in report.rows] == ['sliced', 'matched']
+  assert [x[1] for x in report.rows] == ['sliced', 'matched', 'set'] and new['adapter/map/kernel'].tolist() == [[1]]

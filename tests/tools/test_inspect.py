@@ -124,6 +124,9 @@ def test_an_unreadable_manifest_and_an_odd_episode_are_damage(make, capsys):
   assert status == 1 and one['episodes'] == three['episodes'] == 2
   assert 'shape (6, 8, 3)' in three['damaged'][0]
   assert two['kind'] == 'unreadable' and 'not valid JSON' in two['damaged'][0]
+  (folder / recordings.MANIFEST).write_text('{"sources": []}')
+  report, = read(capsys, folder, '--no-pictures')[0]['found']
+  assert report['damaged'][0].startswith(f"The argument PATH is '{folder}', but")
 
 
 def test_nothing_intact_and_nothing_there(make, capsys, tmp_path):

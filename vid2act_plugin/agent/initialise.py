@@ -43,14 +43,15 @@ def fit(params, teacher, bundle, source, actions):
   if separate:
     prefix = f'{each[0]}/'
     given = {k.removeprefix(prefix): v for k, v in teacher.items() if k.startswith(prefix)}
-    return match(params, given, title, {**_actions(params, given, known), **_images(params, given, bundle, each[0])})
+    return match(params, given, title, {
+        **_actions(params, given, known), **_images(params, given, bundle, each[0]), **aligned(params)})
   known *= bundle.manifest.get('actions', True)
   special = _actions(params, teacher, known)
   kernel, bias = (teacher[f'{internals.ACTIONS}/{x}'] for x in ('kernel', 'bias'))
   if special:
     row = kernel[[bundle.act_width + k for k in each]].mean(0)
     special[f'{internals.ACTIONS}/bias'] = (bias + row, 'folded', f'with the row of {named}')
-  special |= _tokens(params, teacher, bundle, each)
+  special |= {**_tokens(params, teacher, bundle, each), **aligned(params)}
   return match(params, teacher, title, special)
 
 
@@ -130,7 +131,7 @@ def initialise(agent, bundle, config):
       loading.parameters(agent), bundle.params, bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
   _refuse(config, {name: shape for name, status, shape in report.rows if status == 'shape differs'}, report.lines())
-  agent.load({'params': {**params, **aligned(params)}, 'counters': loading.FRESH})
+  agent.load({'params': params, 'counters': loading.FRESH})
   note(*report.lines())
 
 
@@ -140,7 +141,7 @@ def aligned(params):
   kernel = params.get(name)
   if kernel is None or kernel.shape[0] != kernel.shape[1]:
     return {}
-  return {name: np.eye(len(kernel), dtype=kernel.dtype)}
+  return {name: (np.eye(len(kernel)), 'set', "the identity: the student begins in its teacher's feature space")}
 
 
 def _actions(params, given, known):

@@ -13,7 +13,7 @@ from ..common.output import note
 from . import checkpoints
 
 FRESH = dict.fromkeys(checkpoints.COUNTERS, 0)  # Counters of an agent that has done nothing.
-TAKEN = ('matched', 'sliced', 'folded')
+TAKEN = ('matched', 'sliced', 'folded', 'set')
 WHOLE = ('matched', 'missing', 'fresh', 'unused', 'not selected')  # One line if a module is all so.
 
 
@@ -22,9 +22,9 @@ class Report:
   """Says for every tensor where its value comes from.
 
   rows: (name, status, note). matched: taken as it is; sliced: taken in part;
-  folded: taken with a constant added; missing: the origin lacks it; shape
+  folded: taken with a constant added; set: to what suits the rest; missing: the origin lacks it; shape
   differs; not selected: no match of the pattern; fresh: optimiser state, which
-  starts at 0; unused: the agent lacks it. Only the first three change the agent.
+  starts at 0; unused: the agent lacks it. Only the first four change the agent.
   """
 
   title: str

@@ -118,10 +118,10 @@ class Bundle:
       (made / MANIFEST).write_text(json.dumps(self.manifest, indent=1), encoding='utf-8')
 
 
-def verify(folder):
+def verify(folder, named='The key vid2act.teacher'):
   """Return the manifest of a bundle whose files have their hashes, without loading these.
 
-  Anything amiss is a `UserError` that names the file.
+  Anything amiss is a `UserError` that names the file, and says what `named` the folder.
   """
   folder = pathlib.Path(folder).expanduser()
   manifest = folder / MANIFEST
@@ -130,7 +130,7 @@ def verify(folder):
     hashes, digest = dict(content['files']), content['hash']
   except (OSError, ValueError, KeyError, TypeError) as e:
     raise UserError(
-        f"The key vid2act.teacher is '{folder}', but {manifest} is not a readable bundle "
+        f"{named} is '{folder}', but {manifest} is not a readable bundle "
         f'manifest ({reason(e)}); make a bundle with '
         '`python -m dreamerv3 --configs vid2act metaworld --script pretrain`.') from e
   if content.get('format') != FORMAT:
@@ -151,9 +151,9 @@ def verify(folder):
   return content
 
 
-def load(folder):
-  """Read and verify a bundle; anything amiss is a `UserError` that names the file."""
-  folder, content = pathlib.Path(folder).expanduser(), verify(folder)
+def load(folder, named='The key vid2act.teacher'):
+  """Read a bundle; it is checked, and anything amiss told, as by `verify`."""
+  folder, content = pathlib.Path(folder).expanduser(), verify(folder, named)
   names = _names(content)
   try:
     params, memory, clones = [

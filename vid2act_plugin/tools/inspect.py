@@ -155,7 +155,7 @@ def _behaviour(entry):
 
 
 def _teacher(folder, bar):
-  loaded = bundle.load(folder)
+  loaded = bundle.load(folder, 'The argument PATH')
   manifest, memory = loaded.manifest, loaded.memory['source']
   bar.advance(len(bundle.FILES))
   rssm, guide = manifest['agent']['dyn']['rssm'], manifest.get('guide', True)

@@ -195,8 +195,8 @@ def _better(played, chance):
 
 
 def behaviours_in(folder):
-  path = pathlib.Path(folder).expanduser()
-  found = behaviours.read(path) if behaviours.exists(path) else behaviours.of(teacher := bundle.load(folder))
+  teacher = None if behaviours.exists(folder) else bundle.load(folder, 'The option --teacher')
+  found = behaviours.of(teacher) if teacher else behaviours.read(folder)
   if not found:
     raise UserError(
         f'The teacher {folder} has no behaviours; make them with `--script clone --logdir DIR`, the suite and the vid2act.sources '
