@@ -62,7 +62,9 @@ def overlay(path, defaults):
     node = YAML().compose(text)
     values = YAML(typ='safe').load(text)
   except OSError as e:
-    raise PluginError(f"The overlay file '{path}' cannot be read: {e.strerror}.") from e
+    raise PluginError(
+        f"The overlay file '{path}' cannot be read: {e.strerror}; name a YAML file that is there, seen from the "
+        'current folder, or an overlay such as vid2act.') from e
   except Exception as e:  # Values that are malformed raise what Python's own types do.
     mark = getattr(e, 'problem_mark', None)
     where = f'{path}:{mark.line + 1}' if mark else str(path)
@@ -71,7 +73,7 @@ def overlay(path, defaults):
   if not isinstance(values, dict):
     raise PluginError(
         f'{path}:1: an overlay is a mapping of keys to values, but this is '
-        f'{"empty" if values is None else type(values).__name__}.')
+        f'{"empty" if values is None else type(values).__name__}; write a line such as run.steps: 1000.')
   known = dict(flat(defaults))
   # Where the default is the text of a mapping, one may stand.
   values = _texts(path, values, [k for k, v in known.items() if v == '{}'])

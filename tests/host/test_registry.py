@@ -56,6 +56,17 @@ def test_overlay_values(tmp_path, text, changes):
   assert {k: config[k] for k in changes} == changes
 
 
+def test_an_overlay_that_is_not_there_names_a_cure(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(plugins.PluginError, match="^The overlay file 'mine.yaml' cannot be read: No such .*; name a YAML file"):
+    plugins.overlay('mine.yaml', KEYS)
+  (tmp_path / 'mine.yaml').write_text('# Nothing yet.')
+  with pytest.raises(plugins.PluginError, match='but this is empty; write a line such as run.steps: 1000'):
+    plugins.overlay('mine.yaml', {'run': {'steps': 1}})
+  (tmp_path / 'mine.yaml').write_text('run.steps: 1000')
+  assert plugins.overlay('mine.yaml', {'run': {'steps': 1}}) == {'run.steps': 1000}
+
+
 @pytest.mark.parametrize('make', [
     os.mkfifo, lambda x: x.symlink_to('/dev/zero'), lambda x: x.mkdir()])
 def test_an_overlay_is_a_regular_file(tmp_path, make):
