@@ -1,7 +1,8 @@
 #!/bin/bash
 # A matrix over the nodes of one Slurm job: sbatch configs/ablations/slurm.sh FILE [options of `vid2act ablate`]
 # Run it from your folder, on a file system that the nodes share. Name partition, account and GPUs here or as options
-# of sbatch. The last five minutes of the job are for runs to save; the same line again continues.
+# of sbatch. VENV is another environment than .venv, and PORT another port than 6379. The last five minutes of the job
+# are for runs to save; the same line again continues.
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive

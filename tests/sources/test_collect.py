@@ -139,7 +139,7 @@ def test_a_finished_collection_is_kept(whole):
     (dict(names=['metaworld_reech']), "did you mean metaworld_reach"),
     (dict(names=['metaworld']), 'SUITE_TASK'),
     pytest.param(dict(names=['dmc_walker_walk']), 'mean dmcontrol_walker_walk', marks=needs_dmc),
-    (dict(names=['metaworld_reach'] * 2), 'twice'), (dict(episodes=0), 'episodes is 0'),
+    (dict(names=['metaworld_reach'] * 2), 'twice'), (dict(episodes=0), r'The option --episodes \(in a run: vid2act.collect.episodes\) is 0'),
     (dict(noise=[-1]), 'noise'), (dict(noise=[]), 'noise'), (dict(random_share=2), 'random_share'),
     (dict(env=dict(make='{}', limit=2), episodes=1),
      "--make is no setting of the source 'metaworld_reach'; leave it out"),

@@ -2,20 +2,22 @@
 
 import contextlib
 import sys
+import types
 
+import numpy as np
 import pytest
 from helpers import recordings as made
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs import suites
-from vid2act_plugin.sources import collect, entries
+from vid2act_plugin.sources import collect, entries, play
 from vid2act_plugin.sources import recording as recordings
 
 
 @pytest.fixture
 def gather(tmp_path, monkeypatch):
   """Return a function (episodes, how many until Ctrl-C) -> what the manifest said after each, and says now."""
-  def fn(episodes, stop=99, name='metaworld_reach'):
+  def fn(episodes, stop=99, name='metaworld_reach', renderer='none'):
     said, folder = [], tmp_path / entries.parse(name).name
     tell = lambda: recordings.load_manifest(folder).get('complete')
 
@@ -26,7 +28,7 @@ def gather(tmp_path, monkeypatch):
           if i == stop:
             raise KeyboardInterrupt
           entry = recordings.write_episode(job['folder'], job['index'], made.episode(value=job['index']))
-          yield job, dict(entry=entry, renderer='none', act_size=2, success=True)
+          yield job, dict(entry=entry, renderer=renderer, act_size=2, success=True)
           said.append(tell())
       yield results()
     monkeypatch.setattr(collect, '_workers', workers)
@@ -44,6 +46,27 @@ def test_a_manifest_tells_whether_all_episodes_asked_for_are_there(gather, tmp_p
   manifest = recordings.load_manifest(folder)
   assert (manifest['renderer'], manifest['act_size'], manifest['success']) == ('none', 2, True)
   assert gather(4) == [False, True, True] and gather(3) == [True]
+
+
+@pytest.mark.parametrize('gives, words', [
+    ([np.inf, -np.inf], 'an action that is not finite'), ([np.nan, 0], 'an action that is not finite'),
+    (0.5, r'an action of shape \(\) instead of \(2,\)'), ([0.5], r'of shape \(1,\)'), ([[0.5, 0]], r'of shape \(1, 2\)')])
+@pytest.mark.parametrize('noise', [0.0, 0.3])
+def test_what_a_behaviour_gives_has_to_be_an_action(gives, words, noise):
+  steps = []
+  env = types.SimpleNamespace(act_space={'action': np.zeros(2)}, step=lambda x: steps.append(x) or {'is_last': False})
+  with pytest.raises(ValueError, match=words):
+    play.record(env, lambda env, obs, rng: gives, dict(policy='expert', noise=noise), np.random.default_rng(0))
+  assert len(steps) == 1  # The simulator was given none of it.
+
+
+def test_both_renderers_of_a_collection_are_kept(gather, tmp_path):
+  renderer = lambda: recordings.load_manifest(tmp_path / 'metaworld_reach')['renderer']
+  gather(2, renderer='egl, 256 bits')
+  gather(3, renderer='osmesa')
+  assert renderer() == 'egl, 256 bits; osmesa'
+  gather(4, renderer='osmesa')
+  assert renderer() == 'egl, 256 bits; osmesa'
 
 
 def test_an_earlier_recording_stays_as_it_is(gather, tmp_path):

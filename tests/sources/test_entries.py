@@ -10,6 +10,7 @@ import pytest
 from helpers import recordings as made
 from helpers.suites import needs_dmc
 
+from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.envs.metaworld import MetaWorld
 from vid2act_plugin.sources import dataset
@@ -142,6 +143,26 @@ def test_a_list_that_the_host_tears_is_one_entry(tmp_path, monkeypatch, word, co
   texts = [x for x in (word[:cut], word[cut + 1:]) if x]
   assert origins.parse_all(torn, 'metaworld_push') == [origins.parse(x, 'metaworld_push') for x in texts]
   assert len(texts) == count
+
+
+def test_more_than_a_name_of_a_file_can_hold(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'data').mkdir()
+  bounds, task = ','.join(['-2.8973:2.8973'] * 30), 'open the drawer, ' * 30
+  assert origins.parse(f'./data#bounds={bounds}').keys == (('bounds', bounds),)
+  assert origins.parse(f'lerobot:./data#{task}').tasks == (task,)
+  with pytest.raises(UserError, match='is not understood|names'):
+    origins.parse(task)
+  with pytest.raises(UserError, match='but there is no'):
+    origins.parse(f'./none#{task}')
+
+
+def test_what_is_chosen_twice_is_refused(tmp_path):
+  (tmp_path / 'data').mkdir()
+  with pytest.raises(UserError, match='give a task, or OURS=THEIRS, .*, each once'):
+    origins.parse(f'{tmp_path}/data#reward=a#reward=b')
+  with pytest.raises(UserError, match='The option --key is reward=a reward=b; give each of ours once'):
+    cli.main(['import', str(tmp_path / 'data'), '--out', str(tmp_path), '--key', 'reward=a', 'reward=b'])
 
 
 def test_two_of_one_name(tmp_path):

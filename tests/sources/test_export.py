@@ -178,6 +178,14 @@ def test_two_exports_into_one_folder(recording, tmp_path, monkeypatch):
   assert len(recordings.load(tmp_path / 'back')[1]) == 2
 
 
+@pytest.mark.parametrize('odd, rate', [
+    (dict(imported=[1]), 10), (dict(imported=dict(repeat=0)), 10), (dict(imported=dict(repeat=2)), 5),
+    (dict(fps='fast', imported={}), 10), (dict(fps=30, imported=dict(repeat=4)), 7.5), (dict(fps=30), 30)])
+def test_what_a_manifest_says_of_its_rate_may_be_anything(recording, tmp_path, odd, rate):
+  exports.export([recording(**odd)], 'lerobot', tmp_path / 'out')
+  assert json.loads((tmp_path / 'out/meta/info.json').read_text())['fps'] == rate
+
+
 def test_exports_that_cannot_be_are_refused(recording, tmp_path, capsys):
   path, out = recording(), tmp_path / 'out-v0'
   refuse(lambda: exports.export([path], 'rlds', out), 'rlds', 'lerobot, minari')

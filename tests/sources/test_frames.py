@@ -44,6 +44,23 @@ def test_floats_whose_white_may_be_1_or_255_are_refused(low, high):
     read(value)
 
 
+@pytest.mark.parametrize('low, high', [(-.5, .5), (-.52, .55), (-.08, 1.04), (-.3, -.1)])
+def test_floats_whose_black_may_be_several_are_refused(low, high):
+  """As those of Dreamer's first version, x / 255 - .5, which are no dim images of -1 to 1."""
+  with pytest.raises(UserError, match=rf'image.* from {low:g} to {high:g}, whose black may be 0, -.5 or -1; scale'):
+    read(RAMP * (high - low) + low)
+  np.testing.assert_array_equal(read(np.clip(RAMP, 0, 1)), BYTES)  # As the sentence says.
+
+
+@pytest.mark.parametrize('dtype', [np.int64, np.int8, np.uint16, np.uint32])
+def test_whole_numbers_whose_white_may_be_1_or_255_are_refused(dtype):
+  mask = (RAMP > .5).astype(dtype)
+  with pytest.raises(UserError, match='from 0 to 1, whose white may be 1 or 255; scale them to floats'):
+    read(mask)
+  np.testing.assert_array_equal(read(mask.astype(float)), read(mask.astype(bool)))
+  assert read(mask.astype(float)).max() == 255 and not read(0 * mask).any()
+
+
 @pytest.mark.parametrize('high', [2, 3.5, 255])
 def test_floats_to_255(high):
   found = read(RAMP * high)

@@ -34,6 +34,41 @@ def test_changed_data_are_not_taken_for_those_that_were_imported(tmp_path, chang
   imports.run(path, tmp_path / 'another')  # As it was: nothing is to be said.
 
 
+@pytest.mark.parametrize('data, out', [('in/episode-000000.npz', 'in'), ('in/deep', 'in'), ('in', 'in'), ('in', 'in/x')])
+def test_a_recording_around_its_data_or_in_them_is_refused(tmp_path, data, out):
+  write_v2(tmp_path / (data if data.endswith('npz') else f'{data}/episode-000000.npz'), play())
+  before = content(tmp_path)
+  with pytest.raises(UserError, match='would lie in the data .*, or around it; name another folder'):
+    imports.run(tmp_path / data, tmp_path / out)
+  assert content(tmp_path) == before
+
+
+def test_episodes_that_nothing_says_are_ours_are_not_overwritten(tmp_path):
+  path, _ = three(tmp_path / 'in')
+  write(tmp_path / 'out')
+  (tmp_path / 'out' / recording.MANIFEST).rename(tmp_path / 'manifest')
+  before = content(tmp_path)
+  with pytest.raises(UserError, match='holds episode-000000.npz, but no manifest.json that says whose it is; copy that'):
+    imports.run(path, tmp_path / 'out')
+  assert content(tmp_path) == before
+  (tmp_path / 'out' / '.mine-0.part').write_text('Of the user.')
+  for x in (tmp_path / 'out').glob('*.npz'):  # As the sentence says.
+    x.rename(tmp_path / x.name)
+  (tmp_path / 'out' / '.episode-000000.npz-01ab23cd.part').touch()
+  (tmp_path / 'out' / '.begun').touch()  # We were killed in the first episode.
+  (tmp_path / 'out' / 'episode-000000.npz').touch()
+  imports.run(path, tmp_path / 'out')
+  assert {x.name for x in (tmp_path / 'out').glob('.*')} == {'.lock', '.mine-0.part'}
+  assert len(recording.load(tmp_path / 'out')[1]) == len(recording.load_manifest(tmp_path / 'out')['episodes'])
+
+
+def test_another_format_is_another_import(configure, tmp_path):
+  path, _ = three(tmp_path / 'in')
+  config = configure('vid2act', 'metaworld', **{'vid2act.cache': str(tmp_path / 'cache')})
+  folders = [locate._located(config, entries.parse(f'{x}{path}')).folder for x in ('', 'dreamerv2:', 'minari:')]
+  assert len({*folders}) == 3
+
+
 @pytest.mark.parametrize('key', ['reward', 'success'])
 @pytest.mark.parametrize('gone', [True, False])
 def test_what_most_but_one_have_is_used_in_all_or_in_none(tmp_path, key, gone):

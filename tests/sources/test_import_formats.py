@@ -20,6 +20,7 @@ from helpers.foreign import (
 
 from vid2act_plugin import cli
 from vid2act_plugin.common.errors import UserError
+from vid2act_plugin.sources import formats
 from vid2act_plugin.sources import importing as imports
 from vid2act_plugin.sources import recording as recordings
 
@@ -33,6 +34,14 @@ def test_dreamerv2(tmp_path):
   assert manifest['source'] == 'door' and manifest['imported']['format'] == 'dreamerv2'
   _, found = recordings.load(tmp_path / 'door')
   assert [x['is_terminal'].tolist() for x in found] == 3 * [6 * [False] + [True]]
+
+
+def test_dreamerv2_in_the_order_of_numbers(tmp_path):
+  for name in ('ep1', 'ep10', 'ep2', 'b/ep10', 'b/ep9'):
+    write_v2(tmp_path / 'in' / f'{name}.npz', play())
+  found = [name for name, _ in formats.episodes(tmp_path / 'in', '', {})[1]]
+  assert found == ['b/ep9.npz', 'b/ep10.npz', 'ep1.npz', 'ep2.npz', 'ep10.npz'] or found == [
+      'ep1.npz', 'ep2.npz', 'ep10.npz', 'b/ep9.npz', 'b/ep10.npz']
 
 
 def test_dreamerv2_other_names_and_a_first_action_that_is_not_zero(tmp_path, capsys):

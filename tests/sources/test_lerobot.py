@@ -182,7 +182,7 @@ def test_a_line_that_cannot_be_read_costs_one_episode(tmp_path):
 
 
 @pytest.mark.parametrize('change,words', [
-    (dict(codebase_version='v1.6'), ['v1.6', '2.0']), (dict(fps=0), ['fps']),
+    (dict(codebase_version='v1.6'), ['v1.6', '2.0']), (dict(fps=0), ['fps']), (dict(fps=float('inf')), ['fps']),
     (dict(data_path='../{chunk_index}/{file_index}.parquet'), ['leaves the folder']),
     (dict(video_path='/tmp/{file_index}.mp4'), ['leaves the folder']),
     (dict(data_path='{unknown}.parquet'), ['info.json', 'unknown'])])

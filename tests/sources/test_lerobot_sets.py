@@ -97,6 +97,15 @@ def test_images_of_another_time_are_refused_as_lerobot_refuses_them(tmp_path, la
   refuse(lambda: [*load().frames], '0-0.mp4', words if late != 0.06 else '0-0.mp4')
 
 
+@pytest.mark.parametrize('times', [
+    [0] * 6, [0, .1, np.nan, .3, np.nan, .5], [0, .1, .1, .1, .4, .5], [.5, .4, .3, .2, .1, 0], [0, .1, .2, .3, .4, np.inf]])
+def test_times_that_do_not_go_on_from_row_to_row_are_refused(tmp_path, times):
+  """Images would be there twice."""
+  lerobot.write(tmp_path / 'set', film=0, more={'timestamp': np.float32(times)})
+  _, load = next(iter(formats.episodes(tmp_path / 'set', '', {})[1]))
+  refuse(load, 'file-000.parquet', 'episode 0 do not go on from row to row')
+
+
 @pytest.mark.parametrize('late', [0, 0.00005, -0.00005])
 def test_images_within_the_tolerance_are_read(tmp_path, imported, late):
   plays = lerobot.write(tmp_path / 'set', film=late)

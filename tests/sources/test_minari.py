@@ -66,6 +66,9 @@ def test_faults_of_minari_are_named(dataset, tmp_path):
   assert read(path, image='eyes/left', success='infos/success')
   refuse(lambda: read(path, success='infos/won'), 'infos/won', 'infos/success')
   data, metadata = path / 'data/main_data.hdf5', path / 'data/metadata.json'
+  with h5py.File(data, 'a') as file:
+    file['episode_0/infos/parts'] = np.zeros((LENGTHS[0], 2))
+  refuse(lambda: read(path, reward='infos/parts'), 'episode 0', '2 values in a row instead of one')
   content = data.read_bytes()
   data.write_bytes(content[:len(content) // 2])
   refuse(lambda: read(path), 'tiny-v0', 'episode 0')

@@ -102,8 +102,8 @@ def test_rows_come_in_the_order_that_a_column_says(tmp_path, name, capsys):
 
 REFUSED = {
     'dx,dy,reward': ('{x},{y},{t}', 'reward, which are known, and dx, dy, which may be'),
-    'dx,dy,done': ('{x},{y},0', '--key action=dx,dy.'),
-    'dx,dy,state_x': ('{x},{y},{t}', '--key action=dx,dy.'),
+    'dx,dy,done': ('{x},{y},0', '--key action=dx,dy (in vid2act.sources: PATH#action=dx,dy).'),
+    'dx,dy,state_x': ('{x},{y},{t}', '--key action=dx,dy (in vid2act.sources: PATH#action=dx,dy).'),
     'reward,Reward,action': ('{t},{t},{x}', 'each of which may be the reward'),
     'action,action': ('{x},{y}', "two columns called 'action'"),
     'frame,action': ('3,{x}', "has 3 twice in its column 'frame'"),
@@ -128,7 +128,7 @@ def test_a_row_that_is_missing_between_others(tmp_path, capsys, gone, read):
   rows = [f'{t},{t / 9}' for t in range(9) if t != gone]
   try:
     run(tmp_path, '\n'.join(['frame,action', *rows]))
-    assert read
+    assert read and ('the first image is not: each row led to its image' in capsys.readouterr().out) == (gone == 0)
   except UserError:
     assert not read and 'no row between 3 and 5' in capsys.readouterr().out
 
@@ -136,7 +136,7 @@ def test_a_row_that_is_missing_between_others(tmp_path, capsys, gone, read):
 def test_the_advice_is_one_that_helps(tmp_path, capsys):
   with pytest.raises(UserError):
     run(tmp_path, text('t,dx,dy,done,reward', '{t},{x},{y},0,{r}'))
-  advice = re.search(r'such as (--key \S+)\.', capsys.readouterr().out).group(1)
+  advice = re.search(r'such as (--key \S+) \(in vid2act.sources', capsys.readouterr().out).group(1)
   cli.main(['import', str(tmp_path / 'in'), '--out', str(tmp_path), '--name', 'out', *advice.split()])
   check(tmp_path / 'out', [GOOD], success=False)
   assert 'image from the pictures; action from dx, dy; reward from reward; order from t. Left: done ' \
@@ -202,7 +202,7 @@ def test_columns_in_another_order_are_not_mixed_up(tmp_path):
   manifest = imports.run(tmp_path / 'in', tmp_path / 'out')
   check(tmp_path / 'out', [GOOD] * 2, reward=False, success=False)
   assert 'e1 has the actions action_y,action_x and most others action_x,action_y; give their ' \
-      'order with --key action=action_x,action_y.' in manifest['skipped'][0]
+      'order with --key action=action_x,action_y (in vid2act.sources: PATH#action=action_x,action_y).' in manifest['skipped'][0]
   imports.run(tmp_path / 'in', tmp_path / 'all', keys={'action': 'action_x,action_y'})
   check(tmp_path / 'all', [GOOD] * 3, reward=False, success=False)
 
@@ -223,7 +223,7 @@ def test_meanings_of_names():
       time=['t', 'time', 'Timestamp', 'time [s]', 'timestamp_ns'],
       clock=['wall_time', 'action_time', 'date', 'remaining_time'],
       end=['done', 'is_first', 'truncated'], is_terminal=['is_terminal', 'terminated'],
-      other=['next.reward', 'state_x', 'obs', 'observation.x', 'info/x']).items():
+      other=['next.reward', 'state_x', 'obs', 'observation.x', 'info/x', 'action_id', 'action_is_pad']).items():
     assert [columns.meaning(x) for x in names] == [kind] * len(names), kind
   assert {columns.meaning(x) for x in ('dx', 'x', 'gripper', '0', 'torque', 'tx')} == {None}
 

@@ -29,9 +29,9 @@ def test_a_model_replaces_nothing_of_others(given, tmp_path, place):
   assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize('option', [('--env', '{nonsense'), ('--episodes', 9)])
+@pytest.mark.parametrize('option', [('--env', '{nonsense'), ('--episodes', 9), ('--workers', 3)])
 def test_options_of_random_play_without_it_are_refused(given, tmp_path, option):
-  with pytest.raises(UserError, match='options --env and --episodes are of random:TASK, and --from names none; leave them out'):
+  with pytest.raises(UserError, match='options --env, --episodes and --workers are of random:TASK, and --from names none; leave them out'):
     call(given / 'films', '--from', given / 'from', '--out', tmp_path / 'out', *option)
   assert not (tmp_path / 'out').exists()
 

@@ -28,13 +28,12 @@ def collect(
   names: tasks, SUITE_TASK, patterns of them, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
   a function `(env, obs, rng) -> action`. env: settings of the environment; those
   left out are the suite's defaults, and 200 env steps. noise: standard
-  deviations of the Gaussian noise on the expert's actions, taken in turn.
-  random_share: share of episodes with uniformly random actions. processes: 0 is one per core. ray: a
-  `cluster.Cluster` to be entered, whose CPUs take the place of processes. An episode
-  depends only on seed, source, its index and the settings, so that an
-  interrupted collection continues and ends as if it had not been interrupted.
-  Raises a `UserError` for settings that do not exist, or that differ from
-  those of a recording which is already there.
+  deviations of the Gaussian noise on the expert's actions, taken in turn. random_share: share of episodes with
+  uniformly random actions. processes: 0 is one per core. ray: a
+  `cluster.Cluster` to be entered, whose CPUs take the place of processes. An episode depends only on seed,
+  source, its index and the settings, so that an interrupted collection continues and ends as if it had not
+  been interrupted. Raises a `UserError` for settings that do not exist, or that differ from those of a
+  recording which is already there.
   """
   found = entries.parse_all(names)
   if ray is not None:  # Whose workers are elsewhere.
@@ -46,6 +45,8 @@ def collect(
     sources = [Source(x, folder, env, behaviour, seed) for x in found]
     jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
     if jobs:
+      for k in {x['source'] for x in jobs}:
+        sources[k].begin()
       with _workers(jobs, folder, processes, ray) as results:
         _record(sources, jobs, results)
   return [x.folder for x in sources]
@@ -102,7 +103,8 @@ class Source(Writer):
   def record(self, result):
     """Note in the manifest what a worker has recorded."""
     self.add(result['entry'])
-    self._save(result)
+    before, now = (self.earlier or {}).get('renderer') or result['renderer'], result['renderer']
+    self._save({**result, 'renderer': before if now in before else f'{before}; {now}'})
 
   def _save(self, facts):
     """Write the manifest, which says whether all episodes are there: a run uses an interrupted one, with a note."""
@@ -153,20 +155,20 @@ def add_parser(sub):
   add('--episodes', type=int, default=50, help='per source; default: %(default)s')
   add('--limit', type=int, help=f'env steps per episode; default: {LIMIT}')
   add('--size', type=int, nargs='+', help='pixels: one number, or height and width; default: 64')
-  add('--camera', type=_camera, help="one of the scene's; default: the suite's")
+  add('--camera', type=lambda x: int(x) if x.lstrip('-').isdigit() else x, help="one of the scene's; default: the suite's")
   add('--repeat', type=int, help="env steps per action; default: the suite's")
   add('--reward', help='metaworld: version of the reward, v1 or v2, or sparse')
   add('--image', help='gymnasium: the pixel observation that is the image, or render')
   add('--success', help='gymnasium: name of success in info')
   add('--make', help='gymnasium: keyword arguments of gymnasium.make, as JSON')
   add('--orientation', help='metaworld: upright, or raw as the camera hangs')
-  add('--render', help='full, or fast: no shadows, reflections or fine meshes')
+  add('--render', help='full, or fast: no shadows, and in metaworld and dmcontrol no reflections or fine meshes')
   add('--noise', type=float, nargs='+', default=NOISE,
-      help="standard deviations of the noise on the expert's actions, taken in turn")
-  add('--random-share', type=float, default=0.2, help='share of episodes with random actions')
+      help="standard deviations of the noise on the expert's actions, taken in turn; default: 0 0.1 0.3 0.5")
+  add('--random-share', type=float, default=0.2, help='share of episodes with random actions; default: %(default)s')
   add('--workers', type=int, default=0, help='processes; 0: one per core')
   cluster.add_options(add)
-  add('--seed', type=int, default=0)
+  add('--seed', type=int, default=0, help='of the episodes; default: %(default)s')
   parser.set_defaults(run=main)
 
 
@@ -226,10 +228,6 @@ def _record(sources, jobs, results):
       bar.advance()
 
 
-def _camera(text):
-  return int(text) if text.lstrip('-').isdigit() else text
-
-
 def _check(found, env, episodes, noise, random_share, seed):
   for entry in found:
     if entry.path:
@@ -247,4 +245,4 @@ def _check(found, env, episodes, noise, random_share, seed):
       ('random_share', random_share, 0 <= random_share <= 1, 'give a number from 0 to 1'),
       ('seed', seed, seed >= 0, 'give a number from 0 on')):
     if not good:
-      raise UserError(f'The key vid2act.collect.{key} is {value}; {cure}.')
+      raise UserError(f"The option --{key.replace('_', '-')} (in a run: vid2act.collect.{key}) is {value}; {cure}.")

@@ -108,7 +108,7 @@ def _begins(text):
   """Say whether a text looks like an entry of its own, if a mistaken one."""
   place = text.split('#')[0]
   return bool(
-      place.startswith(('.', '~', os.sep)) or os.sep in text and any(files.resolved(x).exists() for x in (place, text))
+      place.startswith(('.', '~', os.sep)) or os.sep in text and any(os.path.exists(files.resolved(x)) for x in (place, text))
       or place.partition(':')[0] in (FILM, *FORMATS) or place.partition('_')[0] in suites.SUITES
       or '@' in place or FUNCTION.fullmatch(place))
 
@@ -149,7 +149,7 @@ def _check(task):
       bare.replace('_', '-'), known, 2, 0.6)
   cure = f"did you mean {' or '.join(known[x] for x in near)}?" if near else (
       'an example is metaworld_door-close.')
-  if pathlib.Path(task).exists():
+  if os.path.exists(task):
     cure = f"for what lies here, write './{task}'."
   raise UserError(
       f"The key vid2act.sources names '{task}', but sources are tasks of "
@@ -179,11 +179,11 @@ def _matching(pattern, without):
 
 
 def _path(text, format_=''):
-  path, parts = files.resolved(text), []
-  if not path.exists():  # A sign in the name of a folder is part of its name.
+  path, parts = files.resolved(text), []  # Which may be longer than a name can be.
+  if not os.path.exists(path):  # A sign in the name of a folder is part of its name.
     place, *parts = text.split('#')
     path = files.resolved(place)
-  if not path.exists():
+  if not os.path.exists(path):
     raise UserError(
         f"The key vid2act.sources names '{text}', but there is no {path}; name a recording, or "
         f"data of another project (one of {', '.join(FORMATS)}).")
@@ -216,8 +216,8 @@ def _chosen(text, parts):
   tasks = tuple(value if name == 'task' and sign else ''.join(pair) for pair in pairs
                 for name, sign, value in [pair] if not sign or name not in KEYS)
   keys = tuple((name, value) for name, sign, value in pairs if sign and name in KEYS)
-  if '' in tasks or not understood(dict(keys)):
-    raise UserError(f"The key vid2act.sources names '{text}'; behind a '#', give a task, or {CURE[5:]}.")
+  if '' in tasks or not understood(dict(keys)) or len(dict(keys)) < len(keys):
+    raise UserError(f"The key vid2act.sources names '{text}'; behind a '#', give a task, or {CURE[5:]}, each once.")
   return keys, tasks
 
 

@@ -87,11 +87,15 @@ def _kind(name, frame, again, key):
   if frame.dtype.kind == 'b' or frame.dtype.kind == 'f' and -OVER <= low and high <= 1 + OVER:
     return first, 0, 1
   if frame.dtype.kind == 'f' and -1 - OVER <= low and high <= 1 + OVER:
+    if low >= -.5 - OVER:
+      raise UserError(
+          f"The episode {name} has images '{key}' of values from {low:g} to {high:g}, whose black may be 0, -.5 or -1; "
+          'scale them to 0 to 1, or 0 to 255.')
     return first, -1, 1
-  if frame.dtype.kind == 'f' and 1 < high < 2:
+  if frame.dtype.kind == 'f' and 1 < high < 2 or frame.dtype.kind in 'iu' and high == 1:
     raise UserError(
         f"The episode {name} has images '{key}' of values from {low:g} to {high:g}, whose white may be 1 or 255; scale "
-        'them to 0 to 1, or 0 to 255.')
+        'them to floats from 0 to 1, or to 0 to 255.')
   if frame.dtype == np.uint16 and 0 < high < 256:  # Beside others of the data it would be of another brightness.
     raise UserError(
         f"The episode {name} has images '{key}' of 16 bits, whose brightest is {high}, so that white may be 255 or "

@@ -104,6 +104,7 @@ class Import(Writer):
       self.report.skipped[name] = survey.sentence(name, e)
 
   def _write(self, name, episode, digest):
+    self.begin()
     entry = recording.write_episode(self.folder, self.free(), episode, self.head['behaviour'])
     self.add(dict(entry, name=name, data=digest))
     self.size = list(episode['image'].shape[1:3])

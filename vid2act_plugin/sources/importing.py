@@ -1,9 +1,10 @@
 """Turn other people's recordings of one task into a recording of ours.
 
 Episodes that are not whole or hold faults are skipped and listed. Images are
-resized by averaging areas, and stretched where their shape differs. Actions
-beyond [-1, 1] are scaled from the bounds that the data tell or `--key bounds`
-gives, else from the range that they have in all the data. Printed are the
+resized by averaging areas, and stretched where their shape differs. Bounds of
+actions that the data tell, or that `--key bounds` gives, become -1 and 1. Where
+there are none, actions beyond [-1, 1] are scaled by their range in the episodes
+that are taken, and those of DreamerV3 clipped. Printed are the
 columns and cameras that became what, those that were left and why, and at last
 how many episodes and steps were taken and left. The status is 0; 3 if more than
 half of the episodes or steps were left out for their faults; 1 if nothing could
@@ -88,9 +89,9 @@ def _check(path, folder, options):
   if not path.is_dir():
     with reading(f'The data {path}', 'name a file or folder of recordings'):
       files.regular(path)
-  if folder == path or path in folder.parents:
+  if folder == path or path in folder.parents or folder in path.parents:
     raise UserError(
-        f'The recording {folder} would lie in the data {path}; name another folder (--out).')
+        f'The recording {folder} would lie in the data {path}, or around it; name another folder (--out).')
   if ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
   _none_within(path)
@@ -173,6 +174,8 @@ def main(args):
   path = files.resolved(args.path)
   name, resize = named(path, args.name), squared(args.resize)
   keys = dict(x.partition('=')[::2] for x in args.key)
+  if len(keys) < len(args.key):
+    raise UserError(f"The option --key is {' '.join(args.key)}; give each of ours once.")
   report, manifest, error = Report(), {}, None
   try:
     manifest = run(

@@ -198,6 +198,7 @@ class Labels(Writer):
     if self.resize:
       arrays = {**arrays, 'image': np.stack([resized(x, self.resize) for x in arrays['image']])}
     episode = {**flags, **zero, **arrays, 'action': action, 'confidence': confidence}
+    self.begin()
     entry = recording.write_episode(self.folder, self.free(), episode, behaviour or self.head['behaviour'])
     self.add(dict(
         entry, name=name, of=content, confidence=round(float(confidence[:-1].mean()), 4)))
@@ -246,4 +247,4 @@ def truth(labelled, original, manifest, score):
     if entry['file'] in entries:
       ours.append(recording.read_episode(labelled, entries[entry['file']])['action'][:-1])
       theirs.append(recording.read_episode(original, entry)['action'][:-1])
-  return score(np.concatenate(ours), np.concatenate(theirs))
+  return score(np.concatenate(ours), np.concatenate(theirs)) if ours else None

@@ -197,6 +197,8 @@ def _located(config, entry):
   content = dict(format=CACHE, size=size(config), files=_files(entry.path))
   if entry.keys or entry.tasks:
     content['choice'] = [entry.keys, entry.tasks]
+  if entry.format:
+    content['as'] = entry.format
   return Located(entry, cache(config) / 'imports' / key(content) / entry.name)
 
 

@@ -29,9 +29,12 @@ def record(env, expert, behaviour, rng):
     if behaviour['policy'] == 'random':
       action = rng.uniform(-1, 1, space.shape)
     else:
-      action = expert(env, obs, rng) + behaviour['noise'] * rng.standard_normal(space.shape)
+      action = np.asarray(expert(env, obs, rng))
+      if action.shape != space.shape:  # NumPy would repeat one that is smaller.
+        raise ValueError(f'the behaviour gave an action of shape {action.shape} instead of {space.shape}')
+      _finite('the behaviour gave an action', action)  # Before a simulator is given it.
+      action = action + behaviour['noise'] * rng.standard_normal(space.shape)
     actions.append(np.clip(action, -1, 1).astype(np.float32))
-    _finite('the behaviour gave an action', actions[-1])  # Before a simulator is given it.
     obs = env.step({'action': actions[-1], 'reset': False})
     rows.append(obs)
   actions.append(np.zeros(space.shape, np.float32))

@@ -49,7 +49,8 @@ def write_episode(folder, index, episode, behaviour=None):
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / name(index)
-  check(episode, path)
+  if fault := wrong(episode):
+    raise UserError(f'What was to become {path} is no episode: {fault}; mend the behaviour, environment or data.')
   content = _pack(episode)
   _replace(path, content)
   return {

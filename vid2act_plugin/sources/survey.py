@@ -171,7 +171,7 @@ def _odd(groups, seen):
     else:
       mine, others = (','.join(map(printable, x[:20])) for x in (names, named))
       yield name, f'The episode {name} has the actions {mine} and most others {others}; ' + (
-          f'give their order with --key action={others}.' if sorted(names) == sorted(named) else
+          f"give their order with {formats.asked('action', others)}." if sorted(names) == sorted(named) else
           'give them the same names.')
 
 
@@ -217,7 +217,7 @@ def _arrays(name, episode):
   if action.ndim != 2 or 0 in action.shape or action.dtype.kind not in NUMBERS:
     raise UserError(
         f'The episode {name} has actions of shape {action.shape} and type {action.dtype}, which '
-        'have to be numbers of shape [T, A]; name others with --key action=THEIRS.')
+        f"have to be numbers of shape [T, A]; name others with {formats.asked('action', 'THEIRS')}.")
   steps = len(action)
   if action.size > MOST:
     raise UserError(
@@ -229,7 +229,7 @@ def _arrays(name, episode):
     if value.dtype.kind not in NUMBERS or key != 'action' and value.size != steps:
       raise UserError(
           f'The episode {name} has {key} of shape {value.shape} and type {value.dtype} instead of '
-          f'{steps} numbers; name others with --key {key}=THEIRS.')
+          f"{steps} numbers; name others with {formats.asked(key, 'THEIRS')}.")
     arrays[key] = value if key == 'action' else value.reshape(steps)
     if key not in formats.OPTIONAL and not np.isfinite(
         value[:-1] if key == 'action' else value).all():

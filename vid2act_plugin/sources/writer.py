@@ -3,9 +3,13 @@
 import hashlib
 import os
 import pathlib
+import re
 
 from ..common.errors import UserError, printable
 from . import recording
+
+BEGUN = '.begun'  # Says of a folder without a manifest that what is in it is ours.
+PART = re.compile(rf'\.({recording.NAME.pattern}|{re.escape(recording.MANIFEST)})-\w+\.part')
 
 
 class Writer:
@@ -13,7 +17,8 @@ class Writer:
 
   head: the manifest without its episodes. name: field of an episode's entry by
   which the caller knows it. Attributes: `entries`, `{name: entry}`, and
-  `earlier`, the manifest that was there, None if there was none.
+  `earlier`, the manifest that was there, None if there was none. Raises a `UserError` where episodes lie in
+  the folder and nothing says that they are ours, as they would be overwritten.
   """
 
   def __init__(self, folder, head, name='file'):
@@ -21,10 +26,22 @@ class Writer:
     self.head = {**kept(head), **{k: shown(head[k]) for k in ('source', 'task')}}  # Else it could not be read again.
     self.entries = {}
     for part in self.folder.glob('.*.part'):  # A killed writer's.
-      if part.is_file():
+      if PART.fullmatch(part.name) and part.is_file():
         part.unlink(missing_ok=True)
     there = (self.folder / recording.MANIFEST).exists()
     self.earlier = recording.load_manifest(self.folder) if there else None
+    strange = [] if there or (self.folder / BEGUN).exists() else sorted(
+        x.name for x in self.folder.glob('*') if recording.NAME.fullmatch(x.name))
+    if strange:
+      raise UserError(
+          f'The folder {self.folder} holds {strange[0]}, but no {recording.MANIFEST} that says whose it is; copy that '
+          'as well, move what is there, or name another folder.')
+
+  def begin(self):
+    """Say in the folder that the episodes in it are ours, before the first of them is written."""
+    if not self.entries:
+      self.folder.mkdir(parents=True, exist_ok=True)
+      (self.folder / BEGUN).touch()
 
   def resume(self):
     """Keep the earlier episodes that are intact; the caller has checked that they belong here."""
@@ -49,6 +66,7 @@ class Writer:
     recording.write_manifest(self.folder, {
         **self.head, **facts,
         'episodes': sorted(self.entries.values(), key=lambda x: x['file'])})
+    (self.folder / BEGUN).unlink(missing_ok=True)
 
 
 def differences(before, now, path=''):

@@ -22,7 +22,7 @@ def add_parser(sub):
       help='a run, finished or not; or a folder of runs or of their scores, such as that of an ablation')
   add('--out', metavar='FILE', help=f'default: {NAME} in that folder')
   add('--against', help="a study's method that the others are compared with; default: that of its "
-      'matrix.yaml, or stock')
+      'matrix.yaml, else stock, or dreamerv3 where no run is called so')
   parser.set_defaults(run=main)
 
 

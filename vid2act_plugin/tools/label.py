@@ -51,7 +51,7 @@ def add_parser(sub):
   add('--model', default='', metavar='DIR',
       help='where what was learned is kept, and found again, and random:TASK beside it; default: with the recording')
   add('--workers', type=int, default=0, help='processes that collect; 0: one per core')
-  add('--seed', type=int, default=0)
+  add('--seed', type=int, default=0, help='of what is learned and collected; default: %(default)s')
   parser.set_defaults(run=main)
 
 
@@ -60,8 +60,8 @@ def main(args):
   for key, least in (('rate', 0), ('repeat', 1), ('updates', 1), ('episodes', 2), ('seed', 0)):
     if getattr(args, key) is not None and not getattr(args, key) >= least:
       raise UserError(f'The option --{key} is {getattr(args, key)}; give {least} or more.')
-  if (args.env, args.episodes) != ('{}', EPISODES) and not any(x.startswith(RANDOM) for x in args.sources):
-    raise UserError('The options --env and --episodes are of random:TASK, and --from names none; leave them out.')
+  if (args.env, args.episodes, args.workers) != ('{}', EPISODES, 0) and not any(x.startswith(RANDOM) for x in args.sources):
+    raise UserError('The options --env, --episodes and --workers are of random:TASK, and --from names none; leave them out.')
   args.resize = importing.squared(args.resize)
   path = files.resolved(args.path)
   try:

@@ -81,7 +81,7 @@ def _grid(videos, count):
 
 
 def _fit(image):
-  """Fit an image `[H, W, 3]` into the middle of a black square, magnified in whole pixels."""
+  """Fit an image `[H, W, 3]` into the middle of a black square, without smoothing."""
   from PIL import Image, ImageOps
   return np.asarray(ImageOps.pad(Image.fromarray(image), (SIDE, SIDE), Image.Resampling.BOX))
 

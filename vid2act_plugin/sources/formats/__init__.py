@@ -76,8 +76,8 @@ def episodes(path, name, keys, tasks=()):
         'names of tasks; leave --task (in vid2act.sources: the part after #) out.')
   if (at := keys.get('action_at')) and (at != 'image' or name != 'dreamerv2'):
     raise UserError(
-        f'The option --key action_at is {at}, but it may be image alone, and of the format dreamerv2 alone, whose '
-        f'actions led to the image of their row; the data in {path} are of {name}.')
+        f'The option --key action_at is {at} (in vid2act.sources: #action_at={at}), but it may be image alone, and of '
+        f'the format dreamerv2 alone, whose actions led to the image of their row; the data in {path} are of {name}.')
   left = [k for k in OPTIONAL if keys.get(k) == '']
   options = {'keys': {k: v for k, v in keys.items() if v}, 'left': left, 'task': list(tasks)}
   found = module.episodes(path, options)
@@ -93,7 +93,8 @@ def _bounds(text):
     low = high = np.zeros(1)
   if not (np.isfinite([low, high]).all() and (low < high).all()):
     raise UserError(
-        f'The option --key bounds is {text}; give LOW:HIGH of all actions, or of each, such as -2:2,0:1.')
+        f'The option --key bounds (in vid2act.sources: #bounds) is {text}; give LOW:HIGH of all actions, or of each, such '
+        'as -2:2,0:1.')
   return low, high
 
 
@@ -104,8 +105,8 @@ def _changed(name, load, left, bounds):
     actions, pairs = np.shape(episode.arrays['action'])[-1], len(bounds[0])
     if pairs not in (1, actions):
       raise UserError(
-          f'The episode {name} has {actions} actions, and --key bounds has {pairs} pairs; give one of all actions, or '
-          f'{actions}.')
+          f'The episode {name} has {actions} actions, and --key bounds has {pairs} pairs (in vid2act.sources: #bounds); '
+          f'give one of all actions, or {actions}.')
     episode.bounds = tuple(np.broadcast_to(x, actions) for x in bounds)
   for key in left:
     episode.arrays.pop(key, None)

@@ -9,8 +9,9 @@ import re
 import numpy as np
 
 from ...common.errors import UserError
-from . import naming
+from . import asked, naming
 
+COLUMNS = asked('action', 'COLUMN,COLUMN')
 OPTIONAL = ('reward', 'success', 'is_terminal')
 ENDS = r'_(s|sec|secs|seconds|ms|msec|us|ns|nsec|utc|unix|epoch)'
 NUMBERS = r'_?(index|idx|id|number|num|no|nr|count)'
@@ -23,7 +24,8 @@ MEANINGS = {  # Of names in lower case, with '_' for all but letters and digits;
     'episode': f'(episode|trajectory|demo|video)({NUMBERS}|_?name|_?path|_?file)?',
     'index': r'|unnamed(_\d+)+|index_level_\d+|level_\d+|index|idx|id|row|row' + NUMBERS,
     'end': '(is_)?(done|dones|first|last)|truncated|truncation|timeouts?|episode_end',
-    'other': '(next|obs|observations?|states?|infos?|task|return|discount|seed)(_.*)?',
+    'other': '(next|obs|observations?|states?|infos?|task|return|discount|seed)(_.*)?|'
+             'actions?_(is_)?(pad|mask|valid|id|name|type|source|confidence)',
     'action': 'action.*'}
 LEFT = {
     'frame': 'numbers or names of images', 'time': 'time', 'clock': 'time', 'episode': 'names of episodes',
@@ -57,8 +59,7 @@ def arrays(table, options, path):
   named = {k: v.split(',') for k, v in keys.items() if k in ('action', *OPTIONAL)}
   for key in [x for xs in named.values() for x in xs if x not in table]:
     raise UserError(
-        f"The file {path} has no column '{key}', only {have}; name the right ones with --key "
-        'action=COLUMN,COLUMN.')
+        f"The file {path} has no column '{key}', only {have}; name the right ones with {COLUMNS}.")
   kinds = {k: meaning(k) for k in table}
   names = {k: v[:1] for k, v in named.items() if k in OPTIONAL}
   for kind in OPTIONAL:
@@ -66,7 +67,7 @@ def arrays(table, options, path):
     if len(found) > 1 and kind not in names and kind not in options.get('left', ()):
       raise UserError(
           f'The file {path} has {_list(found)}, each of which may be the {kind}; name one with '
-          f'--key {kind}={found[0]}.')
+          f'{asked(kind, found[0])}.')
     if found:
       names.setdefault(kind, found)
   action = named.get('action') or [k for k, v in kinds.items() if v == 'action']
@@ -84,18 +85,17 @@ def _guessed(kinds, names, path):
   rest = [k for k, v in kinds.items() if v is None and k not in used]
   if not rest:
     raise UserError(
-        f'The file {path} has no column of actions, only {_list(kinds)}; name them with --key '
-        'action=COLUMN,COLUMN.')
+        f'The file {path} has no column of actions, only {_list(kinds)}; name them with {COLUMNS}.')
   known = [k for k, v in kinds.items() if k not in rest and v not in PLAIN]
   if known:
     raise UserError(
         f'The file {path} has {_list(known)}, which are known, and {_list(rest)}, which may be '
-        f"actions or not; name those that are, such as --key action={','.join(rest[:MANY])}.")
+        f"actions or not; name those that are, such as {asked('action', ','.join(rest[:MANY]))}.")
   return rest
 
 
 def order(table, path, count, pictures=()):
-  """Return the order of the rows `[N]` int and the name of the column that says so, or None.
+  """Return the order of the rows `[N]` int, the name of the column that says so, and how rows are taken; or None.
 
   count: of images. pictures: their paths, if they are no film. Raises a `UserError` if a number
   of a frame is there twice, or if rows are missing between others.
@@ -114,9 +114,8 @@ def order(table, path, count, pictures=()):
     if kind == 'time':
       _onward(values, name, path)
     rows = np.argsort(values, kind='stable')
-    if kind == 'frame':
-      _whole(values[rows], name, path, count, known)
-    return rows, name
+    late = kind == 'frame' and _whole(values[rows], name, path, count, known)
+    return rows, name, f'{name}, of which the first image is not: each row led to its image' if late else name
   return None
 
 
@@ -166,19 +165,20 @@ def _onward(values, name, path):
 
 
 def _whole(values, name, path, count, numbers):
-  """Refuse sorted numbers of frames of which some are there twice or missing."""
+  """Refuse sorted numbers of frames of which some are there twice or missing; say whether the first alone is."""
   steps = np.diff(values)
   if len(steps) and not steps.all():
     raise UserError(
         f"The file {path} has {values[1:][steps == 0][0]:g} twice in its column '{name}'; write "
         'one row for each image, and one file for each episode.')
   if numbers is not None and values.tolist() in (numbers, numbers[:-1]):
-    return
+    return False
   if len(values) != count and len({*steps.tolist()}) > 1:
     place = int(np.argmax(steps))
     raise UserError(
         f"The file {path} has no row between {values[place]:g} and {values[place + 1]:g} in its "
         f"column '{name}', and {count} images; write a row for each.")
+  return bool(numbers) and values.tolist() == numbers[1:]
 
 
 def _list(names):

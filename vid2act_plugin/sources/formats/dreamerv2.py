@@ -4,6 +4,7 @@ Their action led INTO the image of its row; ours is taken at it. `--key action_a
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...common.budget import Budget
 from ...common.errors import UserError
 from ...common.output import say
 from .. import frames, recording
-from . import Episode, asked, columns, dreamerv3, places, theirs, unused
+from . import Episode, asked, columns, dreamerv3, naming, places, theirs, unused
 
 
 def detect(path):
@@ -39,7 +40,9 @@ def episodes(path, options):
 def _files(path):
   if path.is_file():
     return [path] if path.suffix == '.npz' else []
-  return [x for x in sorted(places.below(path, '.npz')) if not dreamerv3.NAME.fullmatch(x.stem)]
+  found = [x for x in places.below(path, '.npz') if not dreamerv3.NAME.fullmatch(x.stem)]
+  folders = itertools.groupby(sorted(found), lambda x: x.parent)
+  return [x for _, files in folders for x in naming.natural([*files])]
 
 
 def _whole(file):

@@ -107,6 +107,8 @@ def _load(path, info, entry, names, files, wanted):
     arrays = {
         k: _arrived(k, v[0], np.concatenate([values[x] for x in v], 1)) for k, v in arrayed.items()}
     times = entry['start'] + values['timestamp'][:, 0].astype(np.float64)
+    if 'video' in entry and not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+      raise ValueError(f"the timestamps of episode {entry['episode_index']} do not go on from row to row")
   if 'video' in entry:
     frames = _film(entry, times, info['fps'])
   else:

@@ -2,6 +2,7 @@
 
 import collections
 import fnmatch
+import math
 import pathlib
 import re
 
@@ -32,7 +33,7 @@ def metadata(path):
         fps=float(info['fps']), data_path=info['data_path'], video_path=info.get('video_path'),
         chunks_size=int(info.get('chunks_size', 1000)), version=version, features={
             k: 'depth' if _depth(v) else v['dtype'] for k, v in info['features'].items()})
-    if not info['fps'] > 0 or not info['chunks_size'] > 0:
+    if not 0 < info['fps'] < math.inf or not info['chunks_size'] > 0:
       raise ValueError('fps and chunks_size have to be positive')
   if version not in ('v2.0', 'v2.1', 'v3.0'):
     raise UserError(

@@ -53,9 +53,8 @@ def write(folders, episodes, out):
 
 
 def _rate(manifests):
-  # Films that were labelled have no `imported`, and their `env` tells how many of their `fps` are a step.
-  rates = [(x.get('fps') or FPS) / x['imported'].get('repeat', 1) if 'imported' in x else bodies.pace(x) or FPS
-           for x in manifests]
+  told = lambda x: {**x, 'fps': x.get('fps') or FPS, 'env': x['imported']} if isinstance(x.get('imported'), dict) else x
+  rates = [bodies.pace(told(x)) or FPS for x in manifests]
   if len(set(rates)) > 1:
     given = ', '.join(f"{x['source']} {rate:g}" for x, rate in zip(manifests, rates))
     raise UserError(

@@ -12,13 +12,13 @@ from ...common import files, images
 from ...common.budget import FEW, Budget
 from ...common.errors import UserError, reading
 from .. import frames
-from . import Episode, asked, columns, tables
+from . import Episode, asked, columns, lerobot_meta, tables
 from . import minari_spaces as spaces
 from .minari_writer import write as write  # A part of what a format's module has.
 
 NAMES = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'terminations'}
 SUCCESS = ('infos/success', 'infos/is_success')
-CURE = 'download or write the data set again'
+CURE = lerobot_meta.CURE
 HDF5 = 'main_data.hdf5'
 
 
@@ -140,7 +140,10 @@ def _load(path, form, index, image, shape, dtype, keys, bounds):
 
 def _arrived(value, dtype, T):
   # Of one element per transition or per image.
-  value = value.reshape(len(value), -1)[:, 0].astype(dtype)
+  value = value.reshape(len(value), -1).astype(dtype)
+  if value.shape[1] != 1:
+    raise ValueError(f'{value.shape[1]} values in a row instead of one')
+  value = value[:, 0]
   if len(value) not in (T - 1, T):
     raise ValueError(f'{len(value)} values at {T} images')
   return np.concatenate([np.zeros(T - len(value), dtype), value])

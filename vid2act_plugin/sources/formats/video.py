@@ -137,7 +137,7 @@ def _load(source, shared, options):
   columns.single(table, path, {y for x in names.values() for y in x} | (set() if own else {shared.key}))
   names = {'image': _seen(source, shown, pictures), **names}
   if found:
-    names['order'] = found[1]
+    names['order'] = found[2]
     left.pop(found[1], None)
   left.update({x.name: 'its name is not like those of the others' for x in strays})
   rows = len(arrays['action'])
