@@ -103,7 +103,7 @@ class Source(Writer):
   def record(self, result):
     """Note in the manifest what a worker has recorded."""
     self.add(result['entry'])
-    before, now = (self.earlier or {}).get('renderer') or result['renderer'], result['renderer']
+    before, now = str((self.earlier or {}).get('renderer') or result['renderer']), result['renderer']
     self._save({**result, 'renderer': before if now in before else f'{before}; {now}'})
 
   def _save(self, facts):

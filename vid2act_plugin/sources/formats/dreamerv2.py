@@ -41,7 +41,7 @@ def _files(path):
   if path.is_file():
     return [path] if path.suffix == '.npz' else []
   found = [x for x in places.below(path, '.npz') if not dreamerv3.NAME.fullmatch(x.stem)]
-  folders = itertools.groupby(sorted(found), lambda x: x.parent)
+  folders = itertools.groupby(sorted(found, key=lambda x: (x.parent, x.name)), lambda x: x.parent)
   return [x for _, files in folders for x in naming.natural([*files])]
 
 
