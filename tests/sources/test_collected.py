@@ -54,7 +54,7 @@ def test_a_manifest_tells_whether_all_episodes_asked_for_are_there(gather, tmp_p
 @pytest.mark.parametrize('noise', [0.0, 0.3])
 def test_what_a_behaviour_gives_has_to_be_an_action(gives, words, noise):
   steps = []
-  env = types.SimpleNamespace(act_space={'action': np.zeros(2)}, step=lambda x: steps.append(x) or {'is_last': False})
+  env = types.SimpleNamespace(act_space={'action': np.zeros(2)}, step=lambda x: steps.append(x) or {'is_last': len(steps) > 3})
   with pytest.raises(ValueError, match=words):
     play.record(env, lambda env, obs, rng: gives, dict(policy='expert', noise=noise), np.random.default_rng(0))
   assert len(steps) == 1  # The simulator was given none of it.
