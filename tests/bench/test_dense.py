@@ -29,6 +29,8 @@ def test_the_readme_has_the_dense_study():
                       for seed in range(5)]) for x in told]
   text, front = (' '.join(x.read_text().split()) for x in (README, README.parents[2] / 'README.md'))
   assert f"is higher than `finetune`'s by {interval(*gained['score'], places=1)}" in front
+  success = [interval(*gained[f'success_{x}']) for x in ('any', 'last')]
+  assert f'success at any step by {success[0]}, at the last by {success[1]}' in front
   assert f"today's minus that is {interval(*change, places=1)} in score" in text
   better = f"in {sum((x > 0).sum() for x in gained['score'])} of {len(pairs)} pairs"
   assert f"`vid2act` has the higher score {better}, and in all five of button-press-wall and of door-lock" in text
