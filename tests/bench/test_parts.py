@@ -1,29 +1,78 @@
-"""Which part gives what: the README's table is what is committed."""
+"""Which part gives what: the README's tables are what is committed."""
+
+import re
 
 import numpy as np
-from helpers.told import README, interval, means, paired, rows_of
+import pytest
+from helpers.told import README, interval, means, paired, rows_of, short
 
-TASK, BASES = 'metaworld_handle-press-side', ('vid2act', 'finetune')
+HANDLE, WALL = 'metaworld_handle-press-side', 'metaworld_button-press-wall'
+TABLES = {  # What stands in the head of a table: its study, its metric, decimals of a run's figure, and its target.
+    'sparse': ('parts', 'success_any', 2, HANDLE), 'dense': ('parts_dense', 'score', 0, WALL),
+    'dense, success': ('parts_dense', 'success_any', 2, WALL)}
+BASES = 'vid2act', 'finetune'
 
 
-def test_the_readme_has_which_part_gives_what():
+def found(table):
+  """Return the means over training of every run, of the agent and of its policy alone, and how differences are told."""
+  study, metric, places, task = TABLES[table]
+  agent = means(metric, study)
+  assert {x for x, _, _ in agent} == {task}
+  policy = {**agent, **means(f'policy_{metric}', study)}  # Where nobody else acts, the whole evaluation is the policy's.
+  minus = lambda values, method, base: interval(
+      np.array([values[task, s, method] - values[task, s, base] for _, s in paired(agent, method, base)]),
+      places=max(1, places))
+  return agent, policy, minus
+
+
+@pytest.mark.parametrize('table', TABLES)
+def test_the_readme_has_which_part_gives_what(table):
   """Every run that is committed is told, beside `vid2act` and `finetune` with the same seed."""
-  agent, policy = means('success_any', 'parts'), means('policy_success_any', 'parts')
-  policy = {**agent, **policy}  # Where nobody else acts, the whole evaluation is the policy's.
-  told = rows_of('| variant (sparse) |')
-  assert {x[0].strip('`') for x in told} == {x for _, _, x in agent} and len({x[0] for x in told}) == len(told)
-  shares = lambda found, method, seeds: ' '.join(
-      f'{found[TASK, s, method]:.2f}'.removeprefix('0') for s in seeds)
-  text = ' '.join(README.read_text().split())
-  for name, seeds, *cells in told:
-    method = name.strip('`')
+  *_, places, task = TABLES[table]
+  agent, policy, minus = found(table)
+  rows = {}
+  for method in dict.fromkeys(x for _, _, x in agent):
     mine = [s for _, s in paired(agent, method)]
-    assert mine == list(range(5)) and seeds == '0 to 4', name
-    for found, values, *differences in ((agent, *cells[:3]), (policy, *cells[3:])):
-      assert values == shares(found, method, mine), name
-      for base, difference in zip(BASES, differences, strict=True):
-        less = np.array([found[TASK, s, method] - found[TASK, s, base] for s in mine])
-        assert difference == ('' if method == base else interval(less)), (name, base)
-    if method == 'vid2act_published':
-      more = [interval(np.array([x[TASK, s, 'vid2act'] - x[TASK, s, method] for s in mine])) for x in (agent, policy)]
-      assert f'less often than `vid2act`, by {more[0]}, the policy alone by {more[1]}, and no more often' in text
+    assert mine == list(range(5)), method
+    cells = []
+    for values in (agent, policy):
+      cells += [short([values[task, s, method] for s in mine], places),
+                *('' if x == method else minus(values, method, x) for x in BASES)]
+    rows[f'`{method}`'] = [f'`{method}`', '0 to 4', *cells]
+  told = rows_of(f'| variant ({table}) |')
+  shown = '\n'.join(f"| {' | '.join(x)} |" for x in rows.values())
+  assert {x[0]: x for x in told} == rows and len(told) == len(rows), shown
+
+
+@pytest.mark.parametrize('table', ['sparse', 'dense'])
+def test_the_readme_says_what_the_published_choices_lose(table):
+  agent, policy, minus = found(table)
+  less = [minus(x, 'vid2act', 'vid2act_published') for x in (agent, policy)]
+  text = ' '.join(README.read_text().split())
+  assert f'than `vid2act`, by {less[0]}, the policy alone by {less[1]}' in text
+  assert {
+      'sparse': f"no more often than `finetune` that can be shown, {minus(agent, 'vid2act_published', 'finetune')}",
+      'dense': f"and a lower one than `finetune`, by {minus(agent, 'finetune', 'vid2act_published')}"}[table] in text
+
+
+def test_the_readme_has_what_dense_rewards_show():
+  """Every interval told of the dense target is one of its runs, and so is what came of `finetune` once more."""
+  text = README.read_text().split('**The same with dense rewards** ([parts_dense')[1].split('\n**With sources of other bodies')[0]
+  text = ' '.join(' '.join(x for x in text.splitlines() if not x.startswith('|')).split())
+  have, tables = set(), {}
+  for table in ('dense', 'dense, success'):
+    agent, policy, minus = found(table)
+    tables[table], methods = agent, {x for _, _, x in agent}
+    have |= {minus(values, x, y) for values in (agent, policy) for x in methods for y in methods if x != y}
+  metrics = {'dense': ('score', 0), 'dense, success': ('success_any', 2)}
+  again = {k: means(metric, 'dense_again') for k, (metric, _) in metrics.items()}
+  assert {(t, x) for t, _, x in again['dense']} == {(WALL, 'finetune')}
+  runs = lambda values, method: np.array([values[WALL, s, method] for s in range(5)])
+  score, success = (short(runs(x, 'finetune'), metrics[k][1]) for k, x in again.items())
+  assert f'once more with the same five seeds has the score {score} and success {success}' in text
+  for k, x in again.items():
+    for method in BASES:
+      have.add(interval(runs(tables[k], method) - runs(x, 'finetune'), places=max(1, metrics[k][1])))
+      have.add(interval(runs(x, 'finetune') - runs(tables[k], method), places=max(1, metrics[k][1])))
+  told = re.findall(r'-?[.\d]+ \(-?[.\d]+ to -?[.\d]+\)', text)
+  assert len(told) == 15 and {*told} <= have, {*told} - have

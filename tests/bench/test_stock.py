@@ -4,15 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from helpers.told import README, RESULTS, interval, means, paired, rows_of
+from helpers.told import README, RESULTS, interval, means, paired, rows_of, short
 
 STUDIES = [x for x in ('sparse', 'dense', 'far', 'walker', 'noise', 'irrelevant') if paired(means('score', x), 'stock')]
 METRICS = {'sparse': 'success_any'}  # As there is no score to speak of.
 REHEARSED = 'finetune_rehearse'
-
-
-def short(values, places):
-  return ' '.join(f'{x:.{places}f}'.removeprefix('0' * (places > 0)) for x in values)
 
 
 def compared(study, method, *differences, places):

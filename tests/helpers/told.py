@@ -39,5 +39,10 @@ def interval(*differences, places=2):
   return f'{short(comparison.mean(*differences))} ({short(low)} to {short(high)})'
 
 
+def short(values, places):
+  """Return how the README tells figures, seed by seed: shares without the 0."""
+  return ' '.join(f'{x:.{places}f}'.removeprefix('0' * (places > 0)) for x in values)
+
+
 def number(text):
   return [float(x) for x in re.findall(r'-?[.0-9]+', text)]
