@@ -4,7 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from helpers.told import README, interval, means, paired, rows_of, short
+from helpers.told import README, RESULTS, interval, means, paired, rows_of, short
+
+from vid2act_plugin.training import scores
 
 HANDLE, WALL = 'metaworld_handle-press-side', 'metaworld_button-press-wall'
 TABLES = {  # What stands in the head of a table: its study, its metric, decimals of a run's figure, and its target.
@@ -64,15 +66,18 @@ def test_the_readme_has_what_dense_rewards_show():
     agent, policy, minus = found(table)
     tables[table], methods = agent, {x for _, _, x in agent}
     have |= {minus(values, x, y) for values in (agent, policy) for x in methods for y in methods if x != y}
-  metrics = {'dense': ('score', 0), 'dense, success': ('success_any', 2)}
-  again = {k: means(metric, 'dense_again') for k, (metric, _) in metrics.items()}
+  again = {k: means(TABLES[k][1], 'dense_again') for k in tables}
   assert {(t, x) for t, _, x in again['dense']} == {(WALL, 'finetune')}
   runs = lambda values, method: np.array([values[WALL, s, method] for s in range(5)])
-  score, success = (short(runs(x, 'finetune'), metrics[k][1]) for k, x in again.items())
+  score, success = (short(runs(x, 'finetune'), TABLES[k][2]) for k, x in again.items())
   assert f'once more with the same five seeds has the score {score} and success {success}' in text
   for k, x in again.items():
-    for method in BASES:
-      have.add(interval(runs(tables[k], method) - runs(x, 'finetune'), places=max(1, metrics[k][1])))
-      have.add(interval(runs(x, 'finetune') - runs(tables[k], method), places=max(1, metrics[k][1])))
+    less = [runs(tables[k], method) - runs(x, 'finetune') for method in BASES]
+    have |= {interval(sign * y, places=max(1, TABLES[k][2])) for y in less for sign in (1, -1)}
   told = re.findall(r'-?[.\d]+ \(-?[.\d]+ to -?[.\d]+\)', text)
   assert len(told) == 15 and {*told} <= have, {*told} - have
+  curve = lambda method, seed: zip(*(next(
+      x['ys'] for x in scores.load(RESULTS / f'parts_dense/scores/{metric}.json.gz')
+      if (x['method'], x['seed']) == (method, seed)) for metric in ('score', 'success_any')), strict=True)
+  assert 'score of 42 succeed in .8' in text and (42, .8) in [(round(x), round(y, 2)) for x, y in curve('finetune', 2)]
+  assert 'one with 343 in none' in text and (343, 0) in [(round(x), y) for x, y in curve('vid2act_noimitate', 1)]

@@ -136,7 +136,7 @@ def initialise(agent, bundle, config):
 
 
 def aligned(params):
-  """Return the adapter's kernel for a student that begins in its teacher's own feature space."""
+  """Return, as `loading.match` takes it, the adapter's kernel of a student that begins in its teacher's feature space."""
   name = 'adapter/map/kernel'
   kernel = params.get(name)
   if kernel is None or kernel.shape[0] != kernel.shape[1]:

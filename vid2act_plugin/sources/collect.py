@@ -164,7 +164,8 @@ def add_parser(sub):
   add('--orientation', help='metaworld: upright, or raw as the camera hangs')
   add('--render', help='full, or fast: no shadows, and in metaworld and dmcontrol no reflections or fine meshes')
   add('--noise', type=float, nargs='+', default=NOISE,
-      help="standard deviations of the noise on the expert's actions, taken in turn; default: 0 0.1 0.3 0.5")
+      help="standard deviations of the noise on the expert's actions, taken in turn; default: " + ' '.join(
+          f'{x:g}' for x in NOISE))
   add('--random-share', type=float, default=0.2, help='share of episodes with random actions; default: %(default)s')
   add('--workers', type=int, default=0, help='processes; 0: one per core')
   cluster.add_options(add)
