@@ -89,9 +89,7 @@ def _check(path, folder, options):
   if not path.is_dir():
     with reading(f'The data {path}', 'name a file or folder of recordings'):
       files.regular(path)
-  if folder == path or path in folder.parents or folder in path.parents:
-    raise UserError(
-        f'The recording {folder} would lie in the data {path}, or around it; name another folder (--out).')
+  apart(path, folder)
   if ours(path):
     raise UserError(f'The folder {path} is a recording of ours already; use it as it is.')
   _none_within(path)
@@ -103,6 +101,13 @@ def _check(path, folder, options):
       ('key', formats.understood(options['key']), formats.CURE)):
     if not good:
       raise UserError(f'The option --{key} is {options[key]}; {cure}.')
+
+
+def apart(path, folder):
+  """Raise a `UserError` if a recording in `folder` would lie in the data `path`, or around it, both without links."""
+  if folder in (path, *path.parents) or path in folder.parents:
+    raise UserError(
+        f'The recording {folder} would lie in the data {path}, or around it; name another folder (--out).')
 
 
 def _none_within(path):

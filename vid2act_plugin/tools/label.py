@@ -74,8 +74,7 @@ def main(args):
 def run(path, folder, args):
   """Label what is in `path` as the recording `folder`, as the options `args` say; see `add_parser`."""
   original = _original(path, args)
-  if files.resolved(folder) in (path, *path.parents) or path in files.resolved(folder).parents:
-    raise UserError(f'The recording {folder} would lie in {path} or around it; name another folder (--out).')
+  importing.apart(path, files.resolved(folder))
   labelling.check(folder)
   sources, facts = _sources(args, folder, original)
   with resume.Stop() as stop:
