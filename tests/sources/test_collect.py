@@ -150,6 +150,14 @@ def test_settings_that_do_not_exist(tmp_path, changes, words):
         **dict(names=['metaworld_reach'], folder=tmp_path, env={}), **changes})
 
 
+def test_what_is_wrong_with_a_source_shows_before_the_others_are_recorded(tmp_path):
+  names = [*SOURCES, 'metaworld_window-close@math:hypot']
+  with pytest.raises((UserError, RuntimeError), match='must be real number'):
+    collect.collect(names, tmp_path, dict(limit=3, size=(16, 16)), episodes=3, processes=1, random_share=0)
+  assert sorted(str(x.relative_to(tmp_path)) for x in tmp_path.rglob('*.npz')) == [
+      f'{x}/{recordings.name(0)}' for x in SOURCES]
+
+
 def test_behaviours():
   behaviours = [recorder.behave(i, [0.0, 0.3], 0.2) for i in range(10)]
   expert = lambda x: dict(policy='expert', noise=x)

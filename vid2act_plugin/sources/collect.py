@@ -26,14 +26,12 @@ def collect(
   """Record `episodes` episodes of every source into `folder/NAME` and return these folders.
 
   names: tasks, SUITE_TASK, patterns of them, or tasks with a behaviour, SUITE_TASK@MODULE:FUNCTION,
-  a function `(env, obs, rng) -> action`. env: settings of the environment; those
-  left out are the suite's defaults, and 200 env steps. noise: standard
-  deviations of the Gaussian noise on the expert's actions, taken in turn. random_share: share of episodes with
-  uniformly random actions. processes: 0 is one per core. ray: a
+  a function `(env, obs, rng) -> action`. env: settings of the environment; those left out are the suite's
+  defaults, and 200 env steps. noise: standard deviations of the Gaussian noise on the expert's actions, taken
+  in turn. random_share: share of episodes with uniformly random actions. processes: 0 is one per core. ray: a
   `cluster.Cluster` to be entered, whose CPUs take the place of processes. An episode depends only on seed,
-  source, its index and the settings, so that an interrupted collection continues and ends as if it had not
-  been interrupted. Raises a `UserError` for settings that do not exist, or that differ from those of a
-  recording which is already there.
+  source, its index and the settings, so that an interrupted collection continues and ends as if it had not been.
+  Raises a `UserError` for settings that do not exist, or differ from those of a recording which is already there.
   """
   found = entries.parse_all(names)
   if ray is not None:  # Whose workers are elsewhere.
@@ -43,7 +41,10 @@ def collect(
   behaviour = dict(noise=list(noise), random_share=random_share)
   with lock.locked(folder):
     sources = [Source(x, folder, env, behaviour, seed) for x in found]
-    jobs = [dict(x.job(i), source=k) for k, x in enumerate(sources) for i in x.missing(episodes)]
+    missing = [x.missing(episodes) for x in sources]
+    jobs = [dict(sources[k].job(i), source=k) for k, x in enumerate(missing) for i in x]
+    # One of each source first: a setting or a behaviour that is wrong shows at once.
+    jobs.sort(key=lambda x: x['index'] != missing[x['source']][0])
     if jobs:
       for k in {x['source'] for x in jobs}:
         sources[k].begin()
