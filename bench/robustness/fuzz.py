@@ -153,6 +153,8 @@ def main(argv=None):
   add('--out', type=pathlib.Path, default=pathlib.Path('runs') / 'fuzz',
       help='gets inputs that fail')
   args = parser.parse_args(argv)
+  if args.inputs < len(args.only):
+    parser.error(f'argument --inputs: {args.inputs} is less than one for each of {len(args.only)} kinds (--only)')
   counts, each = collections.Counter(), collections.defaultdict(collections.Counter)
   judged = Judge()
   with progress.bar('fuzz', args.inputs, 'inputs') as bar:

@@ -52,7 +52,7 @@ def main():
         [(found[name, i], known[name][i]['action'][:-1]) for i in range(args.episodes)])) for name in known]
   size = len(rows[0]['r2'])
   table('R2 of what is inferred', ['seen', 'task', *[f'action {i}' for i in range(size)]], [
-      [x['seen'], x['task'], *[f'{y:.2f}' for y in x['r2']]] for x in rows])
+      [x['seen'], x['task'], *['' if y is None else f'{y:.2f}' for y in x['r2']]] for x in rows])
   if args.json:
     args.json.write_text(json.dumps(rows, indent=1) + '\n')
 

@@ -26,7 +26,6 @@ RIDGE = 1.0  # Weight of the penalty, on standardised features.
 
 def main():
   args = study.arguments(__doc__, ['vid2act'], 'why', [UPDATES], keeps=False)
-  args.set = [*args.set, ('agent.vid2act.gradshare', True)]
   if args.one:
     return one(args)
   rows = study.run('why', args, dynamics.prepare)
@@ -39,7 +38,7 @@ def main():
 
 def one(args):
   """Train with one seed, and write what is found then."""
-  config, data = dynamics.prepare(args, study.one(args))
+  config, data = dynamics.prepare(args, study.one(args), **{'agent.vid2act.gradshare': True})
   agent = dynamics.build(config, data)
   batches = iter(agent.stream(dynamics.stream(agent, data)))
   for _ in dynamics.learn(args, agent, batches):

@@ -36,3 +36,6 @@ def test_the_readme_has_the_dense_study():
   assert f"`vid2act` has the higher score {better}, and in all five of button-press-wall and of door-lock" in text
   assert [(x > 0).all() for x in gained['score']] == [False, True, True] and {len(x) for x in gained['score']} == {5}
   assert f'leave the difference of the scores at {sample[4]}.' in text
+  others = [i for i, x in enumerate(told) if x[0] != 'button-press-wall']
+  less = [interval(*(gained[x][i] for i in others), places=n) for x, n in (('score', 1), ('success_any', 2))]
+  assert len(others) == 2 and f'it is {less[0]}, and success at any step differs by {less[1]}.' in text, less
