@@ -1,10 +1,12 @@
 """What is measured of a report, and what a run remembers of its teacher."""
 
+import collections
 import contextlib
 import types
 
 import numpy as np
 import pytest
+from embodied.core import selectors
 
 from vid2act_plugin.common.errors import UserError
 from vid2act_plugin.training import finite
@@ -16,7 +18,8 @@ from vid2act_plugin.training.learner import Learner
 def test_a_report_is_the_mean_of_its_batches_and_shows_the_last(batches, consec):
   learner, count, logged = object.__new__(Learner), batches * consec, []
   learner.args, learner.config = types.SimpleNamespace(report_batches=batches), types.SimpleNamespace(consec_report=consec)
-  learner.replay, learner.carry_report = [0], 0
+  learner.replay, learner.carry_report = collections.UserList([0]), 0
+  learner.replay.sampler = selectors.Uniform()
   learner._batch = lambda mode: {'report': 1}[mode]
   learner.agent = types.SimpleNamespace(report=lambda carry, data: (carry + data, {
       'loss': np.float32(carry), 'openloop': np.full((1, 2, 2, 3), carry)}))

@@ -110,7 +110,7 @@ class Tape:
   """A replay that gives recorded batches, `[B, T + context]`, in their order."""
 
   def __init__(self, batches, at=0):
-    self.batches, self.at, self.updates = batches, {'train': at, 'report': 0}, 0
+    self.batches, self.at, self.updates, self.sampler = batches, {'train': at, 'report': 0}, 0, None
 
   def __len__(self):
     return 100
@@ -144,7 +144,7 @@ def recorded(spaces):
 
 
 def test_training_on_a_recorded_stream(configure, bundle, make_agent, recorded, tmp_path):
-  """With a report between updates, whose stream reads ahead and takes seeds of the host's."""
+  """With a report between updates, which takes seeds of the host's."""
   config = configure('vid2act', **{'vid2act.teacher': str(bundle), 'run.train_ratio': 24})
   config = elements.Config({**config, 'jax': {**config.jax, 'precompile': False}})
   agent, another = make_agent(config), make_agent(config)

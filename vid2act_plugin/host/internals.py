@@ -6,6 +6,7 @@ have the same text there. A test looks at every one and names what is gone or ha
 
 import dataclasses
 
+import embodied
 import embodied.jax.internal
 import embodied.jax.nets
 from dreamerv3 import agent as hostagent
@@ -71,8 +72,15 @@ PARTS = (
     Part('embodied/jax/outs.py', 164, 'self.mean = f32(mean)', '`shift_mean`'),
     Part('embodied/core/driver.py', 20, 'self.ends = pipes', 'training/environments.py closes them'),
     Part('embodied/core/driver.py', 36, 'self.acts = {', 'training/evaluation.py: `ANEW`'),
+    Part('embodied/core/replay.py', 25, 'self.sampler = ', '`generators`'),
     Part('embodied/core/replay.py', 27, 'self.chunks = {}', 'training/chunks.py'),
     Part('embodied/core/replay.py', 51, 'self.save_wait = save_wait', 'training/train.py'),
+    Part('embodied/core/selectors.py', 34, 'self.rng = ', '`generators`'),
+    Part('embodied/core/selectors.py', 138, 'self.tree = SampleTree(', '`generators`'),
+    Part('embodied/core/selectors.py', 210, 'self.selectors = ', '`generators`'),
+    Part('embodied/core/selectors.py', 239, 'self.rng = ', '`generators`'),
+    Part('embodied/core/streams.py', 35, 'self.source = iter(source)', '`drawn`'),
+    Part('embodied/core/streams.py', 36, 'self.transform = ', '`drawn`'),
     Part('portal/process.py', 40, 'target=self._wrapper', 'training/environments.py: `Worker`'),
     Part('portal/process.py', 47, 'atexit.register(self.kill)', 'training/environments.py: `close`'),
     Part('portal/process.py', 78, 'self.ready.wait()', 'training/environments.py: no barrier'),
@@ -120,6 +128,20 @@ def replicated(mesh):
 def seed(agent, counter):
   """Return the seed, on the agent's devices, that the host's stream gives the batch `counter`."""
   return agent._seeds(counter, agent.train_mirrored)
+
+
+def drawn(stream):
+  """Yield the batches of a host's stream that has not begun, each made when it is asked for, in the thread that asks."""
+  if not isinstance(stream, embodied.streams.Prefetch):  # An agent that acts at random gives what it was given.
+    yield from stream
+  while True:
+    yield stream.transform(next(stream.source))
+
+
+def generators(selector):
+  """Return the generators of random numbers of a replay's selector and of those that it consists of."""
+  own, inner = getattr(selector, 'rng', None), [*getattr(selector, 'selectors', ()), getattr(selector, 'tree', None)]
+  return [own] * (own is not None) + [y for x in inner if x is not None for y in generators(x)]
 
 
 def split(agent, xs):

@@ -37,6 +37,7 @@ class Learner:
 
   def report(self, logger):
     if len(self.replay):
+      draws = [(x, x.bit_generator.state) for x in internals.generators(self.replay.sampler)]
       means = elements.Agg()
       for _ in range(self.config.consec_report * self.args.report_batches):
         self.carry_report, mets = self.agent.report(self.carry_report, self._batch('report'))
@@ -44,6 +45,8 @@ class Learner:
       mets = {**mets, **means.result()}  # Pictures are of the last batch.
       self.pictures = {k: v for k, v in mets.items() if getattr(v, 'ndim', 0) > 2}
       logger.add(mets, prefix='report')
+      for generator, state in draws:  # Reports go by the clock, and what is learned from does not.
+        generator.bit_generator.state = state
 
   def log(self, logger):
     mets = self.metrics.result()
@@ -60,11 +63,14 @@ class Learner:
     logger.write()
 
   def _batch(self, mode):
-    """Return the next batch; streams start late, as they read ahead from what is there by then."""
+    """Return the next batch, drawn at this point of the run: with the same seed it is the same one each time.
+
+    The host has a thread that reads ahead, from as much as the replay has by then.
+    """
     if mode not in self.streams:
-      self.streams[mode] = iter(self.agent.stream(
+      self.streams[mode] = internals.drawn(self.agent.stream(
           hostmain.make_stream(self.config, self.replay, mode)))
     batch = next(self.streams[mode])
-    if 'seed' in batch:  # The host counts train and report batches together, read ahead or not.
+    if 'seed' in batch:  # The host counts train and report batches together.
       batch['seed'] = internals.seed(self.agent, self.agent.n_updates)
     return batch

@@ -1,9 +1,10 @@
 """Run scripts `train`, `train_eval` and `eval_only` that count env steps and keep what they made.
 
-They differ from the host's scripts of the same names in four ways: evaluation
+They differ from the host's scripts of the same names in five ways: evaluation
 comes after a number of env steps and has exactly `run.eval_eps` episodes, which
-are the same every time and not those of training; and at the end the run
-evaluates, logs, draws and saves.
+are the same every time and not those of training; batches are drawn at fixed
+points, so that a seed repeats a run; and at the end the run evaluates, logs, draws
+and saves.
 """
 
 import time
