@@ -38,7 +38,11 @@ def told(overlays, capsys):
     ('vid2act_guide', {'agent.vid2act': {'guide_by': 'best', 'prior': False}}, []),
     ('vid2act', {'agent.vid2act.vae.online': True}, ['agent.vid2act.vae.online is True']),
     ('vid2act_scratch', {'agent.vid2act.init_source': 'a'}, ["agent.vid2act.init_source is 'a'"]),
-    ('finetune', {'agent.vid2act.gradshare': True}, ['agent.vid2act.gradshare is True'])])
+    ('finetune', {'agent.vid2act.gradshare': True}, ['agent.vid2act.gradshare is True']),
+    ('finetune', {'agent.vid2act': {'floor': 0.3, 'scales.distill': 7.0, 'execute.noise': 0.2}},
+     ['agent.vid2act.execute.noise is 0.2', 'agent.vid2act.floor is 0.3', 'agent.vid2act.scales.distill is 7.0']),
+    ('vid2act', {'agent.vid2act': {'floor': 0.3, 'scales': {'distill': 7.0, 'vae': 2.0}, 'execute.noise': 0.2}},
+     ['agent.vid2act.scales.vae is 2.0'])])
 def test_a_key_without_effect_is_told(told, name, changes, keys):
   found = told(name, **changes)
   assert len(found) == len(keys)

@@ -148,10 +148,12 @@ def test_windows_for_the_vae_that_are_longer_than_a_recording(config):
   assert build._windows(config(batch_length=24), bundle)(0)['image'].shape[1] == 24
 
 
-def test_the_nearest_episodes_begin_as_the_task_does(root, bundle):
+@pytest.mark.parametrize('at_once', [64, 3])
+def test_the_nearest_episodes_begin_as_the_task_does(root, bundle, monkeypatch, at_once):
   """Those of the second recording, whose images have another value, and of none else."""
   sources = dataset.Sources([root / x for x in NAMES], holdout=0)
   teacher = bundles.load(bundle)
+  monkeypatch.setattr(rehearse, 'AT_ONCE', at_once)
   for value, wanted in ((101, [0, 1, 2, 3]), (102, [2, 3, 0, 1])):
     images = np.full((3, 16, 16, 3), value, np.uint8)
     assert rehearse.nearest(sources, teacher, images) == wanted

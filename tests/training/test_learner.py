@@ -4,12 +4,13 @@ import collections
 import contextlib
 import types
 
+import elements
 import numpy as np
 import pytest
 from embodied.core import selectors
 
 from vid2act_plugin.common.errors import UserError
-from vid2act_plugin.training import finite
+from vid2act_plugin.training import finite, learner
 from vid2act_plugin.training import train as loop
 from vid2act_plugin.training.learner import Learner
 
@@ -27,6 +28,15 @@ def test_a_report_is_the_mean_of_its_batches_and_shows_the_last(batches, consec)
   (mets, prefix), = logged
   assert learner.carry_report == count and prefix == 'report' and mets['loss'] == np.mean(range(count))
   assert np.all(mets['openloop'] == count - 1) and learner.pictures['openloop'] is mets['openloop']
+
+
+def test_any_number_of_sources_is_logged():
+  """The host's logger takes a thousand values at once."""
+  written, values = {}, {f'relevance/{i}': i for i in range(2500)}
+  logger = elements.Logger(elements.Counter(), [lambda rows: written.update({k: float(v) for _, k, v in rows})])
+  learner._add(logger, values, prefix='train')
+  logger.write()
+  assert written == {f'train/{k}': v for k, v in values.items()}
 
 
 def test_what_a_summary_says_of_the_teacher_is_read_at_the_start(configure, bundle, tmp_path, monkeypatch):

@@ -103,6 +103,8 @@ def test_a_teacher_without_behaviours_gets_them(teacher, made, capsys):
   assert behaviours.of(found).identity() == behaviours.read(made).identity()
   assert found.params.keys() == before.params.keys() and found.hash != before.hash
   assert not clone.kept(teacher).exists() and 'clone' in capsys.readouterr().out
+  (folder.parent / 'ckpt').mkdir(exist_ok=True)
+  (folder.parent / 'ckpt/latest').write_text('x')  # As a run that has learned has one.
   assert build.tied(teacher.logdir, found)  # Its model is the one that the run was begun with.
   found.manifest['before'] = 'x'
   with pytest.raises(UserError, match='was started with the teacher'):

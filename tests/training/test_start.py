@@ -188,12 +188,18 @@ def test_what_the_host_would_execute_is_refused_at_the_start(continued, owned, t
 
 
 def test_another_teacher_is_known_at_the_start(small, bundle, tmp_path):
-  """Before the settings of the run are written over."""
+  """Before anything is written over; a run that has learned nothing yet may begin with another one."""
+  config = small.update({'logdir': str(tmp_path), 'vid2act.teacher': str(bundle)})
+  config.save(elements.Path(tmp_path) / 'config.yaml')
   (tmp_path / 'teacher.json').write_text(json.dumps({'hash': 64 * '0', 'sources': ['x']}))
-  (tmp_path / 'config.yaml').write_text('task: x\n')
+  before = {x: x.read_bytes() for x in tmp_path.iterdir()}
+  with pytest.raises(UserError, match='other settings of the world model'):  # It came as far as to look at this one.
+    prepare.prepare(config)
+  (tmp_path / 'ckpt').mkdir()
+  (tmp_path / 'ckpt/latest').write_text('x')
   with pytest.raises(UserError, match='was started with the teacher 000000000000'):
-    prepare.prepare(small.update({'logdir': str(tmp_path), 'vid2act.teacher': str(bundle)}))
-  assert (tmp_path / 'config.yaml').read_text() == 'task: x\n'
+    prepare.prepare(config)
+  assert {x: x.read_bytes() for x in tmp_path.iterdir() if x.is_file() and x.name != '.lock'} == before
 
 
 def test_settings_of_earlier_and_later_versions(continued, tmp_path):

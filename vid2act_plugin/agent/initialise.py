@@ -21,6 +21,7 @@ from ..teacher import model as models
 # Of the model's settings, those that change only how it begins or is trained, or what becomes of vectors.
 ALIKE = re.compile(r'.*\.(winit|outscale|unimix|free_nats)|.*\.(enc|dec)\.simple\.(layers|units|symlog)')
 MODEL = re.compile(r'dyn/(?!obs0/)|enc/cnn')  # What has to be the teacher's; vectors of the task's own change obs0.
+HEADS = {'rew': 'rewhead', 'con': 'conhead'}  # Modules that a task may have otherwise, and their settings.
 
 
 def fit(params, teacher, bundle, source, actions):
@@ -95,15 +96,32 @@ def check_alike(config, manifest):
   names, source = manifest['sources'], config.agent.vid2act.init_source
   separate = manifest.get('kind') == 'separate'
   taught = manifest['agents'][names.index(source) if source else 0] if separate else manifest['agent']
-  parts = ('enc', 'dyn') if separate else ('enc', 'dyn', 'dec')
-  flat = lambda agent: json.loads(json.dumps(elements.Config({'agent': {k: dict(agent[k]) for k in parts}}).flat))
-  ours, theirs = flat(config.agent), flat(taught)
-  other = [k for k in ours if ours[k] != theirs.get(k, ours[k]) and not ALIKE.fullmatch(k)]
+  other, ours, theirs = _other(config, taught, ('enc', 'dyn') if separate else ('enc', 'dyn', 'dec'))
   if other:
     raise UserError(
         f'The key agent.vid2act.init is True, but the teacher {config.vid2act.teacher} was made with other settings of the world '
         f"model, {differences(other, ours, 'there', theirs)}, with which its weights mean something else; give those, "
         'as its manifest.json has them, pretrain another teacher, or set that key to False.')
+
+
+def _other(config, taught, parts):
+  """Return which settings of these parts make weights mean something else, and the agent's and the teacher's settings."""
+  flat = lambda agent: json.loads(json.dumps(elements.Config({'agent': {k: dict(agent[k]) for k in parts}}).flat))
+  ours, theirs = flat(config.agent), flat(taught)
+  other = [k for k in ours if ours[k] != theirs.get(k, ours[k]) and not ALIKE.fullmatch(k)]
+  return other, ours, theirs
+
+
+def _meant(config, bundle):
+  """Return the teacher's tensors without those of heads that the agent has with other settings, which begin anew."""
+  found = bundle.params
+  for name, part in HEADS.items() if bundle.manifest.get('kind') != 'separate' else ():
+    other, ours, theirs = _other(config, bundle.manifest['agent'], [part])
+    if other:
+      note(f"Note: {name} begins anew, as the teacher {config.vid2act.teacher} was made with other settings, "
+           f"{differences(other, ours, 'there', theirs)}.")
+      found = {k: v for k, v in found.items() if not k.startswith(f'{name}/')}
+  return found
 
 
 def _refuse(config, differ, report=()):
@@ -128,7 +146,7 @@ def initialise(agent, bundle, config):
     note('Not initialised from the teacher: the run continues from its own checkpoint.')
     return
   params, report = fit(
-      loading.parameters(agent), bundle.params, bundle, names.index(source) if source else None,
+      loading.parameters(agent), _meant(config, bundle), bundle, names.index(source) if source else None,
       agent.act_space['action'].shape[0])
   _refuse(config, {name: shape for name, status, shape in report.rows if status == 'shape differs'}, report.lines())
   agent.load({'params': params, 'counters': loading.FRESH})

@@ -2,10 +2,16 @@
 
 import functools
 
+import elements
+
 from ..common import resources
 from ..common.errors import UserError
 from ..common.output import note
 from ..host import checkpoints, processes
+
+# Keys that only the guide reads, only where sources act, and only where relevance is learned.
+GUIDED, ACTED = ('guide_by', 'guide_from', 'prior', 'scales.vae'), ('execute.noise', 'execute.choose')
+LEARNED = 'weights', 'floor', 'floor_per_source', 'rank', 'share', 'adapted', 'scales.distill', 'scales.amortised'
 
 
 def check(config):
@@ -56,7 +62,8 @@ def idle(config):
   """
   options, given = config.agent.vid2act, config.vid2act.cloned
   usual = _usual()
-  unguided = [k for k in ('guide_by', 'guide_from', 'prior') if not options.guide and options[k] != usual[k]]
+  learned = options.distill or options.guide
+  unused = lambda keys, used: [k for k in keys if not used and config[f'agent.vid2act.{k}'] != usual[k]]
   alone = 'no source carries out episodes (execute.start and execute.end are 0)'
   acting = executes(config)
   for key, value, without, why in (
@@ -68,9 +75,10 @@ def idle(config):
       ('agent.vid2act.init_source', options.init_source, options.init_source and not options.init,
        'agent.vid2act.init is False'),
       ('agent.vid2act.vae.online', True, options.vae.online and not options.guide, 'agent.vid2act.guide is False'),
-      ('agent.vid2act.gradshare', True, options.gradshare and not (options.distill or options.guide),
-       'there is no loss of ours to measure'),
-      *((f'agent.vid2act.{k}', options[k], True, 'agent.vid2act.guide is False') for k in unguided)):
+      ('agent.vid2act.gradshare', True, options.gradshare and not learned, 'there is no loss of ours to measure'),
+      *((f'agent.vid2act.{k}', config[f'agent.vid2act.{k}'], True, why) for keys, used, why in (
+          (GUIDED, options.guide, 'agent.vid2act.guide is False'), (ACTED, acting, alone),
+          (LEARNED, learned, 'agent.vid2act.distill and guide are False')) for k in unused(keys, used))):
     if without:
       note(f'Note: the key {key} is {value!r}, which has no effect, as {why}.')
 
@@ -87,7 +95,7 @@ def unknown(config):
 
 @functools.cache  # A study asks for every variant and task.
 def _usual():
-  return resources.defaults()['agent']['vid2act']
+  return elements.Config(resources.defaults()['agent']['vid2act']).flat
 
 
 def from_start(options):

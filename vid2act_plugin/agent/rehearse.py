@@ -22,6 +22,7 @@ from .options import needs_teacher
 # Losses that know the task: the recordings have rewards, ends and returns of other tasks.
 TASK = 'rew', 'con', 'policy', 'value', 'repval', IMITATED
 BEGUN = 4  # Episodes of the task whose first images recorded ones are compared with.
+AT_ONCE = 64  # Images that are encoded together: recordings may have any number of episodes.
 
 
 class Rehearsal:
@@ -97,11 +98,12 @@ def nearest(sources, bundle, images):
   Episodes are counted as `Sources.sequences` yields them. Near is what the teacher's image
   encoders tell little apart: the squared distance to the nearest of `images`.
   """
-  first = np.stack([episode['image'][0] for _, episode in sources.sequences()])
-  encode = jax.jit(nj.pure(bundle.model().encoded))
+  every = np.concatenate([images, np.stack([episode['image'][0] for _, episode in sources.sequences()])])
+  encode, parts = jax.jit(nj.pure(bundle.model().encoded)), np.pad(
+      every, ((0, -len(every) % AT_ONCE), *3 * ((0, 0),))).reshape((-1, AT_ONCE, *every.shape[1:]))
   with jax.transfer_guard('allow'):  # An agent made before forbids what is not asked for.
-    _, tokens = encode(bundle.params, np.concatenate([images, first]), seed=jax.random.PRNGKey(0))
-    tokens = np.float32(jax.device_get(tokens))
+    tokens = np.concatenate([np.float32(jax.device_get(
+        encode(bundle.params, x, seed=jax.random.PRNGKey(0))[1])) for x in parts])[:len(every)]
   ours, theirs = np.split(tokens, [len(images)])
   distances = [((x - ours) ** 2).sum(-1).min() for x in theirs]
   return np.argsort(distances, kind='stable').tolist()

@@ -86,7 +86,8 @@ class Sources:
 
     They become one source, so that windows are drawn evenly from their steps.
     """
-    kept = [x for i, (_, x) in enumerate(self.sequences()) if i in set(episodes)]
+    wanted = set(episodes)
+    kept = [x for i, (_, x) in enumerate(self.sequences()) if i in wanted]
     self.streams['train'] = [{k: np.concatenate([x[k] for x in kept]) for k in kept[0]}]
     self.names = ['the nearest episodes']
 

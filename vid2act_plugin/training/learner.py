@@ -6,6 +6,8 @@ from dreamerv3 import main as hostmain
 from ..host import internals
 from . import summary
 
+AT_ONCE = 1000
+
 
 class Learner:
   """Updates at the train ratio, and what there is to say about them."""
@@ -44,7 +46,7 @@ class Learner:
         means.add({k: v for k, v in mets.items() if not getattr(v, 'ndim', 0)})
       mets = {**mets, **means.result()}  # Pictures are of the last batch.
       self.pictures = {k: v for k, v in mets.items() if getattr(v, 'ndim', 0) > 2}
-      logger.add(mets, prefix='report')
+      _add(logger, mets, prefix='report')
       for generator, state in draws:  # Reports go by the clock, and what is learned from does not.
         generator.bit_generator.state = state
 
@@ -54,8 +56,8 @@ class Learner:
     self.relevance = weights or self.relevance
     standing = getattr(self.agent, 'standing', dict)()  # As it is now, not as it was on average.
     self.execution = summary.execution(standing)
-    logger.add(standing, prefix='train')
-    logger.add(mets)
+    _add(logger, standing, prefix='train')
+    _add(logger, mets)
     logger.add(self.replay.stats(), prefix='replay')
     logger.add(self.usage.stats(), prefix='usage')
     logger.add({k: v.result() for k, v in self.rates.items()}, prefix='fps')
@@ -74,3 +76,10 @@ class Learner:
     if 'seed' in batch:  # The host counts train and report batches together.
       batch['seed'] = internals.seed(self.agent, self.agent.n_updates)
     return batch
+
+
+def _add(logger, values, prefix=None):
+  """Log values, of which there are several for each source and the host takes `AT_ONCE`."""
+  items = [*values.items()]
+  for i in range(0, len(items), AT_ONCE):
+    logger.add(dict(items[i: i + AT_ONCE]), prefix=prefix)

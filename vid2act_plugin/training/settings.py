@@ -4,6 +4,7 @@ import importlib.util
 import re
 
 from ..common.errors import UserError
+from ..common.output import note
 from ..envs import suites
 
 
@@ -28,6 +29,9 @@ def check(config):
     raise UserError(
         f'The key agent.opt.schedule is {opt.schedule}, but the updates after which it ends, agent.opt.anneal is '
         f'{opt.anneal}; set that above {max(0, opt.warmup)}, which agent.opt.warmup takes of it, or the schedule to const.')
+  suite = config.task.partition('_')[0]
+  if config.script == 'train_eval' and config.run.eval_every > 0 and not config.env.get(suite, {}).get('use_seed', True):
+    note(f'Note: env.{suite}.use_seed is False, so that evaluations have the episodes that training begins with.')
 
 
 def environments(config):
@@ -58,6 +62,11 @@ def replay(config, ours):
         f'The key report_length is {config.report_length} and a report takes {reported} steps of a sequence '
         f'(consec_report), but the replay gives {taken} (batch_length, consec_train); set it to '
         f'{taken // config.consec_report} or less.')
+  # Of each environment the replay has one sequence fewer than steps for each that a sequence goes on for.
+  first = config.batch_size * config.batch_length + config.run.envs * (taken + config.replay_context - 1)
+  if config.run.train_ratio and config.run.steps < first:
+    note(f'Note: nothing is learned in {config.run.steps:g} agent steps (run.steps), as the replay has a first batch after '
+         f'{first} (batch_size, batch_length, run.envs).')
   for key, part in (('run.report_batches', 'a batch'), ('consec_report', 'a part of each sequence')):
     if ours and config[key] < 1:  # The host's own loop reports nothing then.
       raise UserError(f'The key {key} is {config[key]}, but a report takes {part} or more; set it to 1.')

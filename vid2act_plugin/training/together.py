@@ -92,8 +92,9 @@ class First:
       self._call(lambda: None, 'end', status=status)
 
   def _tree(self, data):
-    """Return a batch with what the sources have earned, by which its steps are judged."""
-    ledger = self.agent.ledger.save() if hasattr(self.agent, 'ledger') else {}
+    """Return a batch with what the sources have earned, by which its steps are judged where they are imitated."""
+    imitates = self.config.agent.vid2act.imitate > 0 and hasattr(self.agent, 'ledger')
+    ledger = self.agent.ledger.save() if imitates else {}
     return {**_under('data', data), **_under('ledger', ledger)}
 
   def _call(self, function, name, tree=None, **facts):
