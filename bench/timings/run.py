@@ -1,4 +1,4 @@
-"""Run the eight timings one after the other; write results.json and the table of bench/README.md.
+"""Run the nine timings one after the other; write results.json and the table of bench/README.md.
 
     python -m bench.timings.run [NAME...] [--table]
 
@@ -31,7 +31,8 @@ TIMINGS = {
     'render': (['render'], 'Meta-World images/s, `render: fast` / `full`', False),
     'collect': (['collect'], 'collected steps/s, 2 workers / 1', False),
     'startup': (['startup'], 'time to the first update, second start / first', True),
-    'loop': (['loop'], 'env steps/s of a whole run, `vid2act` / stock', False)}
+    'loop': (['loop'], 'env steps/s of a whole run, `vid2act` / stock', False),
+    'draws': (['draws'], 'a step of a run, batches drawn when they are due / read ahead', True)}
 # With those that run by themselves, since they need more than this checkout.
 ROWS = {**TIMINGS, 'suite': (
     ['suite', 'BEFORE', 'AFTER'], 'CPU time of all tests, 3cf70db / 660db1a', True)}

@@ -134,6 +134,7 @@ def drawn(stream):
   """Yield the batches of a host's stream that has not begun, each made when it is asked for, in the thread that asks."""
   if not isinstance(stream, embodied.streams.Prefetch):  # An agent that acts at random gives what it was given.
     yield from stream
+    return
   while True:
     yield stream.transform(next(stream.source))
 
