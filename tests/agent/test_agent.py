@@ -187,6 +187,8 @@ def test_a_teacher_that_saw_actions_is_not_one_that_did_not(configure, bundle, o
 
 def test_a_run_keeps_its_teacher(bundle, tmp_path):
   loaded = bundles.load(bundle)
+  (tmp_path / 'ckpt').mkdir()
+  (tmp_path / 'ckpt/latest').write_text('x')
   taughts._pin(elements.Path(tmp_path), loaded)
   taughts._pin(elements.Path(tmp_path), loaded)
   loaded.manifest['hash'] = 64 * '0'

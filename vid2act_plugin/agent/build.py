@@ -212,22 +212,22 @@ def check_actions(config, act_space, width=math.inf):
 
 
 def tied(logdir, bundle):
-  """Return whether a run is tied to this teacher; False before its first checkpoint, a `UserError` with another."""
+  """Return whether a run is tied to this teacher; False without one, a `UserError` with another once it has a checkpoint."""
   folder = pathlib.Path(str(logdir)).expanduser()
-  if not checkpoints.latest(folder):  # It failed, or was stopped, before anything was learned.
-    return False
   try:
     before = files.parse(folder, PIN)
     if not isinstance(before, dict) or not isinstance(before.get('hash'), str):
       raise ValueError('it has no hash of a teacher')
   except (OSError, ValueError) as e:
-    if not isinstance(e, FileNotFoundError):
+    if checkpoints.latest(folder) and not isinstance(e, FileNotFoundError):
       raise UserError(
           f'The file {folder / PIN} cannot be read ({reason(e)}), so that the teacher of this run is '
           f'not known; delete it if that is {bundle.hash[:12]} of sources '
           f"{bundle.manifest['sources']}, or choose another --logdir.") from e
     return False
   if before['hash'] not in (bundle.hash, bundle.manifest.get('before')):
+    if not checkpoints.latest(folder):  # It failed, or was stopped, before anything was learned.
+      return False
     raise UserError(
         f"The run {folder} was started with the teacher {before['hash'][:12]} of sources "
         f"{before.get('sources')}, not with {bundle.hash[:12]}; continue with that teacher or "
