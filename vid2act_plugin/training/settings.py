@@ -62,7 +62,7 @@ def replay(config, ours):
         f'The key report_length is {config.report_length} and a report takes {reported} steps of a sequence '
         f'(consec_report), but the replay gives {taken} (batch_length, consec_train); set it to '
         f'{taken // config.consec_report} or less.')
-  # Of each environment the replay has one sequence fewer than steps for each that a sequence goes on for.
+  # A sequence of the replay begins at every step of an environment but the last ones, at which it would not end.
   first = config.batch_size * config.batch_length + config.run.envs * (taken + config.replay_context - 1)
   if config.run.train_ratio and config.run.steps < first:
     note(f'Note: nothing is learned in {config.run.steps:g} agent steps (run.steps), as the replay has a first batch after '
