@@ -1,10 +1,8 @@
 """How far the lead reaches: the README's tables are what is committed."""
 
-import re
-
 import numpy as np
 import pytest
-from helpers.told import README, RESULTS, interval, rows_of, short
+from helpers.told import README, RESULTS, interval, intervals, prose, rows_of, short
 
 from vid2act_plugin.studies import comparison
 from vid2act_plugin.training import scores
@@ -46,16 +44,6 @@ def found(study, metric, first, last):
   return {m: np.array([comparison.mean_over(x, first, last) for x in rows]) for m, rows in curves(study, metric).items()}
 
 
-def told(beginning, end):
-  """Return the sentences of the README from one phrase to another."""
-  text = README.read_text().split(beginning)[1].split(end)[0]
-  return ' '.join(' '.join(x for x in text.splitlines() if not x.startswith('|')).split())
-
-
-def shown(text):
-  return re.findall(r'-?[.\d]+ \(-?[.\d]+ to -?[.\d]+\)', text)
-
-
 @pytest.mark.parametrize('table', TABLES)
 def test_the_readme_has_every_part_of_the_curves(table):
   study, metric, places = TABLES[table]
@@ -70,7 +58,7 @@ def test_the_readme_has_every_part_of_the_curves(table):
 
 def test_the_readme_says_when_each_method_succeeds():
   """And no interval that is not of the whole or of a part of training."""
-  text = told('**How far it reaches**', '\n**The same with sparse rewards')
+  text = prose('**How far it reaches**', '\n**The same with sparse rewards')
   first = {m: [next(a for a, b in zip(x['xs'], x['ys'], strict=True) if b > .79) for x in rows]
            for m, rows in curves('long', 'success_any').items()}
   for method, words in (('stock', 'env steps for stock'), ('finetune', 'for `finetune`'), ('vid2act', 'for `vid2act`')):
@@ -79,7 +67,7 @@ def test_the_readme_says_when_each_method_succeeds():
   last = found('long', 'success_any', start, end)['stock']
   assert f'it succeeds in {short([last.min()], 2)} to {short([last.max()], 2)} of episodes' in text
   whole = found('long', 'score', 0, end)
-  assert shown(text) == [interval(whole[x] - whole['stock'], places=1) for x in ('vid2act', 'finetune')]
+  assert intervals(text) == [interval(whole[x] - whole['stock'], places=1) for x in ('vid2act', 'finetune')]
   for metric in ('score', 'success_any'):  # Of the differences that are said not to be shown.
     for part in parts('long'):
       mine = found('long', metric, *part)
@@ -90,10 +78,10 @@ def test_the_readme_says_when_each_method_succeeds():
 
 
 def test_the_readme_says_whether_finetune_catches_up():
-  text, front = told('**The same with sparse rewards, for longer**', '\n**With far sources'), ' '.join(FRONT.read_text().split())
+  text, front = prose('**The same with sparse rewards, for longer**', '\n**With far sources'), ' '.join(FRONT.read_text().split())
   (start, end), whole = parts('long_sparse')[-2:]
   mine = found('long_sparse', 'success_any', *whole)
-  assert shown(text) == [interval(mine[x] - mine['finetune']) for x in ('vid2act', ALONE)]
+  assert intervals(text) == [interval(mine[x] - mine['finetune']) for x in ('vid2act', ALONE)]
   ends = {m: np.array([x['ys'][-1] for x in rows]) for m, rows in curves('long_sparse', 'success_any').items()}
   last = {m: f'{x.mean():.2f}'.removeprefix('0') for m, x in ends.items()}
   assert f"with success in {last['vid2act']} of episodes, the policy alone in {last[ALONE]}, and `finetune` in {last['finetune']}" in text

@@ -1,10 +1,9 @@
 """Which part gives what: the README's tables are what is committed."""
 
-import re
 
 import numpy as np
 import pytest
-from helpers.told import README, RESULTS, interval, means, paired, rows_of, short
+from helpers.told import README, RESULTS, interval, intervals, means, paired, prose, rows_of, short
 
 from vid2act_plugin.training import scores
 
@@ -59,8 +58,7 @@ def test_the_readme_says_what_the_published_choices_lose(table):
 
 def test_the_readme_has_what_dense_rewards_show():
   """Every interval told of the dense target is one of its runs, and so is what came of `finetune` once more."""
-  text = README.read_text().split('**The same with dense rewards** ([parts_dense')[1].split('\n**With sources of other bodies')[0]
-  text = ' '.join(' '.join(x for x in text.splitlines() if not x.startswith('|')).split())
+  text = prose('**The same with dense rewards** ([parts_dense', '\n**With sources of other bodies')
   have, tables = set(), {}
   for table in ('dense', 'dense, success'):
     agent, policy, minus = found(table)
@@ -74,7 +72,7 @@ def test_the_readme_has_what_dense_rewards_show():
   for k, x in again.items():
     less = [runs(tables[k], method) - runs(x, 'finetune') for method in BASES]
     have |= {interval(sign * y, places=max(1, TABLES[k][2])) for y in less for sign in (1, -1)}
-  told = re.findall(r'-?[.\d]+ \(-?[.\d]+ to -?[.\d]+\)', text)
+  told = intervals(text)
   assert len(told) == 16 and {*told} <= have, {*told} - have
   curve = lambda method, seed: zip(*(next(
       x['ys'] for x in scores.load(RESULTS / f'parts_dense/scores/{metric}.json.gz')

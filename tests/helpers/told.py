@@ -30,6 +30,17 @@ def rows_of(beginning):
       lambda x: x.startswith('|'), lines[start + 2:])]
 
 
+def prose(beginning, end):
+  """Return the sentences of the README from one phrase to another, without tables and line breaks."""
+  text = README.read_text().split(beginning)[1].split(end)[0]
+  return ' '.join(' '.join(x for x in text.splitlines() if not x.startswith('|')).split())
+
+
+def intervals(text):
+  """Return the differences with intervals that a text tells, in their order."""
+  return re.findall(r'-?[.\d]+ \(-?[.\d]+ to -?[.\d]+\)', text)
+
+
 def interval(*differences, places=2):
   """Return how the README tells a mean over targets and its interval."""
   def short(x):

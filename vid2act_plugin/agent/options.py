@@ -63,7 +63,6 @@ def idle(config):
   options, given = config.agent.vid2act, config.vid2act.cloned
   usual = _usual()
   learned = options.distill or options.guide
-  unused = lambda keys, used: [k for k in keys if not used and config[f'agent.vid2act.{k}'] != usual[k]]
   alone = 'no source carries out episodes (execute.start and execute.end are 0)'
   acting = executes(config)
   for key, value, without, why in (
@@ -76,9 +75,9 @@ def idle(config):
        'agent.vid2act.init is False'),
       ('agent.vid2act.vae.online', True, options.vae.online and not options.guide, 'agent.vid2act.guide is False'),
       ('agent.vid2act.gradshare', True, options.gradshare and not learned, 'there is no loss of ours to measure'),
-      *((f'agent.vid2act.{k}', config[f'agent.vid2act.{k}'], True, why) for keys, used, why in (
+      *((f'agent.vid2act.{k}', options[k], not used and options[k] != usual[k], why) for keys, used, why in (
           (GUIDED, options.guide, 'agent.vid2act.guide is False'), (ACTED, acting, alone),
-          (LEARNED, learned, 'agent.vid2act.distill and guide are False')) for k in unused(keys, used))):
+          (LEARNED, learned, 'agent.vid2act.distill and guide are False')) for k in keys)):
     if without:
       note(f'Note: the key {key} is {value!r}, which has no effect, as {why}.')
 

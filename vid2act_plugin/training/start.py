@@ -129,8 +129,8 @@ def _continued(config, logdir, checkpoint, ours):
   if config.script in STAGES and locate.cache(config) in logdir.parents:
     return  # Its name is that of all that matters, and other runs want the same.
   before, now = begun(logdir), config.flat
-  changed = [k for k, v in now.items() if k in before and before[k] != v and _matters(k, config)]
-  changed += [k for k in ('jax.compute_dtype',) if before.get(k, now[k]) != now[k] and 'float16' in (before[k], now[k])]
+  changed = [k for k, v in now.items() if k in before and before[k] != v and (
+      _matters(k, config) or 'float16' in (before[k], v))]  # With that an optimiser has more state.
   if (before.get('script') in LOOPS) != (config.script in LOOPS):
     changed.append('script')
   if changed:
